@@ -1,0 +1,25 @@
+from claims.models.catalogue import InstanceType, Offering, Price, PriceKind, Zone
+from claims.models.claim import CapacityClaim, ClaimKind
+from claims.models.instance import Instance, Source
+from claims.models.quota import Quota, QuotaChange
+from claims.models.simulated import SimulatedNode
+from claims.models.usage import MeterCursor, RatedSlice, UsageInterval, UsageKind
+
+__all__ = [
+    "CapacityClaim",
+    "ClaimKind",
+    "Instance",
+    "InstanceType",
+    "MeterCursor",
+    "Offering",
+    "Price",
+    "PriceKind",
+    "Quota",
+    "QuotaChange",
+    "RatedSlice",
+    "SimulatedNode",
+    "Source",
+    "UsageInterval",
+    "UsageKind",
+    "Zone",
+]

@@ -1,0 +1,60 @@
+from django.db import models
+from django.db.models.functions import Now
+
+from claims.core.states import Status
+from claims.models.catalogue import Offering
+from console.common.ids import new_id
+from console.organizations.models import ApiToken, Organization, User
+
+
+CLAIM_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+class ClaimKind(models.TextChoices):
+    """SERVERLESS takes instances of the managed pool; CUSTOMER joins machines against quota (C1)."""
+
+    SERVERLESS = "SERVERLESS"
+    CUSTOMER = "CUSTOMER"
+
+
+class CapacityClaim(models.Model):
+    """N instances of one offering set aside for one organization. What was sent is kept beside what it means."""
+
+    key = models.BigAutoField(primary_key=True)
+    id = models.UUIDField(unique=True, default=new_id)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="claims")
+    offering = models.ForeignKey(Offering, on_delete=models.PROTECT, related_name="claims")
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=10, choices=ClaimKind.choices)
+    target = models.PositiveBigIntegerField(help_text="`spec.resources.instanceCount`.")
+
+    # Echoed exactly as sent (API.md, rule 2).
+    sent_capacity_type = models.CharField(max_length=40)
+    sent_instance_id = models.CharField(max_length=60)
+    sent_zone = models.CharField(max_length=40)
+
+    status = models.CharField(max_length=20, choices=[(s.value, s.value) for s in Status],
+                              default=Status.CREATING.value)  # fmt: skip
+    conditions = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+    created_by_user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_by_token = models.ForeignKey(ApiToken, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        ordering = ["created_at", "key"]
+        indexes = [
+            models.Index(fields=["organization", "updated_at"], name="claim_by_update"),
+            models.Index(fields=["offering", "created_at", "key"], name="claim_in_order"),
+        ]
+        constraints = [
+            models.CheckConstraint(name="claim_target", condition=models.Q(target__gte=1)),
+            models.CheckConstraint(name="claim_name_form", condition=models.Q(name__regex=CLAIM_NAME)),
+            models.CheckConstraint(name="claim_kind", condition=models.Q(kind__in=ClaimKind.values)),
+            models.CheckConstraint(
+                name="claim_status", condition=models.Q(status__in=[status.value for status in Status])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
