@@ -1,0 +1,140 @@
+"""Writes about organizations: tokens, memberships, audit, idempotency."""
+
+import hashlib
+import json
+import secrets
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from console.common.errors import FieldViolation, InvalidArgument
+from console.organizations.actors import Actor
+from console.organizations.models import ApiToken, AuditEvent, IdempotencyKey, Membership, Organization, Role, User
+
+TOKEN_PREFIX = "hr_"
+SHOWN_CHARACTERS = 9
+
+
+def audit_record(
+    *,
+    actor: Actor,
+    action: str,
+    obj_type: str,
+    obj_id: str,
+    obj_name: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    organization: Organization | None = None,
+) -> None:
+    """Write who changed what. Call it inside the transaction of the change, so that neither exists alone."""
+    AuditEvent.objects.create(
+        organization=organization or actor.organization,
+        user=actor.user,
+        actor=actor.name,
+        action=action,
+        object_type=obj_type,
+        object_id=obj_id,
+        object_name=obj_name,
+        before=before,
+        after=after,
+        request_id=actor.request_id,
+    )
+
+
+def organization_create(*, actor: Actor, id: str, slug: str, name: str) -> Organization:
+    with transaction.atomic():
+        organization = Organization(id=id, slug=slug, name=name)
+        organization.full_clean()
+        organization.save()
+        audit_record(actor=actor, action="organization.create", obj_type="Organization", obj_id=id, obj_name=slug,
+                     after={"id": id, "slug": slug, "name": name}, organization=organization)  # fmt: skip
+    return organization
+
+
+def membership_set(*, actor: Actor, user: User, organization: Organization, role: Role) -> Membership:
+    """Give `user` the role in the organization; repeating it changes nothing."""
+    with transaction.atomic():
+        existing = Membership.objects.select_for_update().filter(user=user, organization=organization).first()
+        before = {"role": existing.role} if existing else None
+        if existing and existing.role == role:
+            return existing
+        membership, _ = Membership.objects.update_or_create(
+            user=user, organization=organization, defaults={"role": role}
+        )
+        audit_record(actor=actor, action="member.set", obj_type="Membership", obj_id=str(membership.pk),
+                     obj_name=user.username, before=before, after={"role": role}, organization=organization)  # fmt: skip
+    return membership
+
+
+def token_create(
+    *, actor: Actor, organization: Organization, name: str, role: Role, now: datetime, lifetime: timedelta | None = None
+) -> tuple[ApiToken, str]:
+    """A new token and its secret. The secret is returned this once; only its SHA-256 is stored."""
+    violations = []
+    if not name.strip() or len(name) > 100:
+        violations.append(FieldViolation("name", "must have 1 to 100 characters"))
+    if lifetime is not None and lifetime <= timedelta(0):
+        violations.append(FieldViolation("expires", "must lie in the future"))
+    if violations:
+        raise InvalidArgument(violations)
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    with transaction.atomic():
+        token = ApiToken.objects.create(
+            organization=organization,
+            name=name,
+            role=role,
+            prefix=secret[:SHOWN_CHARACTERS],
+            sha256=token_hash(secret),
+            created_by=actor.user,
+            expires_at=now + lifetime if lifetime else None,
+        )
+        audit_record(actor=actor, action="token.create", obj_type="ApiToken", obj_id=str(token.id), obj_name=name,
+                     after={"role": role, "prefix": token.prefix}, organization=organization)  # fmt: skip
+    return token, secret
+
+
+def token_revoke(*, actor: Actor, token: ApiToken, now: datetime) -> None:
+    """End a token; revoking it again changes nothing."""
+    with transaction.atomic():
+        if not ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=now):
+            return
+        audit_record(actor=actor, action="token.revoke", obj_type="ApiToken", obj_id=str(token.pk),
+                     obj_name=token.name, organization=token.organization)  # fmt: skip
+
+
+def token_hash(secret: str) -> str:
+    """SHA-256 is enough here: the secret is 256 random bits, so there is nothing to guess from the hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def request_hash(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def idempotency_claim(
+    *, organization: Organization, key: str, body: Mapping[str, Any], resource_type: str, resource_id: uuid.UUID
+) -> uuid.UUID | None:
+    """Take an `Idempotency-Key` for the creation of `resource_id`, in the creation's own transaction.
+
+    Returns None when the key is new: go on. Returns the id of the earlier resource when the same request was made
+    before: answer with that one. A concurrent twin waits here until the other commits. The key used for another
+    request is an InvalidArgument.
+    """
+    if not 1 <= len(key) <= 200 or not key.isprintable():
+        raise InvalidArgument.of("idempotency_key", "must have 1 to 200 printable characters")
+    wanted = request_hash(body)
+    try:
+        with transaction.atomic():
+            IdempotencyKey.objects.create(
+                organization=organization, key=key, request_sha256=wanted,
+                resource_type=resource_type, resource_id=resource_id,
+            )  # fmt: skip
+        return None
+    except IntegrityError:
+        earlier = IdempotencyKey.objects.get(organization=organization, key=key)
+    if earlier.request_sha256 != wanted or earlier.resource_type != resource_type:
+        raise InvalidArgument.of("idempotency_key", "was used for another request; use a new key") from None
+    return earlier.resource_id
