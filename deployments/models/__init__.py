@@ -1,0 +1,20 @@
+from deployments.models.decision import Decision, PlannerState
+from deployments.models.deployment import AutoscalingPolicy, Deployment
+from deployments.models.gateway import Gateway
+from deployments.models.replica import Replica, ReplicaPlacement
+from deployments.models.signal import SignalBlock, SignalChunk
+from deployments.models.simulated import SimulatedReplica, SimulatedWorkload
+
+__all__ = [
+    "AutoscalingPolicy",
+    "Decision",
+    "Deployment",
+    "Gateway",
+    "PlannerState",
+    "Replica",
+    "ReplicaPlacement",
+    "SignalBlock",
+    "SignalChunk",
+    "SimulatedReplica",
+    "SimulatedWorkload",
+]
