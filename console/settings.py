@@ -32,7 +32,9 @@ ALLOWED_HOSTS = env.words("HEADROOM_HOSTS", ["*"] if BIND == "127.0.0.1" else ["
 CSRF_TRUSTED_ORIGINS = env.words("HEADROOM_ORIGINS", [])
 HTTPS = env.flag("HEADROOM_HTTPS", False)
 NODE_BACKEND = env.text("HEADROOM_NODE_BACKEND", "claims.backends.simulated.SimulatedNodeBackend")
-RUNTIME_BACKEND = env.text("HEADROOM_RUNTIME_BACKEND", "deployments.backends.simulated.SimulatedRuntimeBackend")
+RUNTIME_BACKEND = env.text(
+    "HEADROOM_RUNTIME_BACKEND", "deployments.backends.simulated.SimulatedRuntimeBackend"
+)
 EMBEDDED_DATABASE_URL = f"postgresql://headroom@/headroom?host={STATE_DIR}/run"
 EMBEDDED_BROKER_URL = f"redis+socket://{STATE_DIR}/run/valkey.sock"
 DATABASE_URL = env.text("DATABASE_URL") or EMBEDDED_DATABASE_URL
@@ -223,11 +225,31 @@ CELERY_TASK_TIME_LIMIT = 1800
 CELERY_TASK_SOFT_TIME_LIMIT = 1740
 # `expires` drops wake-ups nobody took in time: the next beat brings a fresh one (W4).
 CELERY_BEAT_SCHEDULE = {
-    "scale": {"task": "deployments.tasks.scale", "schedule": 5.0, "options": {"queue": "control", "expires": 10}},
-    "actuate": {"task": "deployments.tasks.actuate", "schedule": 5.0, "options": {"queue": "io", "expires": 10}},
-    "roll-up": {"task": "deployments.tasks.roll_up", "schedule": 60.0, "options": {"queue": "control", "expires": 60}},
-    "fulfil": {"task": "claims.tasks.fulfil", "schedule": 5.0, "options": {"queue": "control", "expires": 10}},
-    "provision": {"task": "claims.tasks.provision", "schedule": 5.0, "options": {"queue": "io", "expires": 10}},
+    "scale": {
+        "task": "deployments.tasks.scale",
+        "schedule": 5.0,
+        "options": {"queue": "control", "expires": 10},
+    },
+    "actuate": {
+        "task": "deployments.tasks.actuate",
+        "schedule": 5.0,
+        "options": {"queue": "io", "expires": 10},
+    },
+    "roll-up": {
+        "task": "deployments.tasks.roll_up",
+        "schedule": 60.0,
+        "options": {"queue": "control", "expires": 60},
+    },
+    "fulfil": {
+        "task": "claims.tasks.fulfil",
+        "schedule": 5.0,
+        "options": {"queue": "control", "expires": 10},
+    },
+    "provision": {
+        "task": "claims.tasks.provision",
+        "schedule": 5.0,
+        "options": {"queue": "io", "expires": 10},
+    },
     "meter": {"task": "claims.tasks.meter", "schedule": 60.0, "options": {"queue": "control", "expires": 60}},
 }
 

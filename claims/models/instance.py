@@ -22,7 +22,9 @@ class Instance(models.Model):
     source = models.CharField(max_length=10, choices=Source.choices)
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in InstanceState],
                              default=InstanceState.REQUESTED.value)  # fmt: skip
-    claim = models.ForeignKey(CapacityClaim, null=True, blank=True, on_delete=models.PROTECT, related_name="instances")
+    claim = models.ForeignKey(
+        CapacityClaim, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
+    )
     organization = models.ForeignKey(
         Organization, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
     )
@@ -55,7 +57,8 @@ class Instance(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                name="instance_gpus_used", condition=Q(gpus__gt=0) & Q(gpus_used__gte=0) & Q(gpus_used__lte=F("gpus"))
+                name="instance_gpus_used",
+                condition=Q(gpus__gt=0) & Q(gpus_used__gte=0) & Q(gpus_used__lte=F("gpus")),
             ),
             models.CheckConstraint(
                 name="instance_state", condition=Q(state__in=[state.value for state in InstanceState])
@@ -73,7 +76,8 @@ class Instance(models.Model):
             ),
             models.CheckConstraint(
                 name="instance_used_only_in_cluster",
-                condition=Q(gpus_used=0) | Q(state__in=[InstanceState.READY.value, InstanceState.DRAINING.value]),
+                condition=Q(gpus_used=0)
+                | Q(state__in=[InstanceState.READY.value, InstanceState.DRAINING.value]),
             ),
         ]
 

@@ -71,7 +71,11 @@ class _ResourceRefusal(Refusal):
         self.resource_type, self.resource_name = resource_type, resource_name
 
     def details(self) -> list[dict[str, Any]]:
-        info = {"resourceType": self.resource_type, "resourceName": self.resource_name, "description": self.message}
+        info = {
+            "resourceType": self.resource_type,
+            "resourceName": self.resource_name,
+            "description": self.message,
+        }
         return [{"@type": TYPE + "ResourceInfo", **info}]
 
 

@@ -12,7 +12,15 @@ from django.db import IntegrityError, transaction
 
 from console.common.errors import FieldViolation, InvalidArgument
 from console.organizations.actors import Actor
-from console.organizations.models import ApiToken, AuditEvent, IdempotencyKey, Membership, Organization, Role, User
+from console.organizations.models import (
+    ApiToken,
+    AuditEvent,
+    IdempotencyKey,
+    Membership,
+    Organization,
+    Role,
+    User,
+)
 
 TOKEN_PREFIX = "hr_"
 SHOWN_CHARACTERS = 9
@@ -70,7 +78,13 @@ def membership_set(*, actor: Actor, user: User, organization: Organization, role
 
 
 def token_create(
-    *, actor: Actor, organization: Organization, name: str, role: Role, now: datetime, lifetime: timedelta | None = None
+    *,
+    actor: Actor,
+    organization: Organization,
+    name: str,
+    role: Role,
+    now: datetime,
+    lifetime: timedelta | None = None,
 ) -> tuple[ApiToken, str]:
     """A new token and its secret. The secret is returned this once; only its SHA-256 is stored."""
     violations = []
@@ -115,7 +129,12 @@ def request_hash(body: Mapping[str, Any]) -> str:
 
 
 def idempotency_claim(
-    *, organization: Organization, key: str, body: Mapping[str, Any], resource_type: str, resource_id: uuid.UUID
+    *,
+    organization: Organization,
+    key: str,
+    body: Mapping[str, Any],
+    resource_type: str,
+    resource_id: uuid.UUID,
 ) -> uuid.UUID | None:
     """Take an `Idempotency-Key` for the creation of `resource_id`, in the creation's own transaction.
 

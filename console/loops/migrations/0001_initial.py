@@ -4,27 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Loop',
+            name="Loop",
             fields=[
-                ('name', models.CharField(max_length=80, primary_key=True, serialize=False)),
-                ('period', models.DurationField()),
-                ('started_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('passes', models.BigIntegerField(default=0)),
-                ('failures', models.BigIntegerField(default=0)),
-                ('last_error', models.TextField(blank=True, default='')),
-                ('seconds', models.FloatField(default=0, help_text='How long the last complete pass took.')),
+                ("name", models.CharField(max_length=80, primary_key=True, serialize=False)),
+                ("period", models.DurationField()),
+                ("started_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("passes", models.BigIntegerField(default=0)),
+                ("failures", models.BigIntegerField(default=0)),
+                ("last_error", models.TextField(blank=True, default="")),
+                ("seconds", models.FloatField(default=0, help_text="How long the last complete pass took.")),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
     ]

@@ -16,7 +16,21 @@ from console.common.errors import FieldViolation, InvalidArgument, Refusal, body
 log = logging.getLogger(__name__)
 
 # Where no refusal of the domain stands behind an answer: HTTP status -> gRPC code (API.md "Errors").
-CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 406: 3, 409: 6, 412: 9, 413: 3, 415: 3, 429: 8, 501: 12, 503: 14}
+CODES = {
+    400: 3,
+    401: 16,
+    403: 7,
+    404: 5,
+    405: 12,
+    406: 3,
+    409: 6,
+    412: 9,
+    413: 3,
+    415: 3,
+    429: 8,
+    501: 12,
+    503: 14,
+}
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -65,9 +79,13 @@ def snake_case(name: str) -> str:
 def violations_of(detail: Any, path: str = "") -> list[FieldViolation]:
     """Field violations with snake_case paths (`resources.zones[0]`) from a serializer's nested errors."""
     if isinstance(detail, Mapping):
-        return [row for name, inner in detail.items() for row in violations_of(inner, joined(path, str(name)))]
+        return [
+            row for name, inner in detail.items() for row in violations_of(inner, joined(path, str(name)))
+        ]
     if isinstance(detail, list) and any(isinstance(inner, Mapping | list) for inner in detail):
-        return [row for i, inner in enumerate(detail) if inner for row in violations_of(inner, f"{path}[{i}]")]
+        return [
+            row for i, inner in enumerate(detail) if inner for row in violations_of(inner, f"{path}[{i}]")
+        ]
     texts = detail if isinstance(detail, list) else [detail]
     return [FieldViolation(path or "body", str(text)) for text in texts]
 

@@ -1,12 +1,18 @@
 """Roles at the door: reading needs any role, writing needs admin. Services ask again, with the object at hand."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from console.common.errors import PermissionDenied, Unauthenticated
 from console.organizations.actors import Actor
 from console.organizations.api.authentication import HOW
+
+if TYPE_CHECKING:  # the views import their permissions
+    from rest_framework.views import APIView
 
 
 def request_actor(request: Request) -> Actor:
