@@ -3,12 +3,12 @@
 import os
 
 from celery import Celery
-from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
 app = Celery("headroom")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-# Read from the app's own configuration, not from the namespaced settings: keeps database connections open.
-app.conf["CELERY_DB_REUSE_MAX"] = settings.CELERY_DB_REUSE_MAX
+# Tasks a database connection serves before it is closed. Celery's Django glue reads it from the app's own
+# configuration under this very name, not from the namespaced settings.
+app.conf["CELERY_DB_REUSE_MAX"] = 500
 app.autodiscover_tasks()
