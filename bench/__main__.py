@@ -1,0 +1,51 @@
+import argparse
+import importlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+BENCHES = ["stack", "plan"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", default="", help=f"comma-separated: {', '.join(BENCHES)}")
+    chosen = [name for name in parser.parse_args().only.split(",") if name] or BENCHES
+    unknown = set(chosen) - set(BENCHES)
+    if unknown:
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    for name in chosen:
+        rows = importlib.import_module(f"bench.{name}").run()
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
+        print(table(name, rows))
+    (ROOT / "docs" / "performance.md").write_text(report())
+
+
+def table(name: str, rows: list[dict[str, Any]]) -> str:
+    lines = [f"## {name}", "", "| what | value | bar |", "|---|---|---|"]
+    for row in rows:
+        bar = f"{row['bar']} {row['unit']}" if row.get("bar") is not None else ""
+        lines.append(f"| {row['what']} | {row['value']} {row['unit']} | {bar} |")
+    return "\n".join(lines) + "\n"
+
+
+def report() -> str:
+    parts = [
+        "# Performance\n",
+        f"Written by `make bench` on {os.cpu_count()} cores, Python {platform.python_version()}. One run of a noisy\n"
+        "machine: read it for orders of magnitude, and run it again for yours.\n",
+    ]
+    for name in BENCHES:
+        kept = RESULTS / f"{name}.json"
+        if kept.exists():
+            parts.append(table(name, json.loads(kept.read_text())))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    main()
