@@ -4,6 +4,8 @@ import os
 
 from celery import Celery
 
+from console.stack import beat
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
 app = Celery("headroom")
@@ -12,3 +14,5 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 # configuration under this very name, not from the namespaced settings.
 app.conf["CELERY_DB_REUSE_MAX"] = 500
 app.autodiscover_tasks()
+
+__all__ = ["app", "beat"]

@@ -36,7 +36,7 @@ RUNTIME_BACKEND = env.text(
     "HEADROOM_RUNTIME_BACKEND", "deployments.backends.simulated.SimulatedRuntimeBackend"
 )
 EMBEDDED_DATABASE_URL = f"postgresql://headroom@/headroom?host={STATE_DIR}/run"
-EMBEDDED_BROKER_URL = f"redis+socket://{STATE_DIR}/run/valkey.sock"
+EMBEDDED_BROKER_URL = f"redis+socket://{STATE_DIR}/valkey/valkey.sock"
 DATABASE_URL = env.text("DATABASE_URL") or EMBEDDED_DATABASE_URL
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or EMBEDDED_BROKER_URL
 
@@ -115,13 +115,17 @@ TEMPLATES = [
     }
 ]
 FORM_RENDERER = "console.dashboard.forms.TablerRenderer"
+WEB = env.flag("HEADROOM_WEB", False)
 DATABASES = {
     "default": {
         **env.database(DATABASE_URL),
         "CONN_HEALTH_CHECKS": True,
-        "CONN_MAX_AGE": 600,
+        # Under ASGI a request runs on any thread, so the web process shares a pool; workers keep their connections.
+        "CONN_MAX_AGE": 0 if WEB else 600,
     }
 }
+if WEB:
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 12, "timeout": 10}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"

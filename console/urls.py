@@ -1,6 +1,9 @@
 """Every address of the console and the API."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+urlpatterns = [
+    path("", include("console.stack.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,66 @@
+# `make run` and `make test` do all their set-up themselves, on a fresh machine with Python >= 3.11, make, git and npm.
+.PHONY: run test test-long lint bench assets lock install install-dev browser clean
+.DEFAULT_GOAL := run
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+run: install assets
+	@exec $(BIN)/python manage.py stack
+
+install: $(STAMPS)/run
+install-dev: $(STAMPS)/dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headroom needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/run: requirements.lock | $(VENV)/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: requirements-dev.lock | $(VENV)/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/run
+
+# Front-end files, each checked against static/vendor.sha256; nothing happens when they are all there.
+assets: | $(VENV)/bin/python
+	@$(BIN)/python -m console.stack.assets
+
+# Chromium for the browser tests: an installed one, else Debian's package as root, else one clear sentence.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	  else echo "The browser tests need Chromium: install the package chromium and run make test again."; exit 1; fi; }
+
+test: install-dev assets browser
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m browser
+
+test-long: install-dev assets browser
+	$(BIN)/python -m pytest -q -m long
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/djlint templates --check --lint --quiet
+	$(BIN)/lint-imports
+	HEADROOM_SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: install-dev assets
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+# The lock files hold hashes of all platforms and no address.
+lock: | $(VENV)/bin/python
+	$(PIP) install --quiet uv
+	UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements.lock
+	UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis

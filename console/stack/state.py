@@ -1,0 +1,62 @@
+"""The state folder: made with the right rights, locked by one supervisor, holding the secrets made once."""
+
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class StateError(RuntimeError):
+    """The state folder cannot be used; the text says why and what to do."""
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder. As root others may pass through it, since PostgreSQL runs as another account."""
+    mode = 0o755 if os.geteuid() == 0 else 0o700
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"The state folder {folder} cannot be made ({error.strerror}): set HEADROOM_STATE_DIR."
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StateError(f"The state folder {folder} is not writable for this user: set HEADROOM_STATE_DIR.")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; released by the kernel when it ends, however it ends."""
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise StateError(
+                f"A stack (process {holder}) already runs with the state folder {folder}. Stop it, or set "
+                "HEADROOM_STATE_DIR and HEADROOM_PORT to run a second one."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, all of it or nothing."""
+    fresh = path.with_name(path.name + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    fresh.rename(path)
+
+
+def secret_key(folder: Path) -> str:
+    """The key that signs sessions, made once."""
+    path = folder / "secret-key"
+    if not path.exists():
+        write_secret(path, secrets.token_urlsafe(50))
+    return path.read_text().strip()
