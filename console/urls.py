@@ -6,4 +6,6 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("console.stack.urls")),
     path("admin/", admin.site.urls),
+    path("v1alpha1/inference/", include("claims.api.urls")),
+    path("api/v1/", include("claims.api.v1_urls")),
 ]

@@ -36,6 +36,9 @@ class Instance(models.Model):
     joining_at = models.DateTimeField(null=True)
     ready_at = models.DateTimeField(null=True)
     drain_until = models.DateTimeField(null=True)
+    lost_at = models.DateTimeField(
+        null=True, help_text="When it was seen to have vanished; billing ends then."
+    )
     released_at = models.DateTimeField(null=True)
     expected_at = models.DateTimeField(null=True, help_text="When the backend expects it to be ready.")
 

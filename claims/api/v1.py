@@ -1,0 +1,110 @@
+"""`/api/v1/quota`, `/capacity` and `/usage`: what the vendor's API has no address for."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from claims import metering
+from claims.metering import UsageRow
+from claims.models import Offering, UsageKind
+from claims.selectors import pools, quotas_of
+from console.common import clock
+from console.common.errors import InvalidArgument
+from console.common.money import plain
+from console.common.paging import page
+from console.organizations.api.fields import query_time
+from console.organizations.api.permissions import SeesMoney, request_actor
+
+
+class QuotaView(APIView):
+    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="ListQuota")
+    def get(self, request: Request) -> Response:
+        """Quota of the organization by zone and instance type, in instances."""
+        rows = quotas_of(request_actor(request).require_organization())
+        return Response(page([
+            {"zone": row.zone, "instanceId": row.instance_type, "limit": row.limit, "reserved": row.reserved,
+             "otherUsage": row.other_usage, "committed": row.committed, "free": row.free}
+            for row in rows
+        ]))  # fmt: skip
+
+
+class CapacityView(APIView):
+    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="ListCapacity")
+    def get(self, request: Request) -> Response:
+        """The managed pool of every offering; counts are instances, `gpusFree` GPUs that nobody uses or claims."""
+        request_actor(request)
+        return Response(page([
+            {"zone": row.zone, "instanceId": row.instance_type, "gpusPerInstance": row.gpus_per_instance,
+             "pool": {"instances": row.instances, "free": row.free, "claimed": row.claimed,
+                      "onDemand": row.on_demand},
+             "pendingClaims": row.pending_claims, "gpusFree": row.gpus_free}
+            for row in pools()
+        ]))  # fmt: skip
+
+
+class UsageView(APIView):
+    permission_classes = [SeesMoney]
+
+    @extend_schema(
+        responses=OpenApiTypes.OBJECT,
+        operation_id="GetUsage",
+        parameters=[
+            OpenApiParameter(
+                "start", OpenApiTypes.DATETIME, description="Default: the first of this month, UTC."
+            ),
+            OpenApiParameter("end", OpenApiTypes.DATETIME, description="Default: now."),
+            OpenApiParameter("by", enum=["claim", "deployment", "instanceType", "zone", "day"]),
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        """GPU-hours and their cost, rated from the ledger; amounts are exact, as strings of decimals."""
+        organization = request_actor(request).require_organization()
+        now = clock.now()
+        start = query_time(request, "start", metering.month_of(now))
+        end = query_time(request, "end", now)
+        assert start is not None
+        assert end is not None
+        if start >= end:
+            raise InvalidArgument.of("start", "must lie before end")
+        rows = metering.usage(organization, start, end, now)
+        by = request.query_params.get("by", "claim")
+        return Response({
+            "currency": "USD",
+            "start": start, "end": end,
+            "total": plain(metering.total(rows)),
+            "items": usage_items(rows, by),
+        })  # fmt: skip
+
+
+def usage_items(rows: list[UsageRow], by: str) -> list[dict[str, Any]]:
+    """Rows summed by one dimension and the rate; `by=claim` and `by=deployment` leave the other kind out."""
+    offerings = Offering.objects.select_related("zone", "instance_type").in_bulk(
+        {row.offering_key for row in rows}
+    )
+    dimensions: dict[str, Callable[[UsageRow], str]] = {
+        "claim": lambda row: str(row.holder_id),
+        "deployment": lambda row: str(row.holder_id),
+        "instanceType": lambda row: offerings[row.offering_key].instance_type.name,
+        "zone": lambda row: offerings[row.offering_key].zone.name,
+        "day": lambda row: row.day.date().isoformat(),
+    }
+    if by not in dimensions:
+        raise InvalidArgument.of("by", f"must be one of {', '.join(dimensions)}; it is {by!r}")
+    only = {"claim": UsageKind.CLAIM, "deployment": UsageKind.REPLICA}.get(by)
+    chosen = [row for row in rows if only is None or row.kind == only]
+    names = {str(row.holder_id): row.holder_name for row in chosen}
+    sums = metering.grouped(chosen, lambda row: (dimensions[by](row), row.rate))
+    return [
+        {by: value, **({"name": names[value]} if only else {}), "gpuHours": plain(hours(seconds)), "cost": plain(usd),
+         "rate": rate}
+        for (value, rate), (seconds, usd) in sorted(sums.items())
+    ]  # fmt: skip
+
+
+def hours(gpu_seconds: int) -> Decimal:
+    return (Decimal(gpu_seconds) / 3600).quantize(Decimal("1e-6"))

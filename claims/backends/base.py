@@ -1,0 +1,56 @@
+"""What Headroom asks of the world of machines. Every call is idempotent by the instance's key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+
+class BackendError(Exception):
+    """The backend did not answer or answered with an error; the call may be repeated."""
+
+
+class NodeState(StrEnum):
+    JOINING = "JOINING"
+    READY = "READY"
+    FAILED = "FAILED"
+    GONE = "GONE"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    state: NodeState
+    expected_at: datetime | None = None
+
+
+class NodeBackend(Protocol):
+    def join(self, key: int) -> datetime | None:
+        """Ask for a machine to join; returns when it is expected. Asking again asks for nothing more."""
+
+    def adopt(self, keys: Sequence[int], now: datetime) -> None:
+        """These machines already stand in the cluster."""
+
+    def observe(self, keys: Sequence[int]) -> Mapping[int, Observation]:
+        """What is known of the machines; one that is not there is GONE or left out."""
+
+    def leave(self, key: int) -> bool:
+        """Ask for the machine to be taken away; True once it is gone, or was never there."""
+
+    def nodes(self) -> Sequence[int]:
+        """Keys of all machines that exist or are joining and were not asked to leave."""
+
+
+@lru_cache
+def _made(path: str) -> NodeBackend:
+    backend: NodeBackend = import_string(path)()
+    return backend
+
+
+def node_backend() -> NodeBackend:
+    """The backend that the settings name."""
+    return _made(settings.NODE_BACKEND)

@@ -1,0 +1,30 @@
+"""The quota rule (C3), in instances of one offering and organization."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """A CUSTOMER claim, DELETING or not: its target, and its instances whose release is not confirmed yet."""
+
+    target: int
+    unreleased: int
+
+    @property
+    def instances(self) -> int:
+        return max(self.target, self.unreleased)
+
+
+def committed(commitments: Iterable[Commitment]) -> int:
+    return sum(one.instances for one in commitments)
+
+
+def free(*, limit: int, other_usage: int, committed: int) -> int:
+    """What another claim may still take; 0 where the quota was lowered below what is committed (C13)."""
+    return max(0, limit - other_usage - committed)
+
+
+def fits(*, delta: int, limit: int, other_usage: int, committed: int) -> bool:
+    """Whether `delta` more instances may be committed. Lowering and repeating (delta <= 0) always may."""
+    return delta <= 0 or delta <= limit - other_usage - committed

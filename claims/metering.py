@@ -1,0 +1,194 @@
+"""The meter: rates the ledger up to an hourly cursor, and says what an organization has spent (B5).
+
+Rated slices are append-only. What lies after the cursor is rated when somebody asks, by the same function.
+"""
+
+import uuid
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+from django.db import transaction
+from django.db.models import Min, Q, Sum
+from django.db.models.functions import TruncDay
+
+from claims.core import rating
+from claims.core.rating import Interval, PricePoint, QuotaPoint
+from claims.ledger import whole_second
+from claims.models import MeterCursor, Offering, Price, QuotaChange, RatedSlice, UsageInterval
+from console.organizations.models import Organization
+
+# A transaction that began before the hour may commit a little after it; its interval must not be missed.
+SETTLED_AFTER = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What one holder used of one offering on one day at one rate."""
+
+    kind: str
+    holder_id: uuid.UUID
+    holder_name: str
+    offering_key: int
+    day: datetime
+    rate: str
+    gpu_seconds: int
+    usd: Decimal
+
+
+def meter_pass(now: datetime) -> int:
+    """Rate every organization up to the last settled hour; returns how many slices were written."""
+    until = (now - SETTLED_AFTER).replace(minute=0, second=0, microsecond=0)
+    used = Organization.objects.filter(usage__isnull=False).distinct()
+    return sum(meter_organization(organization, until) for organization in used)
+
+
+def meter_organization(organization: Organization, until: datetime) -> int:
+    """Slices and cursor move in one transaction, under the cursor's lock: again, or twice at once, changes nothing."""
+    with transaction.atomic():
+        first = UsageInterval.objects.filter(organization=organization).aggregate(at=Min("started_at"))["at"]
+        MeterCursor.objects.get_or_create(
+            organization=organization, defaults={"rated_until": hour_of(first) if first else until}
+        )
+        cursor = MeterCursor.objects.select_for_update().get(organization=organization)
+        if cursor.rated_until >= until:
+            return 0
+        slices = rated(organization, cursor.rated_until, until)
+        RatedSlice.objects.bulk_create(
+            (
+                RatedSlice(
+                    interval_id=one.interval, organization=organization, started_at=one.started, ended_at=one.ended,
+                    rate=one.rate, usd_per_gpu_hour=one.usd_per_gpu_hour, gpu_seconds=one.gpu_seconds, usd=one.usd,
+                )
+                for one in slices
+            ),
+            batch_size=2000,
+        )  # fmt: skip
+        cursor.rated_until = until
+        cursor.save(update_fields=["rated_until"])
+    return len(slices)
+
+
+def rated(organization: Organization, start: datetime, end: datetime) -> list[rating.Slice]:
+    """The organization's usage in [start, end), rated from the ledger itself."""
+    open_or_after = Q(ended_at__isnull=True) | Q(ended_at__gt=start)
+    found = UsageInterval.objects.filter(open_or_after, organization=organization, started_at__lt=end)
+    intervals = [
+        Interval(id, offering, gpus, claim_kind, started, ended)
+        for id, offering, gpus, claim_kind, started, ended in found.values_list(
+            "id", "offering_id", "gpus", "claim_kind", "started_at", "ended_at"
+        )
+    ]
+    offerings = {interval.offering for interval in intervals}
+    return rating.rate(intervals, quota_points(organization, offerings), price_points(offerings), start, end)
+
+
+def quota_points(organization: Organization, offerings: set[int]) -> list[QuotaPoint]:
+    changes = QuotaChange.objects.filter(organization=organization, offering__in=offerings).order_by(
+        "at", "id"
+    )
+    rows = changes.values_list("offering_id", "at", "reserved", "other_usage")
+    return [QuotaPoint(offering, whole_second(at), reserved, other) for offering, at, reserved, other in rows]
+
+
+def price_points(offerings: set[int]) -> list[PricePoint]:
+    """Prices of these offerings; a zone's own price goes before the type's general one where both hold."""
+    zoned: dict[tuple[int, int | None], list[Price]] = {}
+    general: dict[tuple[int, int | None], list[Price]] = {}
+    for price in Price.objects.order_by("valid"):
+        target = general if price.zone_id is None else zoned
+        target.setdefault((price.instance_type_id, price.zone_id), []).append(price)
+    points = []
+    for offering in Offering.objects.filter(key__in=offerings):
+        for price in [
+            *zoned.get((offering.instance_type_id, offering.zone_id), []),
+            *general.get((offering.instance_type_id, None), []),
+        ]:
+            valid = price.valid
+            points.append(
+                PricePoint(offering.key, price.kind, valid.lower, valid.upper, price.usd_per_gpu_hour)
+            )
+    return points
+
+
+def usage(organization: Organization, start: datetime, end: datetime, now: datetime) -> list[UsageRow]:
+    """Everything used in [start, end), as far as it has happened: rated slices where there are, the rest live."""
+    start, end = whole_second(start), min(whole_second(end), whole_second(now))
+    cursor = MeterCursor.objects.filter(organization=organization).first()
+    # Slices never cross an hour, so whole hours can be taken from them.
+    first = start if start == hour_of(start) else hour_of(start) + rating.HOUR
+    last = min(hour_of(end), cursor.rated_until) if cursor else first
+    if last <= first:
+        return _live(organization, start, end)
+    return (
+        _live(organization, start, first)
+        + _stored(organization, first, last)
+        + _live(organization, last, end)
+    )
+
+
+def _stored(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
+    names = ("interval__kind", "interval__holder_id", "interval__holder_name", "interval__offering_id")
+    found = RatedSlice.objects.filter(organization=organization, started_at__gte=start, started_at__lt=end)
+    grouped = found.annotate(day=TruncDay("started_at", tzinfo=UTC)).values_list(*names, "day", "rate")
+    return [UsageRow(*row) for row in grouped.annotate(s=Sum("gpu_seconds"), u=Sum("usd")).order_by()]
+
+
+def _live(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
+    if start >= end:
+        return []
+    slices = rated(organization, start, end)
+    holders = UsageInterval.objects.in_bulk({one.interval for one in slices})
+    rows = []
+    for one in slices:
+        interval = holders[one.interval]
+        day = one.started.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        rows.append(
+            UsageRow(interval.kind, interval.holder_id, interval.holder_name, interval.offering_id, day,
+                     one.rate, one.gpu_seconds, one.usd)
+        )  # fmt: skip
+    return rows
+
+
+def month_to_date(organization: Organization, now: datetime) -> list[UsageRow]:
+    return usage(organization, month_of(now), now, now)
+
+
+def spend_per_hour(organization: Organization, now: datetime) -> Decimal:
+    """USD an hour for what is held right now."""
+    at = whole_second(now)
+    found = UsageInterval.objects.filter(organization=organization, ended_at__isnull=True, started_at__lte=at)
+    intervals = [Interval(i.id, i.offering_id, i.gpus, i.claim_kind, i.started_at, None) for i in found]
+    offerings = {interval.offering for interval in intervals}
+    second = timedelta(seconds=1)
+    slices = rating.rate(
+        intervals, quota_points(organization, offerings), price_points(offerings), at, at + second
+    )
+    return sum((one.usd_per_gpu_hour * one.gpu_seconds for one in slices), Decimal(0))
+
+
+def total(rows: Iterable[UsageRow]) -> Decimal:
+    return sum((row.usd for row in rows), Decimal(0))
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def grouped(rows: Iterable[UsageRow], key: Callable[[UsageRow], Key]) -> dict[Key, tuple[int, Decimal]]:
+    """(GPU-seconds, USD) by `key`."""
+    sums: dict[Key, tuple[int, Decimal]] = {}
+    for row in rows:
+        seconds, usd = sums.get(key(row), (0, Decimal(0)))
+        sums[key(row)] = (seconds + row.gpu_seconds, usd + row.usd)
+    return sums
+
+
+def hour_of(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def month_of(at: datetime) -> datetime:
+    """Midnight UTC of the first of the month."""
+    return hour_of(at).replace(day=1, hour=0)

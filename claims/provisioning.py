@@ -1,0 +1,183 @@
+"""The provision loop: asks the node backend to join or release machines, and records what came of it.
+
+For each instance: a lease (W4), the backend asked outside any transaction and idempotently by key, then a conditional
+change of state together with the ledger's interval in one short transaction (B4). Killed anywhere, the next pass
+sees the same row and asks again.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from claims import ledger, locks
+from claims.backends.base import BackendError, NodeBackend, NodeState, Observation, node_backend
+from claims.core.states import HELD_STATES, InstanceState
+from claims.models import Instance, UsageKind
+from console.common import clock
+from console.common.notify import publish
+from console.common.wake import wake_on_commit
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=60)
+BATCH = 500
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=5)
+UNSETTLED = [InstanceState.REQUESTED, InstanceState.JOINING, InstanceState.FAILED, InstanceState.RELEASING]
+
+
+def provision_pass(*, now: datetime, backend: NodeBackend | None = None) -> int:
+    """One step for every instance that is under way; returns how many changed."""
+    backend = backend or node_backend()
+    leased = lease(now=now)
+    changed = sum(_step(instance, backend) for instance in leased if instance.state != InstanceState.JOINING)
+    joining = [instance for instance in leased if instance.state == InstanceState.JOINING]
+    changed += _watch_joining(joining, backend)
+    changed += _watch_cluster(backend)
+    _return_strays(backend)
+    return changed
+
+
+def lease(*, now: datetime) -> list[Instance]:
+    """Claim the instances that need work and that no other worker has; a dead worker's lease runs out."""
+    due = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now)
+    free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
+    with transaction.atomic():
+        found = Instance.objects.select_for_update(skip_locked=True, no_key=True)
+        keys = list(
+            found.filter(due, free, state__in=UNSETTLED).order_by("key").values_list("key", flat=True)[:BATCH]
+        )
+        Instance.objects.filter(key__in=keys).update(leased_until=now + LEASE)
+    return list(Instance.objects.filter(key__in=keys).order_by("key"))
+
+
+def _step(instance: Instance, backend: NodeBackend) -> int:
+    steps: dict[str, Callable[[Instance, NodeBackend], int]] = {
+        InstanceState.REQUESTED: _join,
+        InstanceState.FAILED: _give_back,
+        InstanceState.RELEASING: _leave,
+    }
+    try:
+        return steps[instance.state](instance, backend)
+    except BackendError as error:
+        _retry_later(instance, error)
+        return 0
+
+
+def _join(instance: Instance, backend: NodeBackend) -> int:
+    expected_at = backend.join(instance.key)
+    return change(instance, InstanceState.REQUESTED, InstanceState.JOINING, clock.now(),
+                  joining_at=clock.now(), expected_at=expected_at)  # fmt: skip
+
+
+def _give_back(instance: Instance, backend: NodeBackend) -> int:
+    return change(instance, InstanceState.FAILED, InstanceState.RELEASING, clock.now())
+
+
+def _leave(instance: Instance, backend: NodeBackend) -> int:
+    if not backend.leave(instance.key):
+        _release_lease(instance)
+        return 0
+    now = clock.now()
+    return change(instance, InstanceState.RELEASING, InstanceState.RELEASED, now,
+                  claim=None, organization=None, released_at=now)  # fmt: skip
+
+
+def _watch_joining(instances: Sequence[Instance], backend: NodeBackend) -> int:
+    """Instances that have joined become READY and are billed from now on; those that failed are replaced (C6)."""
+    try:
+        seen = backend.observe([instance.key for instance in instances])
+    except BackendError as error:
+        for instance in instances:
+            _retry_later(instance, error)
+        return 0
+    return sum(_settle_joining(instance, seen.get(instance.key)) for instance in instances)
+
+
+def _settle_joining(instance: Instance, seen: Observation | None) -> int:
+    if seen is None or seen.state == NodeState.JOINING:
+        _release_lease(instance)
+        return 0
+    now = clock.now()
+    if seen.state == NodeState.READY:
+        return change(instance, InstanceState.JOINING, InstanceState.READY, now, ready_at=now)
+    return change(instance, InstanceState.JOINING, InstanceState.FAILED, now,
+                  last_error=f"The backend says {seen.state}.")  # fmt: skip
+
+
+def change(
+    instance: Instance, old: InstanceState, new: InstanceState, now: datetime, **fields: object
+) -> int:
+    """Move the instance from `old` to `new` if it still is `old`, its billing with it; 1 if it was, else 0."""
+    with transaction.atomic():
+        locks.offerings_lock([instance.offering_id])
+        current = Instance.objects.select_related("claim").get(key=instance.key)
+        fields |= {"state": new, "leased_until": None, "attempts": 0, "next_attempt_at": None}
+        if not Instance.objects.filter(key=instance.key, state=old).update(**fields):
+            return 0
+        if new == InstanceState.READY and current.claim is not None:
+            ledger.open_claim_intervals(claim=current.claim, instances=[current], now=now)
+        if current.claim is not None:
+            publish("claims", [current.claim.organization_id])
+            wake_on_commit("claims.tasks.fulfil", "control")
+    return 1
+
+
+def _watch_cluster(backend: NodeBackend) -> int:
+    """Instances that vanished: billing ends now, nothing is placed there any more, and they are replaced (C6)."""
+    keys = list(
+        Instance.objects.filter(state__in=HELD_STATES, lost_at__isnull=True).values_list("key", flat=True)
+    )
+    try:
+        seen = backend.observe(keys)
+    except BackendError as error:
+        log.warning("the cluster could not be looked at: %s", error)
+        return 0
+    gone = [key for key in keys if key not in seen or seen[key].state in (NodeState.GONE, NodeState.FAILED)]
+    lost = sum(instance_lost(key) for key in gone)
+    empty = Instance.objects.filter(lost_at__isnull=False, state=InstanceState.DRAINING, gpus_used=0)
+    return lost + sum(change(one, InstanceState.DRAINING, InstanceState.FAILED, clock.now()) for one in empty)
+
+
+def instance_lost(key: int) -> int:
+    """Note that a machine is gone; 1 the first time, 0 after."""
+    with transaction.atomic():
+        locks.offerings_lock(Instance.objects.filter(key=key).values_list("offering_id", flat=True))
+        now = clock.now()
+        held = Instance.objects.filter(key=key, state__in=HELD_STATES, lost_at__isnull=True)
+        if not held.update(state=InstanceState.DRAINING, lost_at=now, drain_until=now):
+            return 0
+        ledger.close_intervals(kind=UsageKind.CLAIM, resource_keys=[key], now=now)
+        wake_on_commit("claims.tasks.fulfil", "control")
+    return 1
+
+
+def _return_strays(backend: NodeBackend) -> None:
+    """Machines that came after we had given them up are released again; they were never billed (B4)."""
+    try:
+        known = backend.nodes()
+        gone = set(known) - set(
+            Instance.objects.filter(key__in=known)
+            .exclude(state=InstanceState.RELEASED)
+            .values_list("key", flat=True)
+        )
+        for key in sorted(gone):
+            backend.leave(key)
+    except BackendError as error:
+        log.warning("strays could not be released: %s", error)
+
+
+def _release_lease(instance: Instance) -> None:
+    Instance.objects.filter(key=instance.key).update(leased_until=None)
+
+
+def _retry_later(instance: Instance, error: BackendError) -> None:
+    wait = min(FIRST_RETRY * 2 ** min(instance.attempts, 10), LONGEST_RETRY)
+    Instance.objects.filter(key=instance.key).update(
+        leased_until=None,
+        attempts=F("attempts") + 1,
+        next_attempt_at=clock.now() + wait,
+        last_error=str(error)[:2000],
+    )

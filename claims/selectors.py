@@ -1,0 +1,222 @@
+"""Reads of the capacity half, for pages and APIs. The number of queries never depends on the number of rows."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Count, F, Min, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from claims.core import quota as rule
+from claims.core.states import HELD_STATES, LIVE_STATES, InstanceState, Status
+from claims.models import (
+    CapacityClaim,
+    ClaimKind,
+    Instance,
+    Offering,
+    Price,
+    PriceKind,
+    Quota,
+    Source,
+    UsageInterval,
+    UsageKind,
+)
+from console.common.errors import NotFound
+from console.organizations.models import Organization
+
+IN_CLUSTER = Q(instances__state=InstanceState.READY, instances__lost_at__isnull=True)
+
+
+def claims_of(organization: Organization) -> QuerySet[CapacityClaim]:
+    """The organization's claims, each with `allocated`, `held`, `gpus_used` and `next_expected_at`."""
+    return (
+        CapacityClaim.objects.filter(organization=organization)
+        .select_related("offering__zone", "offering__instance_type", "organization")
+        .annotate(
+            allocated=Count("instances", filter=IN_CLUSTER),
+            held=Count("instances", filter=Q(instances__state__in=LIVE_STATES)),
+            gpus_used=Coalesce(Sum("instances__gpus_used"), 0),
+            next_expected_at=Min("instances__expected_at", filter=Q(instances__state=InstanceState.JOINING)),
+        )
+    )
+
+
+def claim_get(organization: Organization, id: uuid.UUID) -> CapacityClaim:
+    """One claim with its counts; NotFound also for another organization's."""
+    claim = claims_of(organization).filter(id=id).first()
+    if claim is None:
+        raise NotFound("CapacityClaim", id)
+    return claim
+
+
+def claim_numbers(claim: CapacityClaim) -> tuple[int, int]:
+    """(allocated, pending) of a claim read by `claims_of`; together the effective count (C8)."""
+    allocated: int = claim.allocated  # type: ignore[attr-defined]
+    held: int = claim.held  # type: ignore[attr-defined]
+    if claim.status == Status.DELETING:
+        return held, 0
+    return min(allocated, claim.target), max(0, claim.target - allocated)
+
+
+def instances_of(claim: CapacityClaim) -> QuerySet[Instance]:
+    return claim.instances.select_related("offering__zone", "offering__instance_type").order_by("key")
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRow:
+    offering: Offering
+    limit: int
+    reserved: int
+    other_usage: int
+    committed: int
+
+    @property
+    def zone(self) -> str:
+        return self.offering.zone.name
+
+    @property
+    def instance_type(self) -> str:
+        return self.offering.instance_type.name
+
+    @property
+    def free(self) -> int:
+        return rule.free(limit=self.limit, other_usage=self.other_usage, committed=self.committed)
+
+    @property
+    def used_share(self) -> float:
+        return (self.committed + self.other_usage) / self.limit if self.limit else 0.0
+
+
+def quotas_of(organization: Organization) -> list[QuotaRow]:
+    """Every quota of the organization with what is committed of it."""
+    committed = committed_by_offering(organization)
+    rows = Quota.objects.filter(organization=organization).select_related(
+        "offering__zone", "offering__instance_type"
+    )
+    return [
+        QuotaRow(row.offering, row.limit, row.reserved, row.other_usage, committed.get(row.offering_id, 0))
+        for row in rows.order_by("offering__zone__name", "offering__instance_type__name")
+    ]
+
+
+def committed_by_offering(organization: Organization) -> dict[int, int]:
+    """Instances committed by CUSTOMER claims, by offering key (C3)."""
+    live = Count("instances", filter=Q(instances__state__in=LIVE_STATES))
+    claims = CapacityClaim.objects.filter(organization=organization, kind=ClaimKind.CUSTOMER)
+    found: dict[int, list[rule.Commitment]] = {}
+    for offering, target, unreleased in claims.annotate(n=live).values_list("offering_id", "target", "n"):
+        found.setdefault(offering, []).append(rule.Commitment(target, unreleased))
+    return {offering: rule.committed(rows) for offering, rows in found.items()}
+
+
+def quota_of(organization: Organization, offering: Offering) -> QuotaRow:
+    """The organization's quota of one offering; limit 0 where there is no row (C3)."""
+    found = next((row for row in quotas_of(organization) if row.offering.key == offering.key), None)
+    return found or QuotaRow(offering, 0, 0, 0, committed_by_offering(organization).get(offering.key, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRow:
+    """The managed pool of one offering, in instances; `gpus_free` in GPUs that no replica uses, claims left out."""
+
+    offering: Offering
+    instances: int
+    free: int
+    claimed: int
+    on_demand: int
+    joining: int
+    pending_claims: int
+    gpus_free: int
+
+    @property
+    def zone(self) -> str:
+        return self.offering.zone.name
+
+    @property
+    def instance_type(self) -> str:
+        return self.offering.instance_type.name
+
+    @property
+    def gpus_per_instance(self) -> int:
+        return self.offering.instance_type.gpus
+
+
+def pools() -> list[PoolRow]:
+    """Every offering's pool, in order of zone and type: three queries."""
+    here = Q(instances__source=Source.POOL, instances__state__in=HELD_STATES)
+    unclaimed = here & Q(instances__claim__isnull=True)
+    rows = Offering.objects.select_related("zone", "instance_type").annotate(
+        n=Count("instances", filter=here),
+        n_free=Count("instances", filter=unclaimed & Q(instances__gpus_used=0)),
+        n_claimed=Count("instances", filter=here & Q(instances__claim__isnull=False)),
+        n_on_demand=Count("instances", filter=unclaimed & Q(instances__gpus_used__gt=0)),
+        n_joining=Count("instances", filter=Q(instances__source=Source.POOL)
+                        & Q(instances__state__in=[InstanceState.REQUESTED, InstanceState.JOINING])),
+        n_gpus_free=Coalesce(Sum(F("instances__gpus") - F("instances__gpus_used"), filter=unclaimed), 0),
+    )  # fmt: skip
+    waiting = pending_claims()
+    return [
+        PoolRow(row, row.n, row.n_free, row.n_claimed, row.n_on_demand, row.n_joining, waiting.get(row.key, 0),
+                row.n_gpus_free)
+        for row in rows.order_by("zone__name", "instance_type__name")
+    ]  # fmt: skip
+
+
+def pending_claims() -> dict[int, int]:
+    """Instances that SERVERLESS claims wait for, by offering key."""
+    claims = CapacityClaim.objects.filter(kind=ClaimKind.SERVERLESS).exclude(status=Status.DELETING)
+    rows = claims.annotate(n=Count("instances", filter=IN_CLUSTER)).values_list("offering_id", "target", "n")
+    found: dict[int, int] = {}
+    for offering, target, allocated in rows:
+        found[offering] = found.get(offering, 0) + max(0, target - allocated)
+    return found
+
+
+def offerings_claimable() -> list[Offering]:
+    return list(
+        Offering.objects.filter(claimable=True)
+        .select_related("zone", "instance_type")
+        .order_by("zone__name", "instance_type__name")
+    )
+
+
+def prices_at(now: datetime) -> dict[tuple[int, str], Decimal]:
+    """USD for a GPU-hour by (offering key, kind): the zone's own price, else the type's general one."""
+    prices = Price.objects.filter(valid__contains=now).values_list(
+        "instance_type_id", "zone_id", "kind", "usd_per_gpu_hour"
+    )
+    by_key = {(type_key, zone_key, kind): usd for type_key, zone_key, kind, usd in prices}
+    found = {}
+    for key, type_key, zone_key in Offering.objects.values_list("key", "instance_type_id", "zone_id"):
+        for kind in PriceKind.values:
+            usd = by_key.get((type_key, zone_key, kind), by_key.get((type_key, None, kind)))
+            if usd is not None:
+                found[key, kind] = usd
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPoint:
+    at: datetime
+    allocated: int
+
+
+def allocation_history(claim_ids: Sequence[uuid.UUID], since: datetime, until: datetime) -> list[ClaimPoint]:
+    """Instances allocated to these claims over time, exactly: one point for each change, and one at either end."""
+    intervals = UsageInterval.objects.filter(
+        Q(ended_at__isnull=True) | Q(ended_at__gt=since), kind=UsageKind.CLAIM, holder_id__in=list(claim_ids),
+        started_at__lt=until,
+    )  # fmt: skip
+    steps: dict[datetime, int] = {since: 0, until: 0}
+    for started_at, ended_at in intervals.values_list("started_at", "ended_at"):
+        begin = max(started_at, since)
+        steps[begin] = steps.get(begin, 0) + 1
+        if ended_at is not None and ended_at < until:
+            steps[ended_at] = steps.get(ended_at, 0) - 1
+    points, level = [], 0
+    for at in sorted(steps):
+        level += steps[at]
+        points.append(ClaimPoint(at, level))
+    return points

@@ -1,0 +1,19 @@
+"""Writes of the capacity half, one module a noun."""
+
+from claims.services.claims import claim_create, claim_delete, claim_resize
+from claims.services.gpus import GpuRelease, GpuTake, gpus_release, gpus_take
+from claims.services.instances import pool_adopt, pool_resize
+from claims.services.quota import quota_set
+
+__all__ = [
+    "GpuRelease",
+    "GpuTake",
+    "claim_create",
+    "claim_delete",
+    "claim_resize",
+    "gpus_release",
+    "gpus_take",
+    "pool_adopt",
+    "pool_resize",
+    "quota_set",
+]

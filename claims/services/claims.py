@@ -1,0 +1,238 @@
+"""Capacity claims: created, resized, deleted. Nothing waits in here; the fulfil and provision loops do the rest."""
+
+import hashlib
+import json
+import uuid
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from claims import locks
+from claims.core import rules
+from claims.core.conditions import claim_conditions
+from claims.core.rules import ClaimResources
+from claims.core.states import Status
+from claims.models import CapacityClaim, ClaimKind, Offering
+from claims.selectors import claim_get, claims_of
+from claims.services import fulfilment
+from claims.services.quota import quota_check
+from console.common import clock
+from console.common.errors import AlreadyExists, InvalidArgument, NotFound
+from console.common.ids import new_id
+from console.common.notify import publish
+from console.common.wake import wake_on_commit
+from console.organizations.actors import Actor
+from console.organizations.models import Organization
+from console.organizations.services import audit_record, idempotency_claim
+
+# A creation that is sent again because its answer was lost comes within this time (API.md, rule 5).
+REPEAT_WITHIN = timedelta(seconds=30)
+
+
+def claim_create(
+    *,
+    actor: Actor,
+    organization: Organization,
+    name: str,
+    resources: ClaimResources,
+    id: uuid.UUID | None = None,
+    idempotency_key: str | None = None,
+) -> CapacityClaim:
+    """Set capacity aside; answers CREATING, always (C5).
+
+    Refuses with InvalidArgument (the request), FailedPrecondition (quota), AlreadyExists (the id). Sent again with
+    the same key, or within 30 seconds without key and id, it answers with the first claim.
+    """
+    actor.require_write()
+    offering = offering_wanted(name, resources)
+    with transaction.atomic():
+        now = clock.now()
+        chosen = id or new_id()
+        earlier = _earlier(actor, organization, name, resources, id, chosen, idempotency_key, now)
+        if earlier is not None:
+            return earlier
+        if resources.kind == ClaimKind.CUSTOMER:
+            quota_check(
+                organization=organization, offering=offering, claim_key=None, target=resources.instance_count
+            )
+        claim = _insert(actor, organization, offering, name, resources, chosen, now)
+        audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(claim.id),
+                     obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
+        fulfilment.offering_settle(offering=offering, now=now, finish=False)
+        _tell(organization)
+    return claim_get(organization, claim.id)
+
+
+def claim_resize(*, actor: Actor, claim_id: uuid.UUID, resources: ClaimResources) -> CapacityClaim:
+    """Change how many instances a claim has; everything else is fixed (C2). Repeating it changes nothing."""
+    actor.require_write()
+    organization = actor.require_organization()
+    violations = rules.validate_resources(resources)
+    if violations:
+        raise InvalidArgument(violations)
+    with transaction.atomic():
+        claim = _locked(organization, claim_id)
+        violations = rules.validate_unchanged(resources_of(claim), resources)
+        if violations:
+            raise InvalidArgument(violations)
+        if claim.status == Status.DELETING:
+            raise NotFound("CapacityClaim", claim_id)
+        if resources.instance_count == claim.target:
+            return claim
+        if claim.kind == ClaimKind.CUSTOMER:
+            quota_check(
+                organization=organization, offering=claim.offering, claim_key=claim.key,
+                target=resources.instance_count,
+            )  # fmt: skip
+        now = clock.now()
+        before, claim.target = claim.target, resources.instance_count
+        status = claim.status if claim.status == Status.CREATING else Status.UPDATING
+        claim.status, claim.updated_at = status, now
+        claim.save(update_fields=["target", "status", "updated_at"])
+        audit_record(actor=actor, action="claim.resize", obj_type="CapacityClaim", obj_id=str(claim.id),
+                     obj_name=claim.name, before={"instanceCount": before},
+                     after={"instanceCount": claim.target}, organization=organization)  # fmt: skip
+        fulfilment.offering_settle(offering=claim.offering, now=now, finish=False)
+        _tell(organization)
+    return claim_get(organization, claim.id)
+
+
+def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
+    """Give everything back (C11). While it is DELETING the same call answers with the object again."""
+    actor.require_write()
+    organization = actor.require_organization()
+    with transaction.atomic():
+        claim = _locked(organization, claim_id)
+        if claim.status == Status.DELETING:
+            return claim
+        now = clock.now()
+        claim.status, claim.updated_at = Status.DELETING, now
+        claim.save(update_fields=["status", "updated_at"])
+        audit_record(actor=actor, action="claim.delete", obj_type="CapacityClaim", obj_id=str(claim.id),
+                     obj_name=claim.name, before={"instanceCount": claim.target}, organization=organization)  # fmt: skip
+        fulfilment.offering_settle(offering=claim.offering, now=now, finish=False)
+        _tell(organization)
+    return claim_get(organization, claim.id)
+
+
+def offering_wanted(name: str, resources: ClaimResources) -> Offering:
+    """The offering a valid request names; InvalidArgument on the field that names none (C2)."""
+    violations = rules.validate_create(name, resources)
+    if violations:
+        raise InvalidArgument(violations)
+    zone, wanted = resources.zones[0].upper(), resources.instance_id.lower()
+    in_zone = {
+        offering.instance_type.name: offering
+        for offering in Offering.objects.filter(zone__name=zone, claimable=True).select_related(
+            "zone", "instance_type"
+        )
+    }
+    if not in_zone:
+        raise InvalidArgument.of("resources.zones[0]", f"there is nothing to claim in {resources.zones[0]!r}")
+    if wanted not in in_zone:
+        there = ", ".join(sorted(in_zone))
+        text = f"{resources.instance_id!r} cannot be claimed in {zone}; what can be: {there}"
+        raise InvalidArgument.of("resources.instance_id", text)
+    return in_zone[wanted]
+
+
+def resources_of(claim: CapacityClaim) -> ClaimResources:
+    return ClaimResources(claim.sent_instance_id, claim.target, claim.sent_capacity_type, (claim.sent_zone,))
+
+
+def _described(resources: ClaimResources) -> dict[str, Any]:
+    return {**asdict(resources), "zones": list(resources.zones)}
+
+
+def _earlier(
+    actor: Actor,
+    organization: Organization,
+    name: str,
+    resources: ClaimResources,
+    id: uuid.UUID | None,
+    chosen: uuid.UUID,
+    key: str | None,
+    now: datetime,
+) -> CapacityClaim | None:
+    """The claim that an earlier, same request made; None when this one is new."""
+    body = {"name": name, "resources": _described(resources), "id": str(id) if id else None}
+    if key is not None:
+        earlier = idempotency_claim(
+            organization=organization, key=key, body=body, resource_type="CapacityClaim", resource_id=chosen
+        )
+        return claim_get(organization, earlier) if earlier else None
+    if id is not None:
+        if CapacityClaim.objects.filter(id=id).exists():
+            raise AlreadyExists("CapacityClaim", id)
+        return None
+    caller = {"organization": organization.key, "token": str(actor.token.id) if actor.token else actor.name}
+    fingerprint = json.dumps([caller, body], sort_keys=True)
+    locks.creation_lock("claim " + hashlib.sha256(fingerprint.encode()).hexdigest())
+    return _twin(actor, organization, name, resources, now)
+
+
+def _twin(
+    actor: Actor, organization: Organization, name: str, resources: ClaimResources, now: datetime
+) -> CapacityClaim | None:
+    same = claims_of(organization).filter(
+        created_by_token=actor.token,
+        created_by_user=actor.user,
+        created_at__gt=now - REPEAT_WITHIN,
+        name=name,
+        target=resources.instance_count,
+        sent_capacity_type=resources.capacity_type,
+        sent_instance_id=resources.instance_id,
+        sent_zone=resources.zones[0],
+    )
+    return same.exclude(status=Status.DELETING).first()
+
+
+def _insert(
+    actor: Actor,
+    organization: Organization,
+    offering: Offering,
+    name: str,
+    resources: ClaimResources,
+    id: uuid.UUID,
+    now: datetime,
+) -> CapacityClaim:
+    conditions = claim_conditions(
+        kind=resources.kind, allocated=0, effective=resources.instance_count, deleting=False, lost=0,
+        zone=offering.zone.name, now=now,
+    )  # fmt: skip
+    try:
+        with transaction.atomic():
+            return CapacityClaim.objects.create(
+                id=id,
+                organization=organization,
+                offering=offering,
+                name=name,
+                kind=resources.kind,
+                target=resources.instance_count,
+                sent_capacity_type=resources.capacity_type,
+                sent_instance_id=resources.instance_id,
+                sent_zone=resources.zones[0],
+                conditions=conditions,
+                created_at=now,
+                updated_at=now,
+                created_by_user=actor.user,
+                created_by_token=actor.token,
+            )
+    except IntegrityError as error:
+        raise AlreadyExists("CapacityClaim", id) from error
+
+
+def _locked(organization: Organization, claim_id: uuid.UUID) -> CapacityClaim:
+    """The claim as it is once nobody else can change it: quota, offering and row held, in that order."""
+    claim = claim_get(organization, claim_id)
+    if claim.kind == ClaimKind.CUSTOMER:
+        locks.quota_lock(organization, claim.offering)
+    locks.offerings_lock([claim.offering_id])
+    return claim_get(organization, claim_id)
+
+
+def _tell(organization: Organization) -> None:
+    publish("claims", [organization.key])
+    wake_on_commit("claims.tasks.fulfil", "control")

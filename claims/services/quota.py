@@ -1,0 +1,94 @@
+"""Quota: checked under its row's lock when claims grow, changed under the same lock by administrators (C3)."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Count, Q
+
+from claims import locks
+from claims.core import quota as rule
+from claims.core.states import LIVE_STATES
+from claims.models import CapacityClaim, ClaimKind, Offering, Quota, QuotaChange
+from console.common import clock
+from console.common.errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    PermissionDenied,
+    QuotaNumbers,
+)
+from console.organizations.actors import Actor
+from console.organizations.models import Organization
+from console.organizations.services import audit_record
+
+MOST = 1_000_000
+
+
+def commitments_of(organization: Organization, offering: Offering) -> dict[int, rule.Commitment]:
+    """By claim key: what each CUSTOMER claim of the organization commits in the offering, DELETING included."""
+    live = Count("instances", filter=Q(instances__state__in=LIVE_STATES))
+    rows = CapacityClaim.objects.filter(organization=organization, offering=offering, kind=ClaimKind.CUSTOMER)
+    return {
+        key: rule.Commitment(target, unreleased)
+        for key, target, unreleased in rows.annotate(n=live).order_by("key").values_list("key", "target", "n")
+    }
+
+
+def quota_check(
+    *, organization: Organization, offering: Offering, claim_key: int | None, target: int
+) -> None:
+    """Refuse when the claim (None: a new one) may not have `target` instances. Holds the quota row until commit."""
+    row = locks.quota_lock(organization, offering)
+    commitments = commitments_of(organization, offering)
+    total = rule.committed(commitments.values())
+    mine = commitments.get(claim_key) if claim_key is not None else None
+    before = mine.instances if mine else 0
+    delta = max(target, mine.unreleased if mine else 0) - before
+    if mine and target <= mine.target:
+        return
+    limit, other = (row.limit, row.other_usage) if row else (0, 0)
+    if rule.fits(delta=delta, limit=limit, other_usage=other, committed=total):
+        return
+    numbers = QuotaNumbers(str(offering), requested=delta, limit=limit, other_usage=other, committed=total)
+    raise FailedPrecondition(
+        "QUOTA_EXCEEDED",
+        f"{offering.zone}/{offering.instance_type}",
+        f"Quota for {offering}: {delta} more instances requested, {numbers.free} free (limit {limit}, "
+        f"{other} in other use, {total} committed to claims). Ask for fewer, free some, or have the quota raised.",
+        numbers,
+    )
+
+
+def quota_set(
+    *,
+    actor: Actor,
+    organization: Organization,
+    offering: Offering,
+    limit: int,
+    reserved: int,
+    other_usage: int,
+) -> Quota:
+    """Set a quota; the platform's alone. Lowering it below what is committed takes nothing away (C13)."""
+    if not actor.is_platform:
+        raise PermissionDenied("Only the platform's staff may change quota; ask them for it.")
+    numbers = {"limit": limit, "reserved": reserved, "other_usage": other_usage}
+    wrong = [
+        FieldViolation(name, f"must be from 0 to {MOST}") for name, n in numbers.items() if not 0 <= n <= MOST
+    ]
+    if wrong:
+        raise InvalidArgument(wrong)
+    with transaction.atomic():
+        row = locks.quota_lock(organization, offering)
+        before = {name: getattr(row, name) for name in numbers} if row else None
+        if row and before == numbers:
+            return row
+        row, _ = Quota.objects.update_or_create(
+            organization=organization, offering=offering, defaults=numbers
+        )
+        now: datetime = clock.now()
+        QuotaChange.objects.create(
+            organization=organization, offering=offering, at=now, user=actor.user, **numbers
+        )
+        audit_record(actor=actor, action="quota.set", obj_type="Quota", obj_id=str(row.pk), obj_name=str(offering),
+                     before=before, after=numbers, organization=organization)  # fmt: skip
+    return row

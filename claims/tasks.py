@@ -1,0 +1,32 @@
+"""Celery tasks of the capacity half: wake up, ask the loop table, call a service."""
+
+from datetime import timedelta
+
+from celery import shared_task
+
+from claims import metering, provisioning
+from claims.services import fulfilment
+from console.loops.services import loop_pass
+
+EVERY_FEW_SECONDS, EVERY_MINUTE = timedelta(seconds=5), timedelta(seconds=60)
+
+
+@shared_task(name="claims.tasks.fulfil")
+def fulfil() -> None:
+    with loop_pass(name="fulfil", period=EVERY_FEW_SECONDS) as now:
+        if now:
+            fulfilment.fulfil_pass(now=now)
+
+
+@shared_task(name="claims.tasks.provision")
+def provision() -> None:
+    with loop_pass(name="provision", period=EVERY_FEW_SECONDS) as now:
+        if now:
+            provisioning.provision_pass(now=now)
+
+
+@shared_task(name="claims.tasks.meter")
+def meter() -> None:
+    with loop_pass(name="meter", period=EVERY_MINUTE) as now:
+        if now:
+            metering.meter_pass(now)
