@@ -1,0 +1,110 @@
+"""What the autoscaler remembers from one tick to the next, as columns keyed by deployment.
+
+The recommendations of the scale-down window are kept as the highest of each of BUCKETS spans of time, not one
+by one: a deployment's window is BUCKETS - 1 spans long, so what is remembered always covers the whole window
+and at most one span (a fifteenth) more.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from deployments.core.columns import Columns, Int8s, Int32s, Int64s, column
+
+BUCKETS = 16
+EMPTY = -1  # a span in which nothing was recommended; a size or limit that is not known
+_MAGIC = b"HRAS"
+_VERSION = 1
+_HEADER = struct.Struct("<4sHHqI")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory(Columns):
+    """One row per deployment. Times are milliseconds since 1970."""
+
+    key: Int64s = field(metadata=column(np.int64))
+    wanted: Int32s = field(metadata=column(np.int32, EMPTY))  # of the last tick, after bounds
+    granted: Int32s = field(metadata=column(np.int32, EMPTY))
+    bound: Int8s = field(metadata=column(np.int8, EMPTY))  # plan.Bound of the last tick
+    burst_until_ms: Int64s = field(metadata=column(np.int64, 0))  # burst mode lasts until then
+    short_since_ms: Int64s = field(metadata=column(np.int64, 0))  # since when granted < wanted; 0 = it is not
+    width_ms: Int32s = field(metadata=column(np.int32, 0))  # length of a span; 0 = nothing remembered
+    bucket: Int64s = field(metadata=column(np.int64, 0))  # number of the newest span (time / width)
+    highest: Int32s = field(
+        metadata=column(np.int32, EMPTY, BUCKETS)
+    )  # [D, BUCKETS]; span n is at n % BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscalerState:
+    """Memory of all deployments of a shard and the time of the tick that left it."""
+
+    at_ms: int  # 0 = there was no tick yet
+    memory: Memory
+
+    @classmethod
+    def empty(cls) -> Self:
+        """The state before the first tick."""
+        return cls(0, Memory.none())
+
+    def __len__(self) -> int:
+        return len(self.memory)
+
+    def realign(self, keys: Int64s) -> Self:
+        """The same memory in the order of `keys` (int64[D]); of new deployments nothing is remembered."""
+        if np.array_equal(keys, self.memory.key):
+            return self
+        fresh = Memory.build(key=keys)
+        rows, found = _positions(self.memory.key, keys)
+        for name, values in fresh.items():
+            values[found] = getattr(self.memory, name)[rows]
+        return type(self)(self.at_ms, fresh)
+
+    def to_bytes(self) -> bytes:
+        """Compressed bytes of a version of their own; `from_bytes` reads them back exactly."""
+        planes = b"".join(_planes(values) for _, values in self.memory.items())
+        return _HEADER.pack(_MAGIC, _VERSION, BUCKETS, self.at_ms, len(self)) + zlib.compress(planes, 1)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read `to_bytes`. Raises ValueError for anything else: a caller then starts from `empty()`."""
+        try:
+            magic, version, buckets, at_ms, rows = _HEADER.unpack_from(data)
+            if (magic, version, buckets) != (_MAGIC, _VERSION, BUCKETS):
+                raise ValueError("not an autoscaler state of this version")
+            return cls(at_ms, _unpack(zlib.decompress(data[_HEADER.size :]), rows))
+        except (struct.error, zlib.error) as error:
+            raise ValueError("not an autoscaler state") from error
+
+
+def _positions(have: Int64s, keys: Int64s) -> tuple[Int64s, Int64s]:
+    """Rows of `have` and rows of `keys` that hold the same key."""
+    order = np.argsort(have, kind="stable")
+    at = np.searchsorted(have, keys, sorter=order)
+    at[at == len(have)] = 0
+    found = np.flatnonzero(have[order[at]] == keys) if len(have) else np.zeros(0, np.int64)
+    return order[at[found]] if len(have) else found, found
+
+
+def _planes(values: Int64s) -> bytes:
+    """Bytes by significance: neighbours look alike, so that they compress well and fast."""
+    little = np.ascontiguousarray(values.T).astype(values.dtype.newbyteorder("<"), copy=False)
+    return little.view(np.uint8).reshape(-1, values.dtype.itemsize).T.tobytes()
+
+
+def _unpack(data: bytes, rows: int) -> Memory:
+    offset = 0
+    given: dict[str, np.ndarray] = {}
+    for name, empty in Memory.none().items():
+        width = empty.shape[1] if empty.ndim == 2 else 1
+        size = rows * width * empty.dtype.itemsize
+        plane = np.frombuffer(data, np.uint8, size, offset).reshape(empty.dtype.itemsize, rows * width)
+        flat = np.ascontiguousarray(plane.T).view(empty.dtype.newbyteorder("<")).astype(empty.dtype).ravel()
+        given[name] = flat.reshape(width, rows).T if empty.ndim == 2 else flat
+        offset += size
+    if offset != len(data):
+        raise ValueError("an autoscaler state of another length")
+    return Memory.build(**given)

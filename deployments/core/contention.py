@@ -1,0 +1,155 @@
+"""Stage 6: who gets the GPUs there are (R11, R14, R15).
+
+Inside an organization: every deployment's min first, by priority, then creation, then id; then growth above
+min by priority. Deployments of equal priority share growth replica by replica in proportion to what they
+lack, by Webster's divisors: the next replica goes to the lowest `(2 * got + 1) / lacks`. That needs no
+knowledge of how much there will be, and differs from the largest remainder by a replica at most in small
+groups.
+
+What only one organization may use (its claims, and pool instances that already serve it) it takes without
+asking. Instances of the pool that serve nobody are taken in turns: each turn goes to the organization that
+holds the fewest on-demand GPUs of that pool, grants of this pass included; ties to the longest waiting, then
+the lowest id.
+
+A min that finds no room keeps what it could use from growth of the same or a lower priority of its
+organization, or small replicas would nibble away for ever what a large one waits for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from deployments.core.placement import ON_DEMAND, Fit, Room, Taken
+from deployments.core.queue import Queue, Request
+
+
+class Turn(NamedTuple):
+    """An organization that waits for an instance of a pool; compares in the order of R14."""
+
+    holds: int
+    since_ms: int
+    org: int
+    fit: Fit
+
+
+class Grant(NamedTuple):
+    """Replicas that were given room: several on one instance, or one on several."""
+
+    deployment: int
+    capacity_class: int
+    taken: list[Taken]
+    replicas: int
+
+
+class Kept(NamedTuple):
+    """What the min of a priority waits for."""
+
+    priority: int
+    classes: tuple[int, ...]
+    offerings: int
+
+
+@dataclass(slots=True)
+class Contest:
+    """One pass. `queues` are per organization, `holds` its on-demand GPUs per organization and offering."""
+
+    queues: dict[int, Queue]
+    room: Room
+    holds: dict[tuple[int, int], int]
+    turns: list[Turn] = field(default_factory=list)
+    kept: dict[int, list[Kept]] = field(default_factory=dict)
+    grants: list[Grant] = field(default_factory=list)
+    kept_back: list[int] = field(default_factory=list)  # deployments for which there is room that is kept
+    _failed: set[tuple[int, ...]] = field(default_factory=set)
+
+    def run(self, hopeless: Sequence[Request]) -> list[Grant]:
+        """Grant until nobody can get more. `hopeless` requests get nothing, but their min keeps room."""
+        for request in hopeless:
+            self._keep(request)
+        for org in sorted(self.queues):
+            self._settle(org)
+        while self.turns:
+            turn = heappop(self.turns)
+            queue = self.queues[turn.org]
+            head = queue.head()
+            # Others may have taken the last instance since; then the organization looks again.
+            if head is not None and self._stands(turn.fit, head, queue.in_growth):
+                self._grant(queue, head, turn.fit)
+            self._settle(turn.org)
+        return self.grants
+
+    def _settle(self, org: int) -> None:
+        """Give an organization what is its own, until its next replica needs a turn or it asks no more."""
+        queue = self.queues[org]
+        while (request := queue.head()) is not None:
+            fit = self._look(request, queue.in_growth)
+            if fit is None:
+                if self.room.none_for(org):
+                    return
+                self._give_up(queue, request)
+            elif fit.from_pool:
+                holds = self.holds.get((org, fit.offering), 0)
+                heappush(self.turns, Turn(holds, request.since_ms, org, fit))
+                return
+            else:
+                self._grant(queue, request, fit)
+
+    def _stands(self, fit: Fit, request: Request, in_growth: bool) -> bool:
+        return self.room.still(fit, request.gpus, request.avoid) or self._look(request, in_growth) == fit
+
+    def _look(self, request: Request, in_growth: bool) -> Fit | None:
+        """The best place for the next replica: the first class that has one (R15)."""
+        for capacity_class in request.classes:
+            offerings = request.offerings
+            if in_growth and request.org in self.kept:
+                offerings &= ~self._kept_from(request, capacity_class)
+            fit = self._fits(request, capacity_class, offerings)
+            if fit is not None:
+                return fit
+        return None
+
+    def _fits(self, request: Request, capacity_class: int, offerings: int) -> Fit | None:
+        # Room only ever shrinks, so what failed once for an organization fails for the rest of the pass.
+        asked = (request.org, request.gpus, capacity_class, offerings, request.avoid)
+        if asked in self._failed:
+            return None
+        fit = self.room.fits(capacity_class, request.org, request.gpus, offerings, request.avoid)
+        if fit is None:
+            self._failed.add(asked)
+        return fit
+
+    def _grant(self, queue: Queue, request: Request, fit: Fit) -> None:
+        """Give the queue's head a place: as many replicas as are its due and as the instance takes.
+
+        What is left of the instance is the tightest fit for the next replica, and only this organization's,
+        so taking several at once is the same as taking one after the other.
+        """
+        replicas = 1 if fit.source else min(queue.due(), 1 + fit.left_over // request.gpus)
+        taken = self.room.take(fit, request.org, request.gpus, request.avoid, replicas)
+        self.grants.append(Grant(request.deployment, fit.capacity_class, taken, replicas))
+        if fit.capacity_class == ON_DEMAND:
+            pool = (request.org, fit.offering)
+            self.holds[pool] = self.holds.get(pool, 0) + request.gpus * replicas
+        queue.got(replicas)
+
+    def _give_up(self, queue: Queue, request: Request) -> None:
+        if not queue.in_growth:
+            self._keep(request)
+        elif request.org in self.kept:
+            whatever = (self._fits(request, each, request.offerings) for each in request.classes)
+            if any(whatever):
+                self.kept_back.append(request.deployment)
+        queue.drop()
+
+    def _keep(self, request: Request) -> None:
+        kept = Kept(request.priority, request.classes, request.offerings)
+        self.kept.setdefault(request.org, []).append(kept)
+
+    def _kept_from(self, request: Request, capacity_class: int) -> int:
+        """Offerings whose room of a class is kept for the min of the same or a higher priority."""
+        bits = 0
+        for kept in self.kept[request.org]:
+            if kept.priority >= request.priority and capacity_class in kept.classes:
+                bits |= kept.offerings
+        return bits

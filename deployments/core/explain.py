@@ -1,0 +1,190 @@
+"""From the row of a decision to sentences, and the decision made once more from its row."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+
+from deployments.core.columns import Columns
+from deployments.core.params import MILLI, Params, Settings
+from deployments.core.plan import Bound
+from deployments.core.planner import size_from
+from deployments.core.reasons import Reason, sentence, stage
+from deployments.core.record import Row, stored_as
+from deployments.core.signal import Samples
+from deployments.core.snapshot import Deployments
+
+RERUN_STAGES = ("signal", "need", "damped", "wanted")
+# Stages whose sentence is part of the one line: those that changed something.
+_QUIET = frozenset(
+    {
+        Reason.SIGNAL_FRESH,
+        Reason.NEED_MEAN,
+        Reason.NEED_UNKNOWN,
+        Reason.HOLD_NO_SIGNAL,
+        Reason.WITHIN_BOUNDS,
+        Reason.NOTHING_ASKED,
+        Reason.GRANTED,
+        Reason.RELEASED,
+    }
+)
+_NEEDS = ("need_stable", "need_burst", "standing", "remaining", "backlog_extra", "need_backlog")
+_NUMBERS: dict[str, tuple[str, ...]] = {
+    "signal": ("in_flight", "age_s", "stale_s", "ahead_s", "covered_s", "stable_s"),
+    "need": ("stable_mean", "stable_s", "burst_mean", "burst_s", "target", *_NEEDS),
+    "damping": (
+        "base",
+        "recommended",
+        "value",
+        "window_highest",
+        "scale_down_s",
+        "tolerance_percent",
+        "burst_left_s",
+    ),
+    "bounds": ("damped", "wanted", "min", "max", "pin"),
+    "contention": (
+        "granted",
+        "added",
+        "removed",
+        "missing",
+        "missing_gpus",
+        "gpu_count",
+        "zone",
+        "wanted",
+    ),
+}
+_CODES = ("signal_code", "need_code", "damped_code", "wanted_code", "granted_code")
+
+
+class Step(TypedDict):
+    """One stage of an explanation."""
+
+    stage: str
+    code: str
+    numbers: dict[str, int | float | str]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A decision made again: what came out otherwise, as name -> (stored, computed now)."""
+
+    differences: dict[str, tuple[int, int]]
+
+    @property
+    def same(self) -> bool:
+        """Whether every number and reason of stages 1 to 5 agrees."""
+        return not self.differences
+
+
+def steps(row: Row) -> list[Step]:
+    """Every stage of a decision with its reason, numbers and sentence, in order."""
+    numbers = _readable(row)
+    return [_step(_int(row, name), numbers) for name in _CODES]
+
+
+def line(row: Row) -> str:
+    """A decision in one line: the numbers, then what decided."""
+    wanted, granted = _int(row, "wanted_value"), _int(row, "granted_value")
+    head = f"{granted} replicas" if wanted == granted else f"{granted} of {wanted} replicas"
+    texts = [step["text"] for step in steps(row) if Reason[step["code"]] not in _QUIET]
+    return " ".join([f"{head}.", *texts])
+
+
+def bound_name(row: Row) -> str:
+    """Name of the limit that decided."""
+    return Bound(_int(row, "granted_bound")).name
+
+
+def rerun(row: Row) -> Rerun:
+    """Run stages 1 to 5 again from the row alone and compare every number with what is stored."""
+    tables = dict(zip(RERUN_STAGES, _again(row), strict=True))
+    computed = {
+        stored_as(name, field): int(values[0])
+        for name, table in tables.items()
+        for field, values in table.items()
+    }
+    pairs = {name: (_int(row, name), value) for name, value in computed.items()}
+    return Rerun({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
+
+
+def _again(row: Row) -> tuple[Columns, ...]:
+    deployments = Deployments.build(
+        key=[_int(row, "key")],
+        org=[0],
+        **{name: [_int(row, name)] for name in ("min", "max", "scheduled", "concurrency", "pin")},
+        **{name: [bool(_int(row, name))] for name in ("enabled", "freeze", "shadow")},
+    )
+    samples = Samples(
+        np.array(row["sample_at_ms"], np.int64),
+        np.array(row["sample_queued"], np.int64)[:, None],
+        np.array(row["sample_load"], np.int64)[:, None],
+    )
+    return size_from(
+        samples,
+        deployments,
+        Settings(**{name: np.array([_int(row, name)]) for name in Settings.__slots__}),
+        Params(stale_s=_int(row, "stale_ms") / MILLI, sample_s=_int(row, "sample_ms") / MILLI),
+        base=np.array([_int(row, "damped_base")]),
+        starting=np.array([_int(row, "starting")], np.int32),
+        window_highest=np.array([_int(row, "damped_window_highest")]),
+        burst_until_ms=np.array([_int(row, "burst_until_before_ms")]),
+        now_ms=_int(row, "now_ms"),
+    )
+
+
+def _step(code: int, numbers: dict[str, int | float | str]) -> Step:
+    name = stage(code)
+    chosen = {key: numbers[key] for key in _NUMBERS[name]}
+    return Step(stage=name, code=Reason(code).name, numbers=chosen, text=sentence(code, chosen))
+
+
+def _readable(row: Row) -> dict[str, int | float | str]:
+    """Numbers as sentences show them: seconds, means, percentages."""
+    wanted, granted, current = (_int(row, name) for name in ("wanted_value", "granted_value", "current"))
+    numbers: dict[str, int | float | str] = {
+        name: _int(row, name) for name in ("min", "max", "pin", "gpu_count")
+    }
+    numbers |= {
+        f"{name}_s": _seconds(row, f"{name}_ms") for name in ("stable", "burst", "scale_down", "stale")
+    }
+    numbers |= {name: _int(row, stored_as("need", name)) for name in _NEEDS}
+    numbers |= {
+        name: _int(row, f"damped_{name}") for name in ("base", "recommended", "value", "window_highest")
+    }
+    numbers |= {
+        "in_flight": _int(row, "signal_in_flight"),
+        "age_s": _seconds(row, "signal_age_ms"),
+        "ahead_s": max(0.0, -_seconds(row, "signal_age_ms")),
+        "covered_s": _seconds(row, "signal_covered_ms"),
+        "stable_mean": _mean(row, "stable"),
+        "burst_mean": _mean(row, "burst"),
+        "target": _int(row, "concurrency"),
+        "tolerance_percent": _int(row, "tolerance_milli") / 10,
+        "burst_left_s": max(0.0, (_int(row, "damped_burst_until_ms") - _int(row, "now_ms")) / MILLI),
+        "damped": _int(row, "damped_value"),
+        "wanted": wanted,
+        "granted": granted,
+        "added": max(0, granted - current),
+        "removed": max(0, current - granted),
+        "missing": max(0, wanted - granted),
+        "missing_gpus": _int(row, "granted_missing_gpus"),
+        "zone": str(row["zone"]) or "its zones",
+    }
+    return numbers
+
+
+def _mean(row: Row, window: str) -> float:
+    span = _int(row, f"need_{window}_span_ms")
+    return round(_int(row, f"need_{window}_load_ms") / span, 2) if span else 0.0
+
+
+def _seconds(row: Row, name: str) -> float:
+    return _int(row, name) / MILLI
+
+
+def _int(row: Row, name: str) -> int:
+    value = row[name]
+    if not isinstance(value, int):
+        raise TypeError(f"{name} of a decision is a whole number")
+    return value

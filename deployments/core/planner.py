@@ -1,0 +1,142 @@
+"""The one entry point: a shard at a moment goes in, what to do about it and why comes out.
+
+The live loop, the simulator, the backtest and the benchmark all call `plan`. It reads no clock, draws no
+random number, asks nobody: the same snapshot, parameters and time give the same plan, on any machine, in any
+order of rows.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from deployments.core import history
+from deployments.core.allocation import Allocation, allocate
+from deployments.core.autoscaler_state import EMPTY, AutoscalerState, Memory
+from deployments.core.bounds import bound
+from deployments.core.columns import Bools, Int32s, Int64s
+from deployments.core.damping import damp
+from deployments.core.need import measure, target_of
+from deployments.core.params import Params, Settings, milliseconds
+from deployments.core.plan import Damped, Need, Plan, Signal, Wanted
+from deployments.core.signal import Samples, assess, decode
+from deployments.core.snapshot import Deployments, Replicas, Snapshot
+from deployments.core.states import ReplicaState
+
+
+def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
+    """Decide the size of every deployment of a shard and what follows from it.
+
+    `now` is unix seconds. Raises ColumnError when the tables of the snapshot do not fit together.
+    """
+    snapshot.check()
+    deployments, now_ms = snapshot.deployments, milliseconds(now)
+    settings = deployments.settings(params)
+    old = snapshot.state.realign(deployments.key).memory
+    ready, starting, live = count(snapshot.replicas, len(deployments))
+    current = ready + starting
+    base = base_of(deployments, old, current)
+    ring = _window(old, snapshot.state.at_ms, base, settings, params, now_ms)
+    signal, need, damped, wanted = size_from(
+        decode(snapshot.signals),
+        deployments,
+        settings,
+        params,
+        base=base,
+        starting=starting,
+        window_highest=ring.top(),
+        burst_until_ms=old.burst_until_ms,
+        now_ms=now_ms,
+    )
+    done = allocate(snapshot, wanted, current, live, old, now_ms)
+    memory = _remember(old, history.add(ring, damped.recommended), damped, wanted, done, now_ms)
+    return Plan(
+        now=now,
+        params=params,
+        key=deployments.key,
+        ready=ready,
+        starting=starting,
+        current=current,
+        signal=signal,
+        need=need,
+        damped=damped,
+        wanted=wanted,
+        granted=done.granted,
+        changed=_changed(old, memory),
+        starts=done.starts,
+        stops=done.stops,
+        unplaced=done.unplaced,
+        state=AutoscalerState(now_ms, memory),
+    )
+
+
+def size_from(
+    samples: Samples,
+    deployments: Deployments,
+    settings: Settings,
+    params: Params,
+    *,
+    base: Int64s,
+    starting: Int32s,
+    window_highest: Int64s,
+    burst_until_ms: Int64s,
+    now_ms: int,
+) -> tuple[Signal, Need, Damped, Wanted]:
+    """Stages 1 to 5: what each deployment wants. Also used to run a stored decision again."""
+    target = target_of(deployments.concurrency)
+    signal, windows = assess(samples, settings, params, now_ms)
+    need = measure(windows, signal.valid, target, starting, settings)
+    damped = damp(need, signal.valid, target, base, window_highest, burst_until_ms, settings, now_ms)
+    return signal, need, damped, bound(deployments, damped)
+
+
+def count(replicas: Replicas, deployments: int) -> tuple[Int32s, Int32s, Bools]:
+    """Ready and starting replicas per deployment, and which rows are either (R6)."""
+    is_ready = replicas.state == ReplicaState.READY
+    is_starting = replicas.state == ReplicaState.STARTING
+    ready = np.bincount(replicas.deployment[is_ready], minlength=deployments)
+    starting = np.bincount(replicas.deployment[is_starting], minlength=deployments)
+    return ready.astype(np.int32), starting.astype(np.int32), is_ready | is_starting
+
+
+def base_of(deployments: Deployments, memory: Memory, current: Int32s) -> Int64s:
+    """The size that damping starts from: what was last wanted, or what runs where that says nothing."""
+    known = (memory.wanted > 0) & ~deployments.shadow
+    return np.where(known, memory.wanted, current).astype(np.int64)
+
+
+def _window(
+    memory: Memory, at_ms: int, base: Int64s, settings: Settings, params: Params, now_ms: int
+) -> history.Ring:
+    """The scale-down window. Where nothing is remembered, the size there is stands for what would be (R5).
+
+    So after a restart, a long pause of the loop, or for a new deployment, nothing shrinks until a whole
+    window has been seen.
+    """
+    paused = now_ms - at_ms > milliseconds(params.stale_s)
+    ring = history.advance(memory, settings, now_ms)
+    return history.add(ring, base, (memory.width_ms == 0) | paused)
+
+
+def _remember(
+    old: Memory, ring: history.Ring, damped: Damped, wanted: Wanted, done: Allocation, now_ms: int
+) -> Memory:
+    short = done.granted.value < wanted.value
+    since = np.where(old.short_since_ms > 0, old.short_since_ms, now_ms)
+    return replace(
+        old,
+        wanted=wanted.value,
+        granted=done.granted.value,
+        bound=done.granted.bound,
+        burst_until_ms=np.where(damped.bursting, damped.burst_until_ms, 0),
+        short_since_ms=np.where(short, since, 0),
+        width_ms=ring.width_ms.astype(np.int32),
+        bucket=ring.bucket,
+        highest=ring.highest,
+    )
+
+
+def _changed(old: Memory, new: Memory) -> Bools:
+    """Whether a decision is worth a row: not every reason that flickers with the load is."""
+    resized = (old.wanted != new.wanted) | (old.granted != new.granted) | (old.wanted == EMPTY)
+    changed: Bools = resized | (old.bound != new.bound)
+    return changed

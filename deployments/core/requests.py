@@ -1,0 +1,78 @@
+"""From columns to the requests and queues of contention."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployments.core.columns import Int32s, Int64s
+from deployments.core.queue import Queue, Request
+from deployments.core.snapshot import CapacityClass, Deployments
+
+_CODES = len(CapacityClass)
+_BOTH = (int(CapacityClass.RESERVED), int(CapacityClass.ON_DEMAND))
+# Classes to try by first * 3 + second of the order; unset means all, reserved first (R15).
+CLASSES = [
+    tuple(each for each in (first, second) if each) or _BOTH
+    for first in range(_CODES)
+    for second in range(_CODES)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What deployments ask for (all columns [D])."""
+
+    deployments: Deployments
+    to_min: Int32s  # replicas that it lacks to its min
+    growth: Int32s  # replicas that it lacks above
+    since_ms: Int64s  # since when it has been short
+
+    def maker(self, rows: Int64s) -> Callable[[int], Request]:
+        """What makes the request of the deployment at a position of `rows`."""
+        table = self.deployments
+        codes = table.class_order[rows].astype(np.int64) @ np.array([_CODES, 1])
+        columns = (
+            rows,
+            table.org[rows],
+            table.priority[rows],
+            table.gpu_count[rows],
+            codes,
+            table.zones[rows],
+            table.avoid[rows],
+            self.since_ms[rows],
+            self.to_min[rows],
+            self.growth[rows],
+        )
+        lists = [column.tolist() for column in columns]
+
+        def make(position: int) -> Request:
+            deployment, org, priority, gpus, classes, *rest = [values[position] for values in lists]
+            return Request(deployment, org, priority, gpus, CLASSES[classes], *rest)
+
+        return make
+
+
+def queues(asks: Asks, rows: Int64s) -> dict[int, Queue]:
+    """A queue per organization, the requests of `rows` in the order of R11."""
+    table = asks.deployments
+    order = (table.key, table.created_at, -table.priority, table.org)
+    rows = rows[np.lexsort([column[rows] for column in order])]
+    priorities = table.priority[rows].tolist()
+    orgs = np.unique(table.org[rows])
+    mins, growth = (
+        _split(np.flatnonzero(lacks[rows] > 0), table.org[rows], orgs) for lacks in (asks.to_min, asks.growth)
+    )
+    make = asks.maker(rows)
+
+    return {
+        org: Queue(first, then, make, priorities.__getitem__)
+        for org, first, then in zip(orgs.tolist(), mins, growth, strict=True)
+    }
+
+
+def _split(positions: Int64s, orgs_of_rows: Int64s, orgs: Int64s) -> list[list[int]]:
+    """Positions of each organization; rows come sorted by organization."""
+    ends = np.searchsorted(orgs_of_rows[positions], orgs, side="right").tolist()
+    listed = positions.tolist()
+    return [listed[first:last] for first, last in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,146 @@
+"""The replica table, the reasons, the remembered state and the validation of settings."""
+
+import re
+import string
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.core import states
+from deployments.core.autoscaler_state import AutoscalerState, Memory
+from deployments.core.columns import ColumnError
+from deployments.core.params import Params
+from deployments.core.policy import slots, validate
+from deployments.core.reach import BOUND_OF
+from deployments.core.reasons import SENTENCES, STAGES, Reason, sentence, stage
+from deployments.core.snapshot import Deployments, Instances, Signals, history_s
+from deployments.core.states import ALLOWED, IllegalTransitionError, ReplicaState
+from tests.core.fleet import decide, deployments, shard, steady
+
+
+def test_every_replica_state_is_in_the_table_and_reachable() -> None:
+    assert set(ALLOWED) == set(ReplicaState)
+    assert set().union(*ALLOWED.values()) == set(ReplicaState) - {ReplicaState.STARTING}
+    assert set(states.FINAL) == {ReplicaState.STOPPED, ReplicaState.FAILED}
+    assert set(ReplicaState) - states.FINAL == states.HOLDING
+
+
+def test_a_step_that_the_table_does_not_have_is_refused() -> None:
+    assert states.step(ReplicaState.STARTING, ReplicaState.READY) is ReplicaState.READY
+    with pytest.raises(IllegalTransitionError, match="STOPPED to READY"):
+        states.step(ReplicaState.STOPPED, ReplicaState.READY)
+    assert states.sources(ReplicaState.DRAINING) == {ReplicaState.READY}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_a_stage_and_a_sentence_that_shows_its_numbers(reason: Reason) -> None:
+    fields = {name for _, name, _, _ in string.Formatter().parse(SENTENCES[reason]) if name}
+    text = sentence(reason, dict.fromkeys(fields, 7))
+    assert stage(reason) in STAGES.values()
+    assert text.endswith(".")
+    assert "?" not in text
+    assert not re.search(r"[{}]", text)
+
+
+def test_a_number_that_is_not_there_shows_as_a_question_mark() -> None:
+    assert sentence(Reason.GROW, {"base": 2}) == "Load asks for ? replicas instead of 2."
+
+
+def test_every_shortage_has_a_limit() -> None:
+    assert all(stage(reason) == "contention" for reason in BOUND_OF)
+
+
+columns = st.integers(0, 30).flatmap(
+    lambda rows: st.fixed_dictionaries(
+        {
+            "key": st.lists(st.integers(1, 2**60), min_size=rows, max_size=rows, unique=True),
+            "wanted": st.lists(st.integers(-1, 2**31 - 1), min_size=rows, max_size=rows),
+            "burst_until_ms": st.lists(st.integers(0, 2**50), min_size=rows, max_size=rows),
+            "highest": st.lists(
+                st.lists(st.integers(-1, 2**31 - 1), min_size=16, max_size=16), min_size=rows, max_size=rows
+            ),
+        }
+    )
+)
+
+
+@given(columns, st.integers(0, 2**50))
+def test_the_state_comes_back_from_its_bytes_exactly(table: dict[str, list[int]], at_ms: int) -> None:
+    state = AutoscalerState(at_ms, Memory.build(**table))
+    back = AutoscalerState.from_bytes(state.to_bytes())
+    assert back.at_ms == at_ms
+    for (_, before), (_, after) in zip(state.memory.items(), back.memory.items(), strict=True):
+        assert before.dtype == after.dtype
+        assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("data", [b"", b"HRAS", b"x" * 60, AutoscalerState.empty().to_bytes()[:-1] + b"?"])
+def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not an autoscaler state"):
+        AutoscalerState.from_bytes(data)
+
+
+def test_the_state_follows_the_keys() -> None:
+    state = AutoscalerState(5, Memory.build(key=[30, 10], wanted=[3, 1]))
+    assert state.realign(np.array([10, 20, 30])).memory.wanted.tolist() == [1, -1, 3]
+    assert state.realign(np.array([30, 10])) is state
+    assert len(state.realign(np.zeros(0, np.int64))) == 0
+    assert AutoscalerState.empty().realign(np.array([4])).memory.wanted.tolist() == [-1]
+
+
+def test_tables_that_do_not_fit_together_are_refused() -> None:
+    with pytest.raises(ColumnError, match="has to be given"):
+        Deployments.build(key=[1])
+    with pytest.raises(ColumnError, match="expected"):
+        Instances.build(key=[1, 2], offering=[0], gpus=[8])
+    with pytest.raises(ColumnError, match="no column"):
+        Instances.build(key=[1], offering=[0], gpus=[8], colour=[1])
+    with pytest.raises(ColumnError, match="signals"):
+        decide(shard(deployments({}, {}), steady([1])))
+    with pytest.raises(ColumnError, match="ascend"):
+        decide(shard(deployments({}), Signals(np.array([2.0, 1.0]), np.zeros((2, 1)), np.zeros((2, 1)))))
+
+
+def test_an_empty_shard_has_an_empty_plan() -> None:
+    answer = decide(shard(Deployments.none(), Signals.none(0)))
+    assert len(answer.key) == len(answer.starts) == len(answer.stops) == 0
+
+
+def test_a_snapshot_reaches_back_as_far_as_the_longest_window() -> None:
+    assert history_s(deployments({}, {"stable_s": 600.0}), Params()) == 610.0
+    assert history_s(Deployments.none(), Params()) == 10.0
+
+
+@given(st.integers(1, 2**31 - 1))
+def test_slots_are_concurrency_over_seven_tenths_rounded_up(concurrency: int) -> None:
+    assert slots(concurrency) == ceil(Fraction(concurrency * 10, 7))
+
+
+def test_good_settings_are_accepted() -> None:
+    assert validate(1, 1) == []
+    assert validate(1, 10, 1000, 1, [2, 1]) == []
+    assert validate(1, 10, 0, 0, []) == []  # 0 is unset
+
+
+@pytest.mark.parametrize(
+    ("given_", "fields"),
+    [
+        ({"minimum": 0, "maximum": 3}, ["autoscaling.min"]),
+        ({"minimum": None, "maximum": None}, ["autoscaling.min", "autoscaling.max"]),
+        ({"minimum": 4, "maximum": 3}, ["autoscaling"]),
+        ({"minimum": 1, "maximum": 0}, ["autoscaling", "autoscaling.max"]),
+        ({"minimum": 1, "maximum": 2**31}, ["autoscaling.max"]),
+        ({"minimum": 1, "maximum": 2, "priority": 1001}, ["autoscaling.priority"]),
+        ({"minimum": 1, "maximum": 2, "priority": -1}, ["autoscaling.priority"]),
+        ({"minimum": 1, "maximum": 2, "concurrency": -1}, ["autoscaling.concurrency"]),
+        ({"minimum": 1, "maximum": 2, "capacity_classes": [1, 1]}, ["autoscaling.capacity_classes"]),
+        ({"minimum": 1, "maximum": 2, "capacity_classes": [2, 0]}, ["autoscaling.capacity_classes[1]"]),
+        ({"minimum": 1, "maximum": 2, "capacity_classes": [3]}, ["autoscaling.capacity_classes[0]"]),
+    ],
+)
+def test_settings_that_break_a_rule_are_named_by_field(given_: dict[str, object], fields: list[str]) -> None:
+    assert [field for field, _ in validate(**given_)] == fields  # type: ignore[arg-type]
