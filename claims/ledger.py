@@ -36,7 +36,5 @@ def open_claim_intervals(*, claim: CapacityClaim, instances: Sequence[Instance],
 def close_intervals(*, kind: UsageKind, resource_keys: Iterable[int], now: datetime) -> int:
     """End what is open for these resources; never before it began (B4). Returns how many were open."""
     end = Greatest("started_at", Value(whole_second(now)))
-    found = UsageInterval.objects.filter(
-        kind=kind, resource_key__in=list(resource_keys), ended_at__isnull=True
-    )
+    found = UsageInterval.objects.filter(kind=kind, resource_key__in=list(resource_keys), ended_at__isnull=True)
     return found.update(ended_at=end)

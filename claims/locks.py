@@ -14,21 +14,12 @@ from console.organizations.models import Organization
 
 def offerings_lock(keys: Iterable[int]) -> None:
     """Hold the offerings until the transaction ends; ordered by key, so that two writers never wait for each other."""
-    list(
-        Offering.objects.select_for_update(no_key=True)
-        .filter(key__in=set(keys))
-        .order_by("key")
-        .values_list("key")
-    )
+    list(Offering.objects.select_for_update(no_key=True).filter(key__in=set(keys)).order_by("key").values_list("key"))
 
 
 def quota_lock(organization: Organization, offering: Offering) -> Quota | None:
     """The quota row, held until the transaction ends; None where there is none, which means limit 0 (C3)."""
-    return (
-        Quota.objects.select_for_update(no_key=True)
-        .filter(organization=organization, offering=offering)
-        .first()
-    )
+    return Quota.objects.select_for_update(no_key=True).filter(organization=organization, offering=offering).first()
 
 
 def creation_lock(fingerprint: str) -> None:

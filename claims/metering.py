@@ -86,9 +86,7 @@ def rated(organization: Organization, start: datetime, end: datetime) -> list[ra
 
 
 def quota_points(organization: Organization, offerings: set[int]) -> list[QuotaPoint]:
-    changes = QuotaChange.objects.filter(organization=organization, offering__in=offerings).order_by(
-        "at", "id"
-    )
+    changes = QuotaChange.objects.filter(organization=organization, offering__in=offerings).order_by("at", "id")
     rows = changes.values_list("offering_id", "at", "reserved", "other_usage")
     return [QuotaPoint(offering, whole_second(at), reserved, other) for offering, at, reserved, other in rows]
 
@@ -107,9 +105,7 @@ def price_points(offerings: set[int]) -> list[PricePoint]:
             *general.get((offering.instance_type_id, None), []),
         ]:
             valid = price.valid
-            points.append(
-                PricePoint(offering.key, price.kind, valid.lower, valid.upper, price.usd_per_gpu_hour)
-            )
+            points.append(PricePoint(offering.key, price.kind, valid.lower, valid.upper, price.usd_per_gpu_hour))
     return points
 
 
@@ -122,11 +118,7 @@ def usage(organization: Organization, start: datetime, end: datetime, now: datet
     last = min(hour_of(end), cursor.rated_until) if cursor else first
     if last <= first:
         return _live(organization, start, end)
-    return (
-        _live(organization, start, first)
-        + _stored(organization, first, last)
-        + _live(organization, last, end)
-    )
+    return _live(organization, start, first) + _stored(organization, first, last) + _live(organization, last, end)
 
 
 def _stored(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
@@ -163,9 +155,7 @@ def spend_per_hour(organization: Organization, now: datetime) -> Decimal:
     intervals = [Interval(i.id, i.offering_id, i.gpus, i.claim_kind, i.started_at, None) for i in found]
     offerings = {interval.offering for interval in intervals}
     second = timedelta(seconds=1)
-    slices = rating.rate(
-        intervals, quota_points(organization, offerings), price_points(offerings), at, at + second
-    )
+    slices = rating.rate(intervals, quota_points(organization, offerings), price_points(offerings), at, at + second)
     return sum((one.usd_per_gpu_hour * one.gpu_seconds for one in slices), Decimal(0))
 
 

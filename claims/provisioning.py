@@ -46,9 +46,7 @@ def lease(*, now: datetime) -> list[Instance]:
     free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
     with transaction.atomic():
         found = Instance.objects.select_for_update(skip_locked=True, no_key=True)
-        keys = list(
-            found.filter(due, free, state__in=UNSETTLED).order_by("key").values_list("key", flat=True)[:BATCH]
-        )
+        keys = list(found.filter(due, free, state__in=UNSETTLED).order_by("key").values_list("key", flat=True)[:BATCH])
         Instance.objects.filter(key__in=keys).update(leased_until=now + LEASE)
     return list(Instance.objects.filter(key__in=keys).order_by("key"))
 
@@ -107,9 +105,7 @@ def _settle_joining(instance: Instance, seen: Observation | None) -> int:
                   last_error=f"The backend says {seen.state}.")  # fmt: skip
 
 
-def change(
-    instance: Instance, old: InstanceState, new: InstanceState, now: datetime, **fields: object
-) -> int:
+def change(instance: Instance, old: InstanceState, new: InstanceState, now: datetime, **fields: object) -> int:
     """Move the instance from `old` to `new` if it still is `old`, its billing with it; 1 if it was, else 0."""
     with transaction.atomic():
         locks.offerings_lock([instance.offering_id])
@@ -127,9 +123,7 @@ def change(
 
 def _watch_cluster(backend: NodeBackend) -> int:
     """Instances that vanished: billing ends now, nothing is placed there any more, and they are replaced (C6)."""
-    keys = list(
-        Instance.objects.filter(state__in=HELD_STATES, lost_at__isnull=True).values_list("key", flat=True)
-    )
+    keys = list(Instance.objects.filter(state__in=HELD_STATES, lost_at__isnull=True).values_list("key", flat=True))
     try:
         seen = backend.observe(keys)
     except BackendError as error:
@@ -159,9 +153,7 @@ def _return_strays(backend: NodeBackend) -> None:
     try:
         known = backend.nodes()
         gone = set(known) - set(
-            Instance.objects.filter(key__in=known)
-            .exclude(state=InstanceState.RELEASED)
-            .values_list("key", flat=True)
+            Instance.objects.filter(key__in=known).exclude(state=InstanceState.RELEASED).values_list("key", flat=True)
         )
         for key in sorted(gone):
             backend.leave(key)

@@ -92,9 +92,7 @@ class QuotaRow:
 def quotas_of(organization: Organization) -> list[QuotaRow]:
     """Every quota of the organization with what is committed of it."""
     committed = committed_by_offering(organization)
-    rows = Quota.objects.filter(organization=organization).select_related(
-        "offering__zone", "offering__instance_type"
-    )
+    rows = Quota.objects.filter(organization=organization).select_related("offering__zone", "offering__instance_type")
     return [
         QuotaRow(row.offering, row.limit, row.reserved, row.other_usage, committed.get(row.offering_id, 0))
         for row in rows.order_by("offering__zone__name", "offering__instance_type__name")

@@ -7,5 +7,6 @@ urlpatterns = [
     path("", include("console.stack.urls")),
     path("admin/", admin.site.urls),
     path("v1alpha1/inference/", include("claims.api.urls")),
+    path("v1alpha1/inference/", include("deployments.api.urls")),
     path("api/v1/", include("claims.api.v1_urls")),
 ]

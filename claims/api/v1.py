@@ -54,9 +54,7 @@ class UsageView(APIView):
         responses=OpenApiTypes.OBJECT,
         operation_id="GetUsage",
         parameters=[
-            OpenApiParameter(
-                "start", OpenApiTypes.DATETIME, description="Default: the first of this month, UTC."
-            ),
+            OpenApiParameter("start", OpenApiTypes.DATETIME, description="Default: the first of this month, UTC."),
             OpenApiParameter("end", OpenApiTypes.DATETIME, description="Default: now."),
             OpenApiParameter("by", enum=["claim", "deployment", "instanceType", "zone", "day"]),
         ],
@@ -83,9 +81,7 @@ class UsageView(APIView):
 
 def usage_items(rows: list[UsageRow], by: str) -> list[dict[str, Any]]:
     """Rows summed by one dimension and the rate; `by=claim` and `by=deployment` leave the other kind out."""
-    offerings = Offering.objects.select_related("zone", "instance_type").in_bulk(
-        {row.offering_key for row in rows}
-    )
+    offerings = Offering.objects.select_related("zone", "instance_type").in_bulk({row.offering_key for row in rows})
     dimensions: dict[str, Callable[[UsageRow], str]] = {
         "claim": lambda row: str(row.holder_id),
         "deployment": lambda row: str(row.holder_id),

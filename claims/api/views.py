@@ -27,9 +27,7 @@ def checked(serializer: Any) -> dict[str, Any]:
 class ClaimsView(APIView):
     """The organization's capacity claims."""
 
-    @extend_schema(
-        responses=shapes.ClaimListSerializer, parameters=[UPDATED_AFTER], operation_id="ListCapacityClaims"
-    )
+    @extend_schema(responses=shapes.ClaimListSerializer, parameters=[UPDATED_AFTER], operation_id="ListCapacityClaims")
     def get(self, request: Request) -> Response:
         """List the capacity claims of the token's organization."""
         claims = claims_of(request_actor(request).require_organization())

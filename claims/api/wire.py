@@ -14,7 +14,7 @@ TYPE_NAMES = {2: "CAPACITY_TYPE_CUSTOMER", 3: "CAPACITY_TYPE_MANAGED"}
 
 def capacity_type_name(value: str | int) -> str:
     """The enum's name for a name or a number; what is neither stays as it is and is refused by the rules."""
-    number = int(value) if isinstance(value, int) or value.isascii() and value.isdigit() else None
+    number = int(value) if isinstance(value, int) or (value.isascii() and value.isdigit()) else None
     return str(value) if number is None else TYPE_NAMES.get(number, str(number))
 
 

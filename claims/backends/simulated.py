@@ -56,6 +56,4 @@ class SimulatedNodeBackend:
         return not SimulatedNode.objects.filter(instance_key=key).exists()
 
     def nodes(self) -> Sequence[int]:
-        return list(
-            SimulatedNode.objects.filter(leaving_at__isnull=True).values_list("instance_key", flat=True)
-        )
+        return list(SimulatedNode.objects.filter(leaving_at__isnull=True).values_list("instance_key", flat=True))

@@ -49,6 +49,4 @@ def claim_conditions(
 def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
     """`new`, keeping the old time of every condition that says what it said before."""
     kept = {(one["type"], one["status"], one["reason"], one["message"], one["zone"]): one for one in old}
-    return [
-        kept.get((one["type"], one["status"], one["reason"], one["message"], one["zone"]), one) for one in new
-    ]
+    return [kept.get((one["type"], one["status"], one["reason"], one["message"], one["zone"]), one) for one in new]

@@ -74,15 +74,9 @@ def validate_unchanged(old: ClaimResources, new: ClaimResources) -> list[FieldVi
     """Only the count of a claim can change (C2); letter case and the two names of SERVERLESS do not count."""
     found = []
     if new.instance_id.lower() != old.instance_id.lower():
-        found.append(
-            FieldViolation("resources.instance_id", f"cannot change; the claim has {old.instance_id}")
-        )
+        found.append(FieldViolation("resources.instance_id", f"cannot change; the claim has {old.instance_id}"))
     if new.kind != old.kind:
-        found.append(
-            FieldViolation("resources.capacity_type", f"cannot change; the claim has {old.capacity_type}")
-        )
+        found.append(FieldViolation("resources.capacity_type", f"cannot change; the claim has {old.capacity_type}"))
     if [zone.upper() for zone in new.zones] != [zone.upper() for zone in old.zones]:
-        found.append(
-            FieldViolation("resources.zones", f"cannot change; the claim has {', '.join(old.zones)}")
-        )
+        found.append(FieldViolation("resources.zones", f"cannot change; the claim has {', '.join(old.zones)}"))
     return found

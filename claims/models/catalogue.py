@@ -15,9 +15,7 @@ class Zone(models.Model):
 
     class Meta:
         ordering = ["name"]
-        constraints = [
-            models.CheckConstraint(name="zone_name_form", condition=models.Q(name__regex=ZONE_NAME))
-        ]
+        constraints = [models.CheckConstraint(name="zone_name_form", condition=models.Q(name__regex=ZONE_NAME))]
 
     def __str__(self) -> str:
         return self.name
@@ -50,9 +48,7 @@ class Offering(models.Model):
     key = models.AutoField(primary_key=True)
     zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="offerings")
     instance_type = models.ForeignKey(InstanceType, on_delete=models.PROTECT, related_name="offerings")
-    pool_size = models.PositiveIntegerField(
-        default=0, help_text="Instances the platform wants in the managed pool."
-    )
+    pool_size = models.PositiveIntegerField(default=0, help_text="Instances the platform wants in the managed pool.")
     claimable = models.BooleanField(default=True)
 
     class Meta:

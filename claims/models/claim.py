@@ -6,7 +6,6 @@ from claims.models.catalogue import Offering
 from console.common.ids import new_id
 from console.organizations.models import ApiToken, Organization, User
 
-
 CLAIM_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 

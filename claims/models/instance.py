@@ -22,9 +22,7 @@ class Instance(models.Model):
     source = models.CharField(max_length=10, choices=Source.choices)
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in InstanceState],
                              default=InstanceState.REQUESTED.value)  # fmt: skip
-    claim = models.ForeignKey(
-        CapacityClaim, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
-    )
+    claim = models.ForeignKey(CapacityClaim, null=True, blank=True, on_delete=models.PROTECT, related_name="instances")
     organization = models.ForeignKey(
         Organization, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
     )
@@ -36,9 +34,7 @@ class Instance(models.Model):
     joining_at = models.DateTimeField(null=True)
     ready_at = models.DateTimeField(null=True)
     drain_until = models.DateTimeField(null=True)
-    lost_at = models.DateTimeField(
-        null=True, help_text="When it was seen to have vanished; billing ends then."
-    )
+    lost_at = models.DateTimeField(null=True, help_text="When it was seen to have vanished; billing ends then.")
     released_at = models.DateTimeField(null=True)
     expected_at = models.DateTimeField(null=True, help_text="When the backend expects it to be ready.")
 
@@ -79,8 +75,7 @@ class Instance(models.Model):
             ),
             models.CheckConstraint(
                 name="instance_used_only_in_cluster",
-                condition=Q(gpus_used=0)
-                | Q(state__in=[InstanceState.READY.value, InstanceState.DRAINING.value]),
+                condition=Q(gpus_used=0) | Q(state__in=[InstanceState.READY.value, InstanceState.DRAINING.value]),
             ),
         ]
 

@@ -24,9 +24,7 @@ class UsageInterval(models.Model):
     """
 
     kind = models.CharField(max_length=10, choices=UsageKind.choices)
-    resource_key = models.BigIntegerField(
-        help_text="Key of the instance (CLAIM) or of the replica (REPLICA)."
-    )
+    resource_key = models.BigIntegerField(help_text="Key of the instance (CLAIM) or of the replica (REPLICA).")
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="usage")
     offering = models.ForeignKey(Offering, on_delete=models.PROTECT, related_name="usage")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="usage")
@@ -41,9 +39,7 @@ class UsageInterval(models.Model):
         ordering = ["id"]
         indexes = [
             models.Index(fields=["organization", "started_at"], name="usage_by_organization"),
-            models.Index(
-                fields=["kind", "resource_key"], name="usage_open", condition=Q(ended_at__isnull=True)
-            ),
+            models.Index(fields=["kind", "resource_key"], name="usage_open", condition=Q(ended_at__isnull=True)),
         ]
         constraints = [
             models.CheckConstraint(name="usage_order", condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at"))),
@@ -104,9 +100,7 @@ class RatedSlice(models.Model):
             models.UniqueConstraint(fields=["interval", "started_at"], name="slice_once"),
             models.CheckConstraint(name="slice_order", condition=Q(ended_at__gt=F("started_at"))),
         ]
-        triggers = [
-            pgtrigger.Protect(name="slice_append_only", operation=pgtrigger.Update | pgtrigger.Delete)
-        ]
+        triggers = [pgtrigger.Protect(name="slice_append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return f"{self.interval_id} from {self.started_at}"

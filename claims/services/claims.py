@@ -54,9 +54,7 @@ def claim_create(
         if earlier is not None:
             return earlier
         if resources.kind == ClaimKind.CUSTOMER:
-            quota_check(
-                organization=organization, offering=offering, claim_key=None, target=resources.instance_count
-            )
+            quota_check(organization=organization, offering=offering, claim_key=None, target=resources.instance_count)
         claim = _insert(actor, organization, offering, name, resources, chosen, now)
         audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
@@ -125,9 +123,7 @@ def offering_wanted(name: str, resources: ClaimResources) -> Offering:
     zone, wanted = resources.zones[0].upper(), resources.instance_id.lower()
     in_zone = {
         offering.instance_type.name: offering
-        for offering in Offering.objects.filter(zone__name=zone, claimable=True).select_related(
-            "zone", "instance_type"
-        )
+        for offering in Offering.objects.filter(zone__name=zone, claimable=True).select_related("zone", "instance_type")
     }
     if not in_zone:
         raise InvalidArgument.of("resources.zones[0]", f"there is nothing to claim in {resources.zones[0]!r}")

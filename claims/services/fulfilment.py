@@ -75,9 +75,7 @@ def offering_settle(*, offering: Offering, now: datetime, finish: bool) -> list[
     locks.offerings_lock([offering.key])
     offering.refresh_from_db(fields=["pool_size"])
     holdings = _holdings(offering)
-    touched = (
-        _release(holdings, now) | _fill_from_pool(offering, holdings, now) | _request(offering, holdings, now)
-    )
+    touched = _release(holdings, now) | _fill_from_pool(offering, holdings, now) | _request(offering, holdings, now)
     hands.pool_reconcile(offering=offering, now=now)
     if finish:
         current = _holdings(offering) if touched else holdings
@@ -141,9 +139,7 @@ def _request(offering: Offering, holdings: Iterable[Holding], now: datetime) -> 
     for holding in holdings:
         if holding.claim.kind == ClaimKind.CUSTOMER and holding.missing:
             count = min(holding.missing, hands.LARGEST_STEP)
-            hands.new_instances(
-                offering=offering, source=Source.CUSTOMER, count=count, now=now, claim=holding.claim
-            )
+            hands.new_instances(offering=offering, source=Source.CUSTOMER, count=count, now=now, claim=holding.claim)
             touched.add(holding.claim.organization_id)
     return touched
 

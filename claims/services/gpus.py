@@ -83,18 +83,14 @@ def gpus_release(*, releases: Sequence[GpuRelease], now: datetime) -> None:
         instance.gpus_used -= release.gpus
         if instance.gpus_used == 0 and instance.claim_id is None:
             instance.organization_id = None
-    ledger.close_intervals(
-        kind=UsageKind.REPLICA, resource_keys=[release.replica_key for release in releases], now=now
-    )
+    ledger.close_intervals(kind=UsageKind.REPLICA, resource_keys=[release.replica_key for release in releases], now=now)
     _write(list(instances.values()))
 
 
 def _locked(keys: Iterable[int]) -> dict[int, Instance]:
     """The instances as they are once their offerings are locked."""
     wanted = sorted(set(keys))
-    locks.offerings_lock(
-        Instance.objects.filter(key__in=wanted).values_list("offering_id", flat=True).distinct()
-    )
+    locks.offerings_lock(Instance.objects.filter(key__in=wanted).values_list("offering_id", flat=True).distinct())
     return {instance.key: instance for instance in Instance.objects.filter(key__in=wanted)}
 
 

@@ -53,9 +53,7 @@ def free_pool_keys(offering_key: int, most: int) -> list[int]:
 
 def give_to_claim(*, claim: CapacityClaim, keys: Sequence[int], now: datetime) -> None:
     """Set free pool instances aside for the claim, which pays for them from now on (B1)."""
-    Instance.objects.filter(key__in=keys).update(
-        claim=claim, organization_id=claim.organization_id, claimed_at=now
-    )
+    Instance.objects.filter(key__in=keys).update(claim=claim, organization_id=claim.organization_id, claimed_at=now)
     ledger.open_claim_intervals(claim=claim, instances=list(Instance.objects.filter(key__in=keys)), now=now)
 
 
@@ -63,9 +61,7 @@ def give_up(*, instances: Iterable[Instance], now: datetime) -> None:
     """The claim no longer wants these: free ones go at once, ones in use are drained first (C10)."""
     chosen = list(instances)
     in_use = [one.key for one in chosen if one.gpus_used > 0 and one.state == InstanceState.READY]
-    Instance.objects.filter(key__in=in_use).update(
-        state=InstanceState.DRAINING, drain_until=now + DRAIN_DEADLINE
-    )
+    Instance.objects.filter(key__in=in_use).update(state=InstanceState.DRAINING, drain_until=now + DRAIN_DEADLINE)
     let_go(instances=[one for one in chosen if one.gpus_used == 0], now=now)
 
 

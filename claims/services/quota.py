@@ -34,9 +34,7 @@ def commitments_of(organization: Organization, offering: Offering) -> dict[int, 
     }
 
 
-def quota_check(
-    *, organization: Organization, offering: Offering, claim_key: int | None, target: int
-) -> None:
+def quota_check(*, organization: Organization, offering: Offering, claim_key: int | None, target: int) -> None:
     """Refuse when the claim (None: a new one) may not have `target` instances. Holds the quota row until commit."""
     row = locks.quota_lock(organization, offering)
     commitments = commitments_of(organization, offering)
@@ -72,9 +70,7 @@ def quota_set(
     if not actor.is_platform:
         raise PermissionDenied("Only the platform's staff may change quota; ask them for it.")
     numbers = {"limit": limit, "reserved": reserved, "other_usage": other_usage}
-    wrong = [
-        FieldViolation(name, f"must be from 0 to {MOST}") for name, n in numbers.items() if not 0 <= n <= MOST
-    ]
+    wrong = [FieldViolation(name, f"must be from 0 to {MOST}") for name, n in numbers.items() if not 0 <= n <= MOST]
     if wrong:
         raise InvalidArgument(wrong)
     with transaction.atomic():
@@ -82,13 +78,9 @@ def quota_set(
         before = {name: getattr(row, name) for name in numbers} if row else None
         if row and before == numbers:
             return row
-        row, _ = Quota.objects.update_or_create(
-            organization=organization, offering=offering, defaults=numbers
-        )
+        row, _ = Quota.objects.update_or_create(organization=organization, offering=offering, defaults=numbers)
         now: datetime = clock.now()
-        QuotaChange.objects.create(
-            organization=organization, offering=offering, at=now, user=actor.user, **numbers
-        )
+        QuotaChange.objects.create(organization=organization, offering=offering, at=now, user=actor.user, **numbers)
         audit_record(actor=actor, action="quota.set", obj_type="Quota", obj_id=str(row.pk), obj_name=str(offering),
                      before=before, after=numbers, organization=organization)  # fmt: skip
     return row

@@ -32,9 +32,7 @@ class Actor:
 
     def require_money(self) -> None:
         if not self.sees_money:
-            raise PermissionDenied(
-                f"This needs the role billing or admin; {self.name} has {self.role or 'none'}."
-            )
+            raise PermissionDenied(f"This needs the role billing or admin; {self.name} has {self.role or 'none'}.")
 
     def require_organization(self) -> Organization:
         if self.organization is None:

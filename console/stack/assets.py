@@ -49,9 +49,7 @@ def complete() -> bool:
 def fetch() -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise AssetError(
-            "The front-end files need npm, once: install Node.js 20 or newer, and run make again."
-        )
+        raise AssetError("The front-end files need npm, once: install Node.js 20 or newer, and run make again.")
     done = subprocess.run([npm, "ci", "--ignore-scripts", "--silent"], cwd=ROOT, check=False)
     if done.returncode:
         raise AssetError(f"npm ci failed with {done.returncode}; see the lines above.")
@@ -94,9 +92,7 @@ def main(arguments: list[str]) -> None:
     if arguments == ["--accept"]:
         accept()
     if not complete():
-        raise AssetError(
-            "The front-end files differ from static/vendor.sha256; run with --accept if that is meant."
-        )
+        raise AssetError("The front-end files differ from static/vendor.sha256; run with --accept if that is meant.")
     print("front-end files are in static/vendor")
 
 

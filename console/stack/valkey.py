@@ -25,9 +25,7 @@ def binary() -> Path:
     folder = Path(found.origin).parent / "_binaries" if found and found.origin else None
     candidates = sorted(folder.glob("*/valkey-server")) if folder else []
     if not candidates:
-        raise ValkeyError(
-            "There is no Valkey for this platform. Set CELERY_BROKER_URL to a Redis or RabbitMQ."
-        )
+        raise ValkeyError("There is no Valkey for this platform. Set CELERY_BROKER_URL to a Redis or RabbitMQ.")
     return candidates[0]
 
 
@@ -59,9 +57,7 @@ class Valkey:
         until = time.monotonic() + START_WITHIN_S
         while time.monotonic() < until:
             if self.process is not None and self.process.poll() is not None:
-                raise ValkeyError(
-                    f"Valkey ended with {self.process.returncode}; its files are in {self.data}."
-                )
+                raise ValkeyError(f"Valkey ended with {self.process.returncode}; its files are in {self.data}.")
             try:
                 if Redis(unix_socket_path=str(self.socket)).ping():
                     return

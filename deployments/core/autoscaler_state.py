@@ -33,9 +33,7 @@ class Memory(Columns):
     short_since_ms: Int64s = field(metadata=column(np.int64, 0))  # since when granted < wanted; 0 = it is not
     width_ms: Int32s = field(metadata=column(np.int32, 0))  # length of a span; 0 = nothing remembered
     bucket: Int64s = field(metadata=column(np.int64, 0))  # number of the newest span (time / width)
-    highest: Int32s = field(
-        metadata=column(np.int32, EMPTY, BUCKETS)
-    )  # [D, BUCKETS]; span n is at n % BUCKETS
+    highest: Int32s = field(metadata=column(np.int32, EMPTY, BUCKETS))  # [D, BUCKETS]; span n is at n % BUCKETS
 
 
 @dataclass(frozen=True, slots=True)

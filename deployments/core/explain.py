@@ -100,9 +100,7 @@ def rerun(row: Row) -> Rerun:
     """Run stages 1 to 5 again from the row alone and compare every number with what is stored."""
     tables = dict(zip(RERUN_STAGES, _again(row), strict=True))
     computed = {
-        stored_as(name, field): int(values[0])
-        for name, table in tables.items()
-        for field, values in table.items()
+        stored_as(name, field): int(values[0]) for name, table in tables.items() for field, values in table.items()
     }
     pairs = {name: (_int(row, name), value) for name, value in computed.items()}
     return Rerun({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
@@ -142,16 +140,10 @@ def _step(code: int, numbers: dict[str, int | float | str]) -> Step:
 def _readable(row: Row) -> dict[str, int | float | str]:
     """Numbers as sentences show them: seconds, means, percentages."""
     wanted, granted, current = (_int(row, name) for name in ("wanted_value", "granted_value", "current"))
-    numbers: dict[str, int | float | str] = {
-        name: _int(row, name) for name in ("min", "max", "pin", "gpu_count")
-    }
-    numbers |= {
-        f"{name}_s": _seconds(row, f"{name}_ms") for name in ("stable", "burst", "scale_down", "stale")
-    }
+    numbers: dict[str, int | float | str] = {name: _int(row, name) for name in ("min", "max", "pin", "gpu_count")}
+    numbers |= {f"{name}_s": _seconds(row, f"{name}_ms") for name in ("stable", "burst", "scale_down", "stale")}
     numbers |= {name: _int(row, stored_as("need", name)) for name in _NEEDS}
-    numbers |= {
-        name: _int(row, f"damped_{name}") for name in ("base", "recommended", "value", "window_highest")
-    }
+    numbers |= {name: _int(row, f"damped_{name}") for name in ("base", "recommended", "value", "window_highest")}
     numbers |= {
         "in_flight": _int(row, "signal_in_flight"),
         "age_s": _seconds(row, "signal_age_ms"),

@@ -52,9 +52,7 @@ def measure(windows: Windows, valid: Bools, target: Int64s, starting: Int32s, se
     )
 
 
-def _backlog(
-    standing: Int64s, target: Int64s, starting: Int32s, settings: Settings
-) -> tuple[Int64s, Int64s, Int64s]:
+def _backlog(standing: Int64s, target: Int64s, starting: Int32s, settings: Settings) -> tuple[Int64s, Int64s, Int64s]:
     """Requests that stand, of them those that will remain, and the slots that they ask for."""
     taken_up = np.minimum(standing, starting * target)
     remaining = standing - taken_up

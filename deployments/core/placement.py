@@ -174,9 +174,7 @@ class Room:
         size = self.sizes[offering]
         found = [
             sorted(
-                entry
-                for entry in shelf.heaps.get(size, [])
-                if self.sources[entry[1]] == source and entry[1] != avoid
+                entry for entry in shelf.heaps.get(size, []) if self.sources[entry[1]] == source and entry[1] != avoid
             )
             for shelf in (own, pool)
         ]
@@ -204,9 +202,7 @@ def usable(instances: Instances) -> Bools:
     claimed = (instances.claim != 0) & (instances.org != NOBODY)
     pool = (instances.claim == 0) & (instances.source == Source.POOL)
     clear = (instances.org != NOBODY) | (instances.gpus_used == 0)
-    result: Bools = (
-        (instances.state == InstanceState.READY) & ~instances.held & free & (claimed | (pool & clear))
-    )
+    result: Bools = (instances.state == InstanceState.READY) & ~instances.held & free & (claimed | (pool & clear))
     return result
 
 
@@ -224,9 +220,7 @@ def build_room(instances: Instances, rows: Int64s, offerings: Offerings, orgs: I
     return room
 
 
-def _groups(
-    instances: Instances, rows: Int64s
-) -> Iterator[tuple[tuple[int, int, int, int], list[tuple[int, int]]]]:
+def _groups(instances: Instances, rows: Int64s) -> Iterator[tuple[tuple[int, int, int, int], list[tuple[int, int]]]]:
     """Class, organization, offering and free GPUs, and the instances that share them, by key."""
     if len(rows) == 0:
         return

@@ -38,9 +38,7 @@ class Signal(Columns):
 
     code: Int16s = field(metadata=column(np.int16))
     valid: Bools = field(metadata=column(np.bool_))  # the later stages may go by it
-    in_flight: Int64s = field(
-        metadata=column(np.int64)
-    )  # queued + active of the newest usable sample; -1 = none
+    in_flight: Int64s = field(metadata=column(np.int64))  # queued + active of the newest usable sample; -1 = none
     queued: Int64s = field(metadata=column(np.int64))  # of the newest usable sample; -1 = none
     age_ms: Int64s = field(metadata=column(np.int64))  # of the newest sample; -1 = none
     covered_ms: Int64s = field(metadata=column(np.int64))  # part of the stable window that samples stand for
@@ -58,9 +56,7 @@ class Need(Columns):
     need_stable: Int64s = field(metadata=column(np.int64))  # replicas for the stable mean (R2)
     need_burst: Int64s = field(metadata=column(np.int64))  # replicas for the burst mean (R2)
     standing: Int64s = field(metadata=column(np.int64))  # requests queued all through the burst window
-    remaining: Int64s = field(
-        metadata=column(np.int64)
-    )  # of them, what starting replicas will not take up (R7)
+    remaining: Int64s = field(metadata=column(np.int64))  # of them, what starting replicas will not take up (R7)
     backlog_extra: Int64s = field(metadata=column(np.int64))  # replicas the standing queue asks for (R7)
     need_backlog: Int64s = field(metadata=column(np.int64))  # replicas for the burst mean with R7's queue
 

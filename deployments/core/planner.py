@@ -104,9 +104,7 @@ def base_of(deployments: Deployments, memory: Memory, current: Int32s) -> Int64s
     return np.where(known, memory.wanted, current).astype(np.int64)
 
 
-def _window(
-    memory: Memory, at_ms: int, base: Int64s, settings: Settings, params: Params, now_ms: int
-) -> history.Ring:
+def _window(memory: Memory, at_ms: int, base: Int64s, settings: Settings, params: Params, now_ms: int) -> history.Ring:
     """The scale-down window. Where nothing is remembered, the size there is stands for what would be (R5).
 
     So after a restart, a long pause of the loop, or for a new deployment, nothing shrinks until a whole
@@ -117,9 +115,7 @@ def _window(
     return history.add(ring, base, (memory.width_ms == 0) | paused)
 
 
-def _remember(
-    old: Memory, ring: history.Ring, damped: Damped, wanted: Wanted, done: Allocation, now_ms: int
-) -> Memory:
+def _remember(old: Memory, ring: history.Ring, damped: Damped, wanted: Wanted, done: Allocation, now_ms: int) -> Memory:
     short = done.granted.value < wanted.value
     since = np.where(old.short_since_ms > 0, old.short_since_ms, now_ms)
     return replace(

@@ -63,9 +63,7 @@ def decision_records(plan: Plan, snapshot: Snapshot, rows: Sequence[int]) -> lis
     return records
 
 
-def _inputs(
-    pass_: _Pass, deployments: Deployments, at: npt.NDArray[np.int64]
-) -> dict[str, npt.NDArray[np.int64]]:
+def _inputs(pass_: _Pass, deployments: Deployments, at: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
     plan, params = pass_.plan, pass_.plan.params
     columns = {"key": deployments.key[at]}
     columns |= {name: getattr(deployments, name)[at].astype(np.int64) for name in POLICY + FLAGS}

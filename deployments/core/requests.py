@@ -13,9 +13,7 @@ _CODES = len(CapacityClass)
 _BOTH = (int(CapacityClass.RESERVED), int(CapacityClass.ON_DEMAND))
 # Classes to try by first * 3 + second of the order; unset means all, reserved first (R15).
 CLASSES = [
-    tuple(each for each in (first, second) if each) or _BOTH
-    for first in range(_CODES)
-    for second in range(_CODES)
+    tuple(each for each in (first, second) if each) or _BOTH for first in range(_CODES) for second in range(_CODES)
 ]
 
 

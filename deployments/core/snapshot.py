@@ -76,22 +76,16 @@ class Deployments(Columns):
     max: Int32s = field(metadata=column(np.int32))  # schedule windows applied
     scheduled: Int8s = field(metadata=column(np.int8, Scheduled.NOTHING))
     priority: Int32s = field(metadata=column(np.int32, 0))  # 0 where unset (R1)
-    concurrency: Int32s = field(
-        metadata=column(np.int32, 8)
-    )  # target requests per replica, 8 where unset (R1, R2)
+    concurrency: Int32s = field(metadata=column(np.int32, 8))  # target requests per replica, 8 where unset (R1, R2)
     gpu_count: Int32s = field(metadata=column(np.int32, 1))  # GPUs of one replica
     class_order: Int8s = field(metadata=column(np.int8, (CapacityClass.RESERVED, CapacityClass.ON_DEMAND), 2))
     zones: UInt64s = field(metadata=column(np.uint64, ALL_ZONES))  # bit p set: offering p is allowed (R16)
     enabled: Bools = field(metadata=column(np.bool_, True))
     shadow: Bools = field(metadata=column(np.bool_, False))  # decided and shown, never acted on
     revision: Int32s = field(metadata=column(np.int32, 1))
-    pin: Int32s = field(
-        metadata=column(np.int32, -1)
-    )  # replicas an operator asked for; -1 = not pinned (R19)
+    pin: Int32s = field(metadata=column(np.int32, -1))  # replicas an operator asked for; -1 = not pinned (R19)
     freeze: Bools = field(metadata=column(np.bool_, False))  # an operator stopped scaling (R19)
-    backoff: Int32s = field(
-        metadata=column(np.int32, 0)
-    )  # replicas whose replacement waits for its back-off (R8)
+    backoff: Int32s = field(metadata=column(np.int32, 0))  # replicas whose replacement waits for its back-off (R8)
     avoid: Int32s = field(metadata=column(np.int32, -1))  # instance that the last replica failed on (R8)
     stable_s: Floats = field(metadata=column(np.float64, np.nan))
     burst_s: Floats = field(metadata=column(np.float64, np.nan))
@@ -166,9 +160,7 @@ class Instances(Columns):
     gpus: Int32s = field(metadata=column(np.int32))
     gpus_used: Int32s = field(metadata=column(np.int32, 0))
     created_at: Floats = field(metadata=column(np.float64, 0.0))
-    held: Bools = field(
-        metadata=column(np.bool_, False)
-    )  # kept free for a waiting claim: takes no new replica (C4)
+    held: Bools = field(metadata=column(np.bool_, False))  # kept free for a waiting claim: takes no new replica (C4)
     source: Int8s = field(metadata=column(np.int8, Source.POOL))
 
 

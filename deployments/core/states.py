@@ -5,7 +5,7 @@ A replica is asked for, loads its model, serves, is drained and ends::
     STARTING -> READY -> DRAINING -> STOPPED
         |         |          |
         |         +----------+-----> FAILED     (three crashes, or its instance was lost)
-        +-> STOPPED                             (withdrawn before it served: nothing to drain)
+        +-> DRAINING                            (withdrawn before it served: its GPUs are held until it is gone)
         +-> FAILED                              (loading took too long, R8)
 
 STARTING   the row exists and holds its GPUs; the runtime was, or is about to be, asked for it and loads the
@@ -35,7 +35,7 @@ class ReplicaState(IntEnum):
 
 
 ALLOWED: dict[ReplicaState, frozenset[ReplicaState]] = {
-    ReplicaState.STARTING: frozenset({ReplicaState.READY, ReplicaState.STOPPED, ReplicaState.FAILED}),
+    ReplicaState.STARTING: frozenset({ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED}),
     ReplicaState.READY: frozenset({ReplicaState.DRAINING, ReplicaState.FAILED}),
     ReplicaState.DRAINING: frozenset({ReplicaState.STOPPED, ReplicaState.FAILED}),
     ReplicaState.STOPPED: frozenset(),

@@ -25,9 +25,7 @@ def choose(replicas: Replicas, instances: Instances, live: Bools, excess: Int32s
     newest = -np.nan_to_num(table.started_at, nan=np.inf)
     order = np.lexsort((-table.key, newest, table.active, reserved, staying, ready, table.deployment))
     chosen = order[_rank(table.deployment[order]) < excess[table.deployment[order]]]
-    return Stops(
-        replica=rows[chosen].astype(np.int32), code=_codes(ready[chosen], staying[chosen], reserved[chosen])
-    )
+    return Stops(replica=rows[chosen].astype(np.int32), code=_codes(ready[chosen], staying[chosen], reserved[chosen]))
 
 
 def _on_draining(table: Replicas, instances: Instances) -> Bools:

@@ -35,9 +35,7 @@ class Deployment(models.Model):
     traffic_weight = models.PositiveIntegerField(default=0)
     disabled = models.BooleanField(default=False)
 
-    revision = models.PositiveIntegerField(
-        default=1, help_text="Raised by changes that replicas must take on (R10)."
-    )
+    revision = models.PositiveIntegerField(default=1, help_text="Raised by changes that replicas must take on (R10).")
     status = models.CharField(max_length=20, default=Status.CREATING.value)
     conditions = models.JSONField(default=list)
     ever_ready = models.BooleanField(default=False)
@@ -50,9 +48,7 @@ class Deployment(models.Model):
         constraints = [
             models.UniqueConstraint("organization", Lower("name"), name="deployment_name_once"),
             models.CheckConstraint(name="deployment_gpu_count", condition=Q(gpu_count__in=GPU_COUNTS)),
-            models.CheckConstraint(
-                name="deployment_status", condition=Q(status__in=[s.value for s in Status])
-            ),
+            models.CheckConstraint(name="deployment_status", condition=Q(status__in=[s.value for s in Status])),
             models.CheckConstraint(name="deployment_weight", condition=Q(traffic_weight__lte=1000)),
         ]
 
@@ -72,9 +68,7 @@ class AutoscalingPolicy(models.Model):
     concurrency = models.PositiveIntegerField(null=True, blank=True)
     capacity_classes = ArrayField(models.CharField(max_length=30), default=list, blank=True)
 
-    slots = models.PositiveIntegerField(
-        null=True, blank=True, help_text="What a replica can run at once (R2)."
-    )
+    slots = models.PositiveIntegerField(null=True, blank=True, help_text="What a replica can run at once (R2).")
     stable_window = models.DurationField(null=True, blank=True)
     burst_window = models.DurationField(null=True, blank=True)
     burst_factor = models.FloatField(null=True, blank=True)

@@ -28,9 +28,7 @@ class Gateway(models.Model):
         ordering = ["created_at", "key"]
         constraints = [
             models.UniqueConstraint("organization", Lower("name"), name="gateway_name_once"),
-            models.CheckConstraint(
-                name="gateway_status", condition=models.Q(status__in=[s.value for s in Status])
-            ),
+            models.CheckConstraint(name="gateway_status", condition=models.Q(status__in=[s.value for s in Status])),
         ]
 
     def __str__(self) -> str:

@@ -32,9 +32,7 @@ class Replica(models.Model):
     draining_at = models.DateTimeField(null=True)
     stopped_at = models.DateTimeField(null=True)
     expected_at = models.DateTimeField(null=True)
-    reason = models.CharField(
-        max_length=60, blank=True, default="", help_text="Why it is draining, stopped, failed."
-    )
+    reason = models.CharField(max_length=60, blank=True, default="", help_text="Why it is draining, stopped, failed.")
     last_error = models.TextField(blank=True, default="")
 
     # The work on it, claimed by lease (W4).
@@ -53,12 +51,8 @@ class Replica(models.Model):
             models.Index(fields=["deployment", "state"], name="replica_by_deployment"),
         ]
         constraints = [
-            models.CheckConstraint(
-                name="replica_state", condition=Q(state__in=[s.value for s in ReplicaState])
-            ),
-            models.CheckConstraint(
-                name="replica_class", condition=Q(capacity_class__in=CapacityClass.values)
-            ),
+            models.CheckConstraint(name="replica_state", condition=Q(state__in=[s.value for s in ReplicaState])),
+            models.CheckConstraint(name="replica_class", condition=Q(capacity_class__in=CapacityClass.values)),
             models.CheckConstraint(name="replica_gpus", condition=Q(gpus__gt=0)),
         ]
 

@@ -38,9 +38,7 @@ class SignalChunk(models.Model):
     class Meta:
         ordering = ["starts_at"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["deployment", "resolution", "starts_at"], name="signal_chunk_once"
-            )
+            models.UniqueConstraint(fields=["deployment", "resolution", "starts_at"], name="signal_chunk_once")
         ]
         indexes = [models.Index(fields=["resolution", "starts_at"], name="signal_chunk_by_age")]
 

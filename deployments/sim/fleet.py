@@ -171,9 +171,7 @@ class Run(Generic[P]):
         return sum(max(from_s, self.start_s) <= at and at != self.start_s for at in commands)
 
 
-def run(
-    demand: Demand, policy_step: PolicyStep[P], policy: P, setup: Setup, start_s: float, end_s: float
-) -> Run[P]:
+def run(demand: Demand, policy_step: PolicyStep[P], policy: P, setup: Setup, start_s: float, end_s: float) -> Run[P]:
     """Run the loop over [start_s, end_s), beginning with an empty queue.
 
     At each sampling time, `start_s + sample_every_s` first and `end_s` last, the policy is asked with the
@@ -225,9 +223,7 @@ class _Fleet:
     def signal(self, sample: Sample) -> Signal:
         serving = self._serving()
         ready = sum(life.ready_s <= sample.at_s for life in serving)
-        draining = sum(
-            life.ended_s is not None and life.ended_s >= sample.at_s for life in self._lives.values()
-        )
+        draining = sum(life.ended_s is not None and life.ended_s >= sample.at_s for life in self._lives.values())
         starting = len(serving) - ready
         return Signal(sample.at_s, sample.queued, sample.active, ready, starting, draining, sample.counters)
 

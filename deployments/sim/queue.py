@@ -127,9 +127,7 @@ def advance(
     return after, _sample(after, replicas, work.waits)
 
 
-def _check(
-    state: QueueState, arrivals: Floats, services: Floats, replicas: Sequence[Replica], until: float
-) -> None:
+def _check(state: QueueState, arrivals: Floats, services: Floats, replicas: Sequence[Replica], until: float) -> None:
     if not state.until_s <= until < math.inf:
         raise ValueError(f"The queue is at {state.until_s} s and cannot advance to {until} s.")
     if arrivals.shape != services.shape or arrivals.ndim != 1:

@@ -79,13 +79,9 @@ def snake_case(name: str) -> str:
 def violations_of(detail: Any, path: str = "") -> list[FieldViolation]:
     """Field violations with snake_case paths (`resources.zones[0]`) from a serializer's nested errors."""
     if isinstance(detail, Mapping):
-        return [
-            row for name, inner in detail.items() for row in violations_of(inner, joined(path, str(name)))
-        ]
+        return [row for name, inner in detail.items() for row in violations_of(inner, joined(path, str(name)))]
     if isinstance(detail, list) and any(isinstance(inner, Mapping | list) for inner in detail):
-        return [
-            row for i, inner in enumerate(detail) if inner for row in violations_of(inner, f"{path}[{i}]")
-        ]
+        return [row for i, inner in enumerate(detail) if inner for row in violations_of(inner, f"{path}[{i}]")]
     texts = detail if isinstance(detail, list) else [detail]
     return [FieldViolation(path or "body", str(text)) for text in texts]
 

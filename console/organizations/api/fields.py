@@ -18,11 +18,7 @@ class UInt32Field(serializers.Field[int, Any, int, Any]):
     """A whole number of 32 bits; `"16"` and `16.0` are 16, as in protobuf's JSON."""
 
     def to_internal_value(self, data: Any) -> int:
-        if (
-            isinstance(data, bool)
-            or not isinstance(data, int | float | str)
-            or not WHOLE.fullmatch(str(data))
-        ):
+        if isinstance(data, bool) or not isinstance(data, int | float | str) or not WHOLE.fullmatch(str(data)):
             raise serializers.ValidationError("must be a whole number")
         value = int(str(data).split(".")[0])
         if not 0 <= value <= UINT32:

@@ -9,9 +9,7 @@ from console.organizations.models.organization import Organization
 class AuditEvent(models.Model):
     """Who changed what, from what to what. Written in the transaction of the change itself; never altered."""
 
-    organization = models.ForeignKey(
-        Organization, null=True, on_delete=models.PROTECT, related_name="audit_events"
-    )
+    organization = models.ForeignKey(Organization, null=True, on_delete=models.PROTECT, related_name="audit_events")
     at = models.DateTimeField(db_default=Now())
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT)
     actor = models.CharField(max_length=150, help_text="Sign-in name, `token NAME`, or the loop that acted.")

@@ -1,0 +1,144 @@
+"""The simulated runtime, the embedded default: models load for 60 to 300 s divided by the speed setting, requests of
+real traces queue and run at trace speed in the slots of the replicas. The queue is `deployments.sim`, the same that
+backtests use; its state is in the database, so it survives restarts.
+
+While nothing samples, nobody asks: requests that would have come during a pause of the stack did not come.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Coalesce
+
+from console.common import clock
+from deployments.backends.base import Observation, RuntimeState, Samples, Target
+from deployments.models import Replica, SimulatedReplica, SimulatedWorkload
+from deployments.sim import packing
+from deployments.sim.demand import Demand, RateDemand, RequestDemand
+from deployments.sim.queue import QueueState, Sample, advance
+from deployments.sim.queue import Replica as Server
+from deployments.sim.startup import load_seconds
+from deployments.traces import RATE_TRACES, load_rates, load_requests
+
+LONGEST_SLICE_S = 60.0
+
+
+@lru_cache(maxsize=256)
+def demand_of(trace: str, scale: float, seed: int, phase_s: float) -> Demand:
+    """The demand of a workload; kept, since it remembers the piece of the trace made last."""
+    if trace in RATE_TRACES:
+        return RateDemand(load_rates(trace), scale, seed=seed, phase_s=phase_s)
+    return RequestDemand(load_requests(trace), scale, seed=seed, phase_s=phase_s)
+
+
+class SimulatedRuntimeBackend:
+    def start(self, replicas: Sequence[Replica]) -> Mapping[int, datetime | None]:
+        now = clock.now()
+        SimulatedReplica.objects.bulk_create(
+            (
+                SimulatedReplica(
+                    replica_key=one.key,
+                    deployment_key=one.deployment_id,
+                    started_at=now,
+                    ready_at=now + timedelta(seconds=load_seconds(one.deployment_id, one.key) / settings.SIM_SPEED),
+                )
+                for one in replicas
+            ),
+            ignore_conflicts=True,
+        )
+        known = SimulatedReplica.objects.filter(replica_key__in=[one.key for one in replicas])
+        return dict(known.values_list("replica_key", "ready_at"))
+
+    def drain(self, keys: Sequence[int]) -> None:
+        now = clock.now()
+        rows = SimulatedReplica.objects.filter(replica_key__in=list(keys))
+        rows.update(draining_at=Coalesce("draining_at", Value(now)))
+
+    def stop(self, keys: Sequence[int]) -> None:
+        SimulatedReplica.objects.filter(replica_key__in=list(keys)).delete()
+
+    def observe(self, keys: Sequence[int]) -> Mapping[int, Observation]:
+        now = clock.now()
+        rows = SimulatedReplica.objects.filter(replica_key__in=list(keys))
+        return {row.replica_key: Observation(_state(row, now), row.ready_at, row.active) for row in rows}
+
+    def replicas(self) -> Sequence[int]:
+        return list(SimulatedReplica.objects.values_list("replica_key", flat=True))
+
+    def sample(self, targets: Sequence[Target], now: datetime) -> Samples:
+        slots = {target.key: target.slots for target in targets}
+        with transaction.atomic():
+            found = SimulatedWorkload.objects.select_for_update(no_key=True).filter(deployment_key__in=slots)
+            workloads = list(found.order_by("deployment_key"))
+            servers: dict[int, list[SimulatedReplica]] = {}
+            for row in SimulatedReplica.objects.filter(deployment_key__in=slots).order_by("replica_key"):
+                servers.setdefault(row.deployment_key, []).append(row)
+            samples = {
+                one.deployment_key: _advance(one, servers.get(one.deployment_key, []), slots[one.deployment_key], now)
+                for one in workloads
+            }
+            SimulatedWorkload.objects.bulk_update(workloads, ["state"], batch_size=500)
+            _write_active(servers, samples)
+        return _columns(targets, samples)
+
+
+def _state(row: SimulatedReplica, now: datetime) -> RuntimeState:
+    if row.draining_at is not None:
+        return RuntimeState.DRAINED if row.active == 0 else RuntimeState.READY
+    return RuntimeState.READY if row.ready_at <= now else RuntimeState.LOADING
+
+
+def _advance(workload: SimulatedWorkload, rows: list[SimulatedReplica], slots: int, now: datetime) -> Sample:
+    """Let the requests since the last sample arrive, start and end; the workload keeps what came of it."""
+    until = (now - workload.origin).total_seconds()
+    state = QueueState(until) if workload.state is None else packing.from_bytes(workload.state)
+    servers = [_server(row, slots, workload.origin) for row in rows]
+    if until - state.until_s > LONGEST_SLICE_S:
+        state, _ = advance(state, np.empty(0), np.empty(0), servers, until - LONGEST_SLICE_S)
+    until = max(until, state.until_s)
+    demand = demand_of(workload.trace, workload.scale, workload.seed, workload.phase_s)
+    arrivals, services = demand.between(state.until_s, until)
+    state, sample = advance(state, arrivals, services, servers, until)
+    workload.state = packing.to_bytes(state)
+    return sample
+
+
+def _server(row: SimulatedReplica, slots: int, origin: datetime) -> Server:
+    drains = (row.draining_at - origin).total_seconds() if row.draining_at else None
+    return Server(row.replica_key, slots, (row.ready_at - origin).total_seconds(), drains)
+
+
+def _write_active(servers: Mapping[int, list[SimulatedReplica]], samples: Mapping[int, Sample]) -> None:
+    changed = []
+    for key, sample in samples.items():
+        for row in servers.get(key, []):
+            active = sample.active_by_replica.get(row.replica_key, 0)
+            if row.active != active:
+                row.active = active
+                changed.append(row)
+    SimulatedReplica.objects.bulk_update(changed, ["active"], batch_size=1000)
+
+
+def _columns(targets: Sequence[Target], samples: Mapping[int, Sample]) -> Samples:
+    """A deployment without a workload gets no traffic: zeros, which is what a real one would show."""
+    order = [samples.get(target.key) for target in targets]
+    counters = [one.counters if one else None for one in order]
+
+    def whole(values: list[int]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        return np.array(values, np.int64)
+
+    return Samples(
+        queued=whole([one.queued if one else 0 for one in order]),
+        active=whole([one.active if one else 0 for one in order]),
+        arrived=whole([one.arrived if one else 0 for one in counters]),
+        finished=whole([one.finished if one else 0 for one in counters]),
+        service_seconds=np.array([one.service_seconds if one else 0.0 for one in counters], np.float64),
+        waited_le_1s=whole([one.waited_le_1s if one else 0 for one in counters]),
+        waited_le_5s=whole([one.waited_le_5s if one else 0 for one in counters]),
+        replica_active={key: n for one in order if one for key, n in one.active_by_replica.items()},
+    )

@@ -1,0 +1,1 @@
+"""The scaling loop: sample, snapshot, plan, record, apply; and the roll-up of what was sampled."""

@@ -1,0 +1,192 @@
+"""Acts on a plan: conditionally, set-wise, in one transaction (W2).
+
+What no longer holds is left out and planned again. Two passes that planned from the same state do not both act: the
+planner state moves from the one they read to the next, once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from django.db import transaction
+
+from claims.core.states import Status
+from claims.models import InstanceType
+from claims.services import GpuTake, gpus_take
+from console.common.notify import publish
+from console.common.wake import wake_on_commit
+from deployments.core import explain
+from deployments.core.plan import Plan
+from deployments.core.reasons import Reason
+from deployments.core.record import decision_records
+from deployments.core.snapshot import InstanceState
+from deployments.core.states import LIVE, ReplicaState
+from deployments.core.status import Facts
+from deployments.loop.snapshot import Shard
+from deployments.models import Decision, Deployment, PlannerState, Replica, ReplicaPlacement
+from deployments.services.deployments import deployments_settle
+from deployments.zones import all_zones, common_zones
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a plan; `stale` replicas were planned and could no longer be placed."""
+
+    started: int = 0
+    stale: int = 0
+    stopped: int = 0
+    decisions: int = 0
+
+
+def apply_plan(instance_type: InstanceType, shard: Shard, plan: Plan, now: datetime) -> Applied | None:
+    """Act on the plan; None when another pass acted on the same state before."""
+    deployments = {one.key: one for one in _deployments(instance_type)}
+    with transaction.atomic():
+        if not _move_state(instance_type, shard, plan):
+            return None
+        started, stale = _start(instance_type, shard, plan, deployments, now)
+        stopped = _drain(shard, plan, now)
+        decisions = _record(shard, plan, stale, deployments, now)
+        if started or stopped:
+            wake_on_commit("deployments.tasks.actuate", "io")
+    deployments_settle(facts=_facts(instance_type, deployments), now=now)
+    publish("deployments", {one.organization_id for one in deployments.values()})
+    return Applied(started, sum(stale.values()), stopped, decisions)
+
+
+def _deployments(instance_type: InstanceType) -> Iterable[Deployment]:
+    found = Deployment.objects.filter(instance_type=instance_type).select_related("autoscaling")
+    return found.prefetch_related("gateways")
+
+
+def _move_state(instance_type: InstanceType, shard: Shard, plan: Plan) -> bool:
+    """Store what the planner remembers, if it still is what this plan was made from."""
+    at = datetime.fromtimestamp(plan.now, UTC)
+    fields = {"at": at, "payload": plan.state.to_bytes()}
+    if shard.state_at is None:
+        _, created = PlannerState.objects.get_or_create(instance_type=instance_type, defaults=fields)
+        return created
+    return bool(PlannerState.objects.filter(instance_type=instance_type, at=shard.state_at).update(**fields))
+
+
+def _start(
+    instance_type: InstanceType, shard: Shard, plan: Plan, deployments: dict[int, Deployment], now: datetime
+) -> tuple[int, dict[int, int]]:
+    """Take the GPUs and make the replicas; how many, and per deployment key how many could no longer be placed."""
+    rows = _planned(instance_type, shard, plan, deployments, now)
+    if not rows:
+        return 0, {}
+    takes, parts = [], []
+    for replica, instances in rows:
+        deployment = deployments[replica.deployment_id]
+        for place, gpus in instances:
+            claim = int(shard.instance_claims[place]) or None
+            key = int(shard.instance_keys[place])
+            parts.append(ReplicaPlacement(replica=replica, instance_id=key, gpus=gpus))
+            takes.append(GpuTake(key, replica.key, gpus, deployment.organization_id, replica.capacity_class, claim,
+                                 deployment.id, deployment.name))  # fmt: skip
+    got = gpus_take(takes=takes, now=now)
+    lost = [replica for replica, _ in rows if replica.key not in got]
+    Replica.objects.filter(key__in=[one.key for one in lost]).delete()
+    ReplicaPlacement.objects.bulk_create(part for part in parts if part.replica.key in got)
+    stale: dict[int, int] = {}
+    for one in lost:
+        stale[one.deployment_id] = stale.get(one.deployment_id, 0) + 1
+    return len(got), stale
+
+
+def _planned(
+    instance_type: InstanceType, shard: Shard, plan: Plan, deployments: dict[int, Deployment], now: datetime
+) -> list[tuple[Replica, list[tuple[int, int]]]]:
+    """New replica rows with the instances (row of the snapshot, GPUs) that each is to be on."""
+    found: dict[int, tuple[Replica, list[tuple[int, int]]]] = {}
+    columns = (plan.starts.replica, plan.starts.deployment, plan.starts.instance, plan.starts.gpus,
+               plan.starts.capacity_class)  # fmt: skip
+    for number, row, instance, gpus, capacity_class in zip(*(one.tolist() for one in columns), strict=True):
+        deployment = deployments.get(int(shard.deployment_keys[row]))
+        if deployment is None or deployment.disabled or deployment.status == Status.DELETING:
+            continue
+        if number not in found:
+            replica = Replica(
+                deployment=deployment, instance_type=instance_type, revision=deployment.revision,
+                capacity_class=capacity_class, state=ReplicaState.STARTING, gpus=deployment.gpu_count, created_at=now,
+            )  # fmt: skip
+            found[number] = (replica, [])
+        found[number][1].append((instance, gpus))
+    Replica.objects.bulk_create(replica for replica, _ in found.values())
+    return list(found.values())
+
+
+def _drain(shard: Shard, plan: Plan, now: datetime) -> int:
+    """Let replicas go: those the plan chose, those on draining instances (C10), and old revisions (R10)."""
+    replicas = shard.snapshot.replicas
+    reasons = {int(shard.replica_keys[row]): Reason(code).name
+               for row, code in zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True)}  # fmt: skip
+    state = np.append(shard.snapshot.instances.state, InstanceState.READY)[replicas.instance]
+    live = np.isin(replicas.state, sorted(LIVE))
+    for row in np.flatnonzero(live & (state != InstanceState.READY)).tolist():
+        reasons.setdefault(int(shard.replica_keys[row]), "INSTANCE_DRAINING")
+    for row in _outdated(shard, plan):
+        reasons.setdefault(int(shard.replica_keys[row]), "OLD_REVISION")
+    stopped = 0
+    for reason in sorted(set(reasons.values())):
+        keys = [key for key, why in reasons.items() if why == reason]
+        going = Replica.objects.filter(key__in=keys, state__in=sorted(LIVE))
+        stopped += going.update(state=ReplicaState.DRAINING, draining_at=now, reason=reason, next_attempt_at=None)
+    return stopped
+
+
+def _outdated(shard: Shard, plan: Plan) -> list[int]:
+    """One replica of an older revision for each deployment where nothing else is under way (R10)."""
+    replicas = shard.snapshot.replicas
+    busy = set(replicas.deployment[replicas.state != ReplicaState.READY].tolist()) | set(
+        plan.starts.deployment.tolist()
+    )
+    current = shard.snapshot.deployments.revision[replicas.deployment]
+    old = np.flatnonzero((replicas.state == ReplicaState.READY) & (shard.replica_revision < current))
+    chosen: dict[int, int] = {}
+    for row in old.tolist():
+        deployment = int(replicas.deployment[row])
+        if deployment not in busy:
+            chosen.setdefault(deployment, row)
+    return list(chosen.values())
+
+
+def _record(shard: Shard, plan: Plan, stale: dict[int, int], deployments: dict[int, Deployment], now: datetime) -> int:
+    """A decision row wherever wanted, granted or the binding limit changed."""
+    keys = plan.key.tolist()
+    rows = [row for row in np.flatnonzero(plan.changed).tolist() if keys[row] in deployments]
+    records = decision_records(plan, shard.snapshot, rows)
+    Decision.objects.bulk_create(
+        Decision(
+            deployment_id=keys[row],
+            at=now,
+            current=int(plan.current[row]),
+            wanted=int(plan.wanted.value[row]),
+            granted=int(plan.granted.value[row]) - stale.get(keys[row], 0),
+            bound=explain.bound_name(record),
+            record={**record, "stale": stale.get(keys[row], 0)},
+        )
+        for row, record in zip(rows, records, strict=True)
+    )
+    return len(rows)
+
+
+def _facts(instance_type: InstanceType, deployments: dict[int, Deployment]) -> dict[int, Facts]:
+    """What statuses depend on, as it is after the plan was acted on."""
+    live = Replica.objects.filter(instance_type=instance_type, state__in=[1, 2, 3])
+    counts: dict[int, list[int]] = {}
+    for key, state, revision in live.values_list("deployment_id", "state", "revision"):
+        row = counts.setdefault(key, [0, 0, 0])
+        row[0] += state == ReplicaState.READY
+        row[1] += 1
+        row[2] += key in deployments and revision < deployments[key].revision
+    facts, every = {}, all_zones()
+    for key, one in deployments.items():
+        ready, held, old = counts.get(key, [0, 0, 0])
+        zone = min(common_zones([gateway.sent_zones for gateway in one.gateways.all()], every), default="")
+        facts[key] = Facts(
+            Status(one.status), one.disabled, one.ever_ready, one.autoscaling.min, ready, held, old, zone
+        )
+    return facts

@@ -1,0 +1,115 @@
+"""History as columns of points: gauges with min, mean and max, counters that add up exactly (DESIGN section 6)."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+GAUGES = ("queued", "active", "ready", "starting")
+COUNTERS = ("arrived", "finished", "service_seconds", "waited_le_1s", "waited_le_5s", "arrived_squares")
+_HEADER = struct.Struct("<4sBI")
+_MAGIC, _VERSION = b"hrsp", 1
+
+
+class UnreadablePointsError(ValueError):
+    """The bytes are not points of a known version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """n points in order of time.
+
+    at: int64 [n], seconds since 1970 at which each begins
+    samples: int64 [n], how many samples it stands for
+    gauges: float64 [n, 4, 3], min, mean and max of GAUGES
+    counters: float64 [n, 6], what was added to COUNTERS; whole numbers below 2^53 are exact. `arrived_squares` is the
+        sum of squares of arrivals per sample, which tells burstiness.
+    """
+
+    at: Int64s
+    samples: Int64s
+    gauges: Floats
+    counters: Floats
+
+    @classmethod
+    def none(cls) -> "Points":
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4, 3)), np.zeros((0, 6)))
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def between(self, start: float, end: float) -> "Points":
+        """Points that begin in [start, end)."""
+        low, high = np.searchsorted(self.at, (start, end))
+        return Points(self.at[low:high], self.samples[low:high], self.gauges[low:high], self.counters[low:high])
+
+    def to_bytes(self) -> bytes:
+        body = b"".join(
+            np.ascontiguousarray(part).astype(kind).tobytes()
+            for part, kind in zip((self.at, self.samples, self.gauges, self.counters), _KINDS, strict=True)
+        )
+        return _HEADER.pack(_MAGIC, _VERSION, len(self)) + zlib.compress(body, 6)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> "Points":
+        data = bytes(data)
+        try:
+            magic, version, rows = _HEADER.unpack_from(data)
+            if (magic, version) != (_MAGIC, _VERSION):
+                raise UnreadablePointsError("not points of a known version")
+            body = zlib.decompress(data[_HEADER.size :])
+        except (struct.error, zlib.error) as error:
+            raise UnreadablePointsError("not points") from error
+        parts, offset = [], 0
+        for kind, shape in zip(_KINDS, _SHAPES, strict=True):
+            width = int(np.prod(shape, dtype=np.int64)) * rows
+            parts.append(np.frombuffer(body, kind, width, offset).reshape(rows, *shape))
+            offset += width * np.dtype(kind).itemsize
+        return cls(*parts)
+
+
+_KINDS = ("<i8", "<i8", "<f8", "<f8")
+_SHAPES: tuple[tuple[int, ...], ...] = ((), (), (4, 3), (6,))
+
+
+def joined(parts: list[Points]) -> Points:
+    """Parts that follow each other in time."""
+    full = [part for part in parts if len(part)]
+    if not full:
+        return Points.none()
+    return Points(*(np.concatenate([getattr(part, name) for part in full]) for name in Points.__slots__))
+
+
+def aggregate(points: Points, seconds: int) -> Points:
+    """Points of `seconds` each: extremes of extremes, means weighted by samples, sums of counters."""
+    if not len(points):
+        return points
+    bucket = points.at // seconds * seconds
+    first = np.flatnonzero(np.diff(bucket, prepend=bucket[0] - 1))
+    samples = np.add.reduceat(points.samples, first)
+    weighted = points.gauges[:, :, 1] * points.samples[:, None]
+    mean = np.add.reduceat(weighted, first, axis=0) / samples[:, None]
+    low = np.minimum.reduceat(points.gauges[:, :, 0], first, axis=0)
+    high = np.maximum.reduceat(points.gauges[:, :, 2], first, axis=0)
+    return Points(
+        bucket[first], samples, np.stack([low, mean, high], axis=2), np.add.reduceat(points.counters, first, axis=0)
+    )
+
+
+def from_samples(at: Floats, gauges: Floats, totals: Floats, step: int) -> Points:
+    """Points of `step` seconds from samples: gauges [n, 4], totals [n, 5] of counters that grow (the first row only
+    says where they begin). A total that falls began anew: what it shows is what was added."""
+    if len(at) < 2:
+        return Points.none()
+    added = np.diff(totals, axis=0)
+    added = np.where(added < 0, totals[1:], added)
+    added = np.where((totals[1:] < 0) | ~np.isfinite(totals[1:]), 0.0, added)
+    values = np.repeat(gauges[1:, :, None], 3, axis=2).astype(np.float64)
+    counters = np.concatenate([added, added[:, :1] ** 2], axis=1)
+    fine = Points(np.floor(at[1:]).astype(np.int64), np.ones(len(at) - 1, np.int64), values, counters)
+    return aggregate(fine, step)

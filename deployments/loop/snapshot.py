@@ -1,0 +1,217 @@
+"""One shard as the planner wants it, read in one REPEATABLE READ snapshot (W2)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.db import connection, transaction
+
+from claims.models import InstanceType, Offering
+from deployments.core import snapshot as core
+from deployments.core.autoscaler_state import AutoscalerState
+from deployments.core.params import Params
+from deployments.loop.blocks import Block
+from deployments.loop.columns import read_columns
+from deployments.models import PlannerState, SignalBlock
+from deployments.zones import all_zones, common_zones
+
+Array = npt.NDArray[Any]
+NAN = "'NaN'::float8"
+SETTINGS = {"stable_s": "stable_window", "burst_s": "burst_window", "scale_down_s": "scale_down_delay",
+            "drain_s": "drain_goal"}  # fmt: skip
+MEASURED_OVER = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A snapshot, and what is needed to act on the plan made from it."""
+
+    snapshot: core.Snapshot
+    state_at: datetime | None  # of the planner state that it was made from
+    deployment_keys: Array
+    replica_keys: Array
+    replica_revision: Array
+    instance_keys: Array
+    instance_claims: Array
+
+
+def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Shard:
+    """Everything the planner looks at for one instance type."""
+    with repeatable_read():
+        offerings = list(Offering.objects.filter(instance_type=instance_type).select_related("zone").order_by("key"))
+        deployments = _deployments(instance_type, offerings, now)
+        instances, claims = _instances(offerings)
+        replicas, revisions = _replicas(instance_type, deployments, instances)
+        blocks = _blocks(instance_type, core.history_s(deployments, params), now)
+        state, state_at = _state(instance_type)
+    signals, service_s = _signals(blocks, deployments.key)
+    deployments = _with_service_time(deployments, service_s)
+    snapshot = core.Snapshot(
+        deployments=deployments,
+        signals=signals,
+        replicas=replicas,
+        instances=instances,
+        offerings=core.Offerings(
+            key=np.array([one.key for one in offerings], np.int64),
+            zone=tuple(one.zone.name for one in offerings),
+            gpus_per_instance=np.full(len(offerings), instance_type.gpus, np.int32),
+        ),
+        state=state,
+    )
+    return Shard(snapshot, state_at, deployments.key, replicas.key, revisions, instances.key, claims)
+
+
+@contextmanager
+def repeatable_read() -> Iterator[None]:
+    """A read-only transaction that sees one moment. Inside an outer transaction, as in tests, it is that one's."""
+    nested = connection.in_atomic_block
+    with transaction.atomic():
+        if not nested:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def _deployments(instance_type: InstanceType, offerings: list[Offering], now: datetime) -> core.Deployments:
+    settings = ", ".join(
+        f"coalesce(extract(epoch FROM p.{column})::float8, {NAN}) AS {name}" for name, column in SETTINGS.items()
+    )
+    query = f"""
+        SELECT d.key, d.organization_id AS org, extract(epoch FROM d.created_at) AS created_at, p.min, p.max,
+               coalesce(p.priority, 0) AS priority, coalesce(p.concurrency, 8) AS concurrency, d.gpu_count,
+               CASE coalesce(p.capacity_classes[1], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
+                    WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS first_class,
+               CASE coalesce(p.capacity_classes[2], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
+                    WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS second_class,
+               CASE WHEN d.disabled OR d.status = 'STATUS_DELETING' THEN 0 ELSE 1 END AS enabled,
+               d.revision, coalesce(p.burst_factor, {NAN}) AS burst_factor, coalesce(p.tolerance, {NAN}) AS tolerance,
+               coalesce(s.startup, {NAN}) AS startup_s, {settings}
+        FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
+        LEFT JOIN (
+            SELECT deployment_id, percentile_disc(0.9) WITHIN GROUP (
+                       ORDER BY extract(epoch FROM ready_at - created_at)::float8) AS startup
+            FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s GROUP BY deployment_id
+        ) s ON s.deployment_id = d.key
+        WHERE d.instance_type_id = %s ORDER BY d.key"""  # noqa: S608 - names of our own columns
+    whole = ["key", "org", "min", "max", "priority", "concurrency", "gpu_count", "first_class", "second_class",
+             "enabled", "revision"]  # fmt: skip
+    floats = ["created_at", "burst_factor", "tolerance", "startup_s", *SETTINGS]
+    kinds = [(name, "bigint") for name in whole] + [(name, "float8") for name in floats]
+    values = read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER, instance_type.key])
+    columns = dict(zip([name for name, _ in kinds], values, strict=True))
+    first, second = columns.pop("first_class"), columns.pop("second_class")
+    unset = first == 0
+    order = np.stack([np.where(unset, 1, first), np.where(unset, 2, second)], axis=1)
+    return core.Deployments.build(
+        **{**columns, "enabled": columns["enabled"] == 1},
+        class_order=order,
+        zones=_zone_bits(instance_type, columns["key"], offerings),
+    )
+
+
+def _zone_bits(instance_type: InstanceType, keys: Array, offerings: list[Offering]) -> Array:
+    """Bit p of each deployment: offering p lies in a zone that all of its gateways have in common (R16)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT d.key, g.sent_zones FROM deployments_deployment d "
+            "JOIN deployments_deployment_gateways m ON m.deployment_id = d.key "
+            "JOIN deployments_gateway g ON g.key = m.gateway_id WHERE d.instance_type_id = %s ORDER BY d.key, g.key",
+            [instance_type.key],
+        )
+        rows = cursor.fetchall()
+    gateways: dict[int, tuple[tuple[str, ...], ...]] = {}
+    for key, zones in rows:
+        gateways[key] = (*gateways.get(key, ()), tuple(zones))
+    every = all_zones()
+    bits: dict[tuple[tuple[str, ...], ...], int] = {}
+    for zones in set(gateways.values()):
+        allowed = common_zones(zones, every)
+        bits[zones] = sum(1 << place for place, one in enumerate(offerings) if one.zone.name in allowed)
+    return np.array([bits.get(gateways.get(key, ()), 0) for key in keys.tolist()], np.uint64)
+
+
+def _instances(offerings: list[Offering]) -> tuple[core.Instances, Array]:
+    """Instances in the cluster; a lost one is no place to be (`OTHER`)."""
+    query = """
+        SELECT key, offering_id AS offering, coalesce(organization_id, 0) AS org, coalesce(claim_id, 0) AS claim,
+               CASE WHEN lost_at IS NOT NULL THEN 0 WHEN state = 'READY' THEN 1 ELSE 2 END AS state, gpus, gpus_used,
+               CASE source WHEN 'POOL' THEN 1 ELSE 2 END AS source, extract(epoch FROM created_at) AS created_at
+        FROM claims_instance WHERE offering_id = ANY(%s) AND state IN ('READY', 'DRAINING') ORDER BY key"""
+    names = ["key", "offering", "org", "claim", "state", "gpus", "gpus_used", "source"]
+    kinds = [*((name, "bigint") for name in names), ("created_at", "float8")]
+    offering_keys = [one.key for one in offerings]
+    columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [offering_keys]), strict=True))
+    columns["offering"] = np.searchsorted(np.array(offering_keys, np.int64), columns["offering"])
+    return core.Instances.build(**columns), columns["claim"]
+
+
+def _replicas(
+    instance_type: InstanceType, deployments: core.Deployments, instances: core.Instances
+) -> tuple[core.Replicas, Array]:
+    query = """
+        SELECT r.key, r.deployment_id AS deployment, r.state, r.capacity_class, coalesce(min(p.instance_id), -1) AS instance,
+               r.gpus, r.active, r.revision, extract(epoch FROM r.created_at) AS started_at,
+               coalesce(extract(epoch FROM r.ready_at)::float8, 'NaN'::float8) AS ready_at
+        FROM deployments_replica r LEFT JOIN deployments_replicaplacement p ON p.replica_id = r.key
+        WHERE r.instance_type_id = %s AND r.state IN (1, 2, 3) GROUP BY r.key ORDER BY r.key"""
+    names = ["key", "deployment", "state", "capacity_class", "instance", "gpus", "active", "revision"]
+    kinds = [*((name, "bigint") for name in names), ("started_at", "float8"), ("ready_at", "float8")]
+    columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [instance_type.key]), strict=True))
+    revisions = columns.pop("revision")
+    columns["deployment"] = np.searchsorted(deployments.key, columns["deployment"])
+    columns["instance"] = _places(instances.key, columns["instance"])
+    return core.Replicas.build(**columns), revisions
+
+
+def _places(keys: Array, wanted: Array) -> Array:
+    """Row of each key, -1 where it is not there."""
+    if not len(keys):
+        return np.full(len(wanted), -1)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, at, -1)
+
+
+def _blocks(instance_type: InstanceType, seconds: float, now: datetime) -> list[tuple[float, Block]]:
+    since = now - timedelta(seconds=seconds)
+    found = SignalBlock.objects.filter(instance_type=instance_type, at__gt=since).order_by("at")
+    return [(at.timestamp(), Block.from_bytes(payload)) for at, payload in found.values_list("at", "payload")]
+
+
+def _signals(blocks: list[tuple[float, Block]], keys: Array) -> tuple[core.Signals, Array]:
+    """Samples in the order of `keys`, and the mean time a request ran in the window (NaN where none ended)."""
+    queued = np.full((len(blocks), len(keys)), -1, np.int64)
+    active = queued.copy()
+    finished = np.zeros((len(blocks), len(keys)))
+    seconds = np.zeros((len(blocks), len(keys)))
+    for place, (_, block) in enumerate(blocks):
+        at, there = block.rows_of(keys)
+        queued[place, there] = block.queued[at[there]]
+        active[place, there] = block.active[at[there]]
+        finished[place, there] = block.finished[at[there]]
+        seconds[place, there] = block.service_seconds[at[there]]
+    signals = core.Signals(np.array([at for at, _ in blocks]), queued, active)
+    if not blocks:
+        return signals, np.full(len(keys), np.nan)
+    ended = finished[-1] - finished[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return signals, np.where(ended > 0, (seconds[-1] - seconds[0]) / ended, np.nan)
+
+
+def _with_service_time(deployments: core.Deployments, service_s: Array) -> core.Deployments:
+    columns = dict(deployments.items())
+    return core.Deployments.build(**{**columns, "service_s": np.where(service_s >= 0, service_s, np.nan)})
+
+
+def _state(instance_type: InstanceType) -> tuple[AutoscalerState, datetime | None]:
+    """What the planner remembers; what cannot be read is forgotten, and sizes hold until a window is seen (R5)."""
+    row = PlannerState.objects.filter(instance_type=instance_type).first()
+    if row is None:
+        return AutoscalerState.empty(), None
+    try:
+        return AutoscalerState.from_bytes(bytes(row.payload)), row.at
+    except ValueError:
+        return AutoscalerState.empty(), row.at

@@ -1,0 +1,53 @@
+"""One pass of the scaling loop over a shard: sample, snapshot, plan, record, act.
+
+The loop's row lets one pass begin at a time (W4); two that overlap all the same cannot both act, since only one of them
+can move the planner's state on (`apply`). So no lock is held while the shard is read and planned (W3).
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from claims.models import InstanceType
+from deployments.backends.base import BackendError, RuntimeBackend, runtime_backend
+from deployments.core.params import Params
+from deployments.core.planner import plan
+from deployments.loop.apply import Applied, apply_plan
+from deployments.loop.sampling import sample_shard
+from deployments.loop.snapshot import read_shard
+from deployments.models import Deployment, Replica
+
+log = logging.getLogger(__name__)
+
+PARAMS = Params()
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a pass did; `applied` is None where another pass was there first."""
+
+    applied: Applied | None
+    sampled: bool
+
+
+def shards() -> list[InstanceType]:
+    """Instance types that some deployment names or some replica still uses."""
+    used = set(Deployment.objects.values_list("instance_type_id", flat=True).distinct())
+    used |= set(Replica.objects.filter(state__in=[1, 2, 3]).values_list("instance_type_id", flat=True).distinct())
+    return list(InstanceType.objects.filter(key__in=used).order_by("key"))
+
+
+def shard_tick(instance_type: InstanceType, now: datetime, backend: RuntimeBackend | None = None) -> Tick:
+    """One pass. A runtime that does not answer leaves old samples, and the planner holds on those (R5)."""
+    sampled = _sample(instance_type, now, backend or runtime_backend())
+    shard = read_shard(instance_type, PARAMS, now)
+    made = plan(shard.snapshot, PARAMS, now.timestamp())
+    return Tick(apply_plan(instance_type, shard, made, now), sampled)
+
+
+def _sample(instance_type: InstanceType, now: datetime, backend: RuntimeBackend) -> bool:
+    try:
+        return sample_shard(instance_type, backend, now) is not None
+    except BackendError as error:
+        log.warning("the runtime could not be sampled for %s: %s", instance_type, error)
+        return False

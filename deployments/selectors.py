@@ -1,0 +1,66 @@
+"""Reads of the deployments half, for pages and APIs. The number of queries never depends on the number of rows."""
+
+import uuid
+from collections.abc import Sequence
+
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+
+from console.common.errors import NotFound
+from console.organizations.models import Organization
+from deployments.core.states import HOLDING, ReplicaState
+from deployments.models import Decision, Deployment, Gateway, Replica
+
+
+def gateways_of(organization: Organization) -> QuerySet[Gateway]:
+    return Gateway.objects.filter(organization=organization).select_related("organization")
+
+
+def gateway_get(organization: Organization, id: uuid.UUID) -> Gateway:
+    gateway = gateways_of(organization).filter(id=id).first()
+    if gateway is None:
+        raise NotFound("Gateway", id)
+    return gateway
+
+
+def deployments_of(organization: Organization) -> QuerySet[Deployment]:
+    """The organization's deployments with counts `ready`, `starting`, `draining` and the last decision's
+    `last_wanted`, `last_granted`, `last_bound`, `last_decided_at`."""
+    last = Decision.objects.filter(deployment=OuterRef("key")).order_by("-id")
+    return (
+        Deployment.objects.filter(organization=organization)
+        .select_related("autoscaling", "instance_type", "organization")
+        .annotate(
+            ready=Count("replicas", filter=Q(replicas__state=ReplicaState.READY)),
+            starting=Count("replicas", filter=Q(replicas__state=ReplicaState.STARTING)),
+            draining=Count("replicas", filter=Q(replicas__state=ReplicaState.DRAINING)),
+            last_wanted=Subquery(last.values("wanted")[:1]),
+            last_granted=Subquery(last.values("granted")[:1]),
+            last_bound=Subquery(last.values("bound")[:1]),
+            last_decided_at=Subquery(last.values("at")[:1]),
+        )
+    )
+
+
+def deployment_get(organization: Organization, id: uuid.UUID) -> Deployment:
+    """One deployment with its counts; NotFound also for another organization's."""
+    deployment = deployments_of(organization).filter(id=id).first()
+    if deployment is None:
+        raise NotFound("Deployment", id)
+    return deployment
+
+
+def decisions_of(deployment: Deployment, limit: int, before_id: int | None = None) -> Sequence[Decision]:
+    """The newest decisions first."""
+    found = Decision.objects.filter(deployment=deployment).order_by("-id")
+    return list(found.filter(id__lt=before_id)[:limit] if before_id else found[:limit])
+
+
+def recent_decisions(organization: Organization, limit: int) -> Sequence[Decision]:
+    found = Decision.objects.filter(deployment__organization=organization).select_related("deployment")
+    return list(found.order_by("-id")[:limit])
+
+
+def replicas_of(deployment: Deployment) -> QuerySet[Replica]:
+    """Replicas that hold GPUs, with where they are."""
+    live = Replica.objects.filter(deployment=deployment, state__in=sorted(HOLDING))
+    return live.prefetch_related("placements__instance__offering__zone").order_by("key")

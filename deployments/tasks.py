@@ -1,0 +1,44 @@
+"""Celery tasks of the deployments half: wake up, ask the loop table, call the loop."""
+
+from datetime import timedelta
+
+from celery import shared_task
+
+from claims.models import InstanceType
+from console.loops.services import loop_pass
+from deployments.loop import actuate as actuation
+from deployments.loop import history
+from deployments.loop.tick import shard_tick, shards
+from deployments.services.gateways import gateways_settle
+
+EVERY_FEW_SECONDS, EVERY_MINUTE = timedelta(seconds=5), timedelta(seconds=60)
+
+
+@shared_task(name="deployments.tasks.scale")
+def scale() -> None:
+    """One message a shard, so that shards run side by side on as many workers as there are (W3)."""
+    gateways_settle()
+    for shard in shards():
+        scale_shard.apply_async([shard.key], queue="control", expires=10)
+
+
+@shared_task(name="deployments.tasks.scale_shard")
+def scale_shard(key: int) -> None:
+    shard = InstanceType.objects.get(key=key)
+    with loop_pass(name=f"scale:{shard.name}", period=EVERY_FEW_SECONDS) as now:
+        if now:
+            shard_tick(shard, now)
+
+
+@shared_task(name="deployments.tasks.actuate")
+def actuate() -> None:
+    with loop_pass(name="actuate", period=EVERY_FEW_SECONDS) as now:
+        if now:
+            actuation.actuate_pass(now=now)
+
+
+@shared_task(name="deployments.tasks.roll_up")
+def roll_up() -> None:
+    with loop_pass(name="roll-up", period=EVERY_MINUTE) as now:
+        if now:
+            history.roll_up(now)
