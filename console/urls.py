@@ -9,4 +9,5 @@ urlpatterns = [
     path("v1alpha1/inference/", include("claims.api.urls")),
     path("v1alpha1/inference/", include("deployments.api.urls")),
     path("api/v1/", include("claims.api.v1_urls")),
+    path("api/v1/", include("deployments.api.v1_urls")),
 ]

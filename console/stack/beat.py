@@ -20,6 +20,8 @@ def start(sender: Any, **kwargs: Any) -> None:
         service = EmbeddedService(sender.app, thread=True, scheduler_cls="celery.beat:Scheduler")
         service.start()
         _running.append(service)
+        for entry in sender.app.conf.beat_schedule.values():  # a first pass now, not after a period
+            sender.app.send_task(entry["task"], **entry["options"])
 
 
 @worker_shutdown.connect

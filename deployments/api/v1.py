@@ -1,0 +1,127 @@
+"""`/api/v1/deployments/{id}/decisions|signals|replicas`: what the vendor's API has no address for."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from claims.core.conditions import timestamp
+from console.common import clock
+from console.common.errors import InvalidArgument
+from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
+from console.organizations.api.fields import query_time
+from console.organizations.api.ids import id_in_path
+from console.organizations.api.permissions import request_actor
+from deployments.core import explain
+from deployments.loop import history
+from deployments.loop.points import COUNTERS, GAUGES
+from deployments.models import CapacityClass, Decision, Deployment, Replica
+from deployments.selectors import decisions_of, deployment_get, replicas_of
+
+ANY = OpenApiTypes.OBJECT
+RESOLUTIONS = {"5s": 5, "1m": 60, "1h": 3600}
+MOST_POINTS = 20_000
+
+
+def deployment_in(request: Request, id: str) -> Deployment:
+    return deployment_get(request_actor(request).require_organization(), id_in_path("Deployment", id))
+
+
+def decision_to(decision: Decision) -> dict[str, Any]:
+    return {
+        "id": decision.id,
+        "at": timestamp(decision.at),
+        "wanted": decision.wanted,
+        "granted": decision.granted,
+        "current": decision.current,
+        "bound": decision.bound,
+        "reasons": explain.steps(decision.record),
+        "text": explain.line(decision.record),
+    }
+
+
+class DecisionsView(APIView):
+    @extend_schema(
+        responses=ANY, operation_id="ListDecisions",
+        parameters=[OpenApiParameter("after", description="`nextCursor` of the page before."),
+                    OpenApiParameter("limit", OpenApiTypes.INT)],
+    )  # fmt: skip
+    def get(self, request: Request, id: str) -> Response:
+        """Decisions of the autoscaler, newest first, each with the numbers and reasons of every stage."""
+        deployment, limit = deployment_in(request, id), parse_limit(request.query_params.get("limit"))
+        rows = decisions_of(deployment, limit + 1, _before(request.query_params.get("after")))
+        more = encode_cursor([rows[limit - 1].id]) if len(rows) > limit else None
+        return Response(page([decision_to(one) for one in rows[:limit]], more))
+
+
+def _before(cursor: str | None) -> int | None:
+    if not cursor:
+        return None
+    position = decode_cursor(cursor)
+    if len(position) != 1 or not isinstance(position[0], int):
+        raise InvalidArgument.of("after", "is not a cursor that this API gave out")
+    return position[0]
+
+
+class SignalsView(APIView):
+    @extend_schema(
+        responses=ANY, operation_id="ListSignals",
+        parameters=[OpenApiParameter("start", OpenApiTypes.DATETIME), OpenApiParameter("end", OpenApiTypes.DATETIME),
+                    OpenApiParameter("resolution", enum=list(RESOLUTIONS))],
+    )  # fmt: skip
+    def get(self, request: Request, id: str) -> Response:
+        """Queue, running requests and counters over time; counters are what was added since the point before."""
+        deployment = deployment_in(request, id)
+        end = query_time(request, "end", clock.now())
+        assert end is not None
+        start = query_time(request, "start", end - timedelta(hours=1))
+        assert start is not None
+        name = request.query_params.get("resolution", "5s")
+        if name not in RESOLUTIONS:
+            raise InvalidArgument.of("resolution", f"must be one of {', '.join(RESOLUTIONS)}; it is {name!r}")
+        step = RESOLUTIONS[name]
+        if start >= end:
+            raise InvalidArgument.of("start", "must lie before end")
+        if (end - start).total_seconds() / step > MOST_POINTS:
+            raise InvalidArgument.of("resolution", f"gives more than {MOST_POINTS} points; choose a coarser one")
+        return Response(page(points_to(history.series(deployment, start, end, step))))
+
+
+def points_to(points: history.Points) -> list[dict[str, Any]]:
+    items = []
+    for at, gauges, counters in zip(points.at.tolist(), points.gauges.tolist(), points.counters.tolist(), strict=True):
+        means = {name: round(values[1], 3) for name, values in zip(GAUGES, gauges, strict=True)}
+        added = dict(zip(COUNTERS, counters, strict=True))
+        items.append({
+            "at": timestamp(datetime.fromtimestamp(at, UTC)),
+            **means,
+            "arrived": int(added["arrived"]), "finished": int(added["finished"]),
+            "serviceSeconds": round(added["service_seconds"], 3),
+            "waitedLe1s": int(added["waited_le_1s"]), "waitedLe5s": int(added["waited_le_5s"]),
+        })  # fmt: skip
+    return items
+
+
+class ReplicasView(APIView):
+    @extend_schema(responses=ANY, operation_id="ListReplicas")
+    def get(self, request: Request, id: str) -> Response:
+        """Replicas that hold GPUs, and on which instances."""
+        return Response(page([replica_to(one) for one in replicas_of(deployment_in(request, id))]))
+
+
+def replica_to(replica: Replica) -> dict[str, Any]:
+    placements = list(replica.placements.all())
+    return {
+        "id": str(replica.key),
+        "state": replica.get_state_display(),
+        "capacityClass": CapacityClass(replica.capacity_class).label,
+        "revision": replica.revision,
+        "zone": placements[0].instance.offering.zone.name if placements else None,
+        "placements": [{"instance": one.instance.name, "gpus": one.gpus} for one in placements],
+        "createdAt": timestamp(replica.created_at),
+        "readyAt": timestamp(replica.ready_at) if replica.ready_at else None,
+        "expectedAt": timestamp(replica.expected_at) if replica.expected_at else None,
+    }
