@@ -7,7 +7,7 @@ from celery import shared_task
 from claims.models import InstanceType
 from console.loops.services import loop_pass
 from deployments.loop import actuate as actuation
-from deployments.loop import history
+from deployments.loop import rollup
 from deployments.loop.tick import shard_tick, shards
 from deployments.services.gateways import gateways_settle
 
@@ -41,4 +41,4 @@ def actuate() -> None:
 def roll_up() -> None:
     with loop_pass(name="roll-up", period=EVERY_MINUTE) as now:
         if now:
-            history.roll_up(now)
+            rollup.roll_up(now)

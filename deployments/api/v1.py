@@ -1,5 +1,6 @@
 """`/api/v1/deployments/{id}/decisions|signals|replicas`: what the vendor's API has no address for."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -93,16 +94,23 @@ class SignalsView(APIView):
 def points_to(points: history.Points) -> list[dict[str, Any]]:
     items = []
     for at, gauges, counters in zip(points.at.tolist(), points.gauges.tolist(), points.counters.tolist(), strict=True):
-        means = {name: round(values[1], 3) for name, values in zip(GAUGES, gauges, strict=True)}
-        added = dict(zip(COUNTERS, counters, strict=True))
+        means = {name: known(values[1]) for name, values in zip(GAUGES, gauges, strict=True)}
+        added = {name: known(value) for name, value in zip(COUNTERS, counters, strict=True)}
         items.append({
             "at": timestamp(datetime.fromtimestamp(at, UTC)),
             **means,
-            "arrived": int(added["arrived"]), "finished": int(added["finished"]),
-            "serviceSeconds": round(added["service_seconds"], 3),
-            "waitedLe1s": int(added["waited_le_1s"]), "waitedLe5s": int(added["waited_le_5s"]),
+            "arrived": added["arrived"], "finished": added["finished"],
+            "serviceSeconds": added["service_seconds"],
+            "waitedLe1s": added["waited_le_1s"], "waitedLe5s": added["waited_le_5s"],
         })  # fmt: skip
     return items
+
+
+def known(value: float) -> float | int | None:
+    """Whole numbers without a point; null where the backend does not know it."""
+    if math.isnan(value):
+        return None
+    return int(value) if value.is_integer() else round(value, 3)
 
 
 class ReplicasView(APIView):

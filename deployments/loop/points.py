@@ -28,7 +28,8 @@ class Points:
     samples: int64 [n], how many samples it stands for
     gauges: float64 [n, 4, 3], min, mean and max of GAUGES
     counters: float64 [n, 6], what was added to COUNTERS; whole numbers below 2^53 are exact. `arrived_squares` is the
-        sum of squares of arrivals per sample, which tells burstiness.
+        sum of squares of arrivals per 5 s, which tells burstiness.
+    NaN is what a backend does not know.
     """
 
     at: Int64s
@@ -86,30 +87,46 @@ def joined(parts: list[Points]) -> Points:
 
 
 def aggregate(points: Points, seconds: int) -> Points:
-    """Points of `seconds` each: extremes of extremes, means weighted by samples, sums of counters."""
+    """Points of `seconds` each: extremes of extremes, means weighted by samples, sums of counters.
+
+    A gauge that a backend did not know in some samples is that of the others; a counter is unknown as a whole.
+    """
     if not len(points):
         return points
     bucket = points.at // seconds * seconds
     first = np.flatnonzero(np.diff(bucket, prepend=bucket[0] - 1))
-    samples = np.add.reduceat(points.samples, first)
-    weighted = points.gauges[:, :, 1] * points.samples[:, None]
-    mean = np.add.reduceat(weighted, first, axis=0) / samples[:, None]
-    low = np.minimum.reduceat(points.gauges[:, :, 0], first, axis=0)
-    high = np.maximum.reduceat(points.gauges[:, :, 2], first, axis=0)
+    low, mean, high = np.moveaxis(points.gauges, 2, 0)
+    weights = np.where(np.isnan(mean), 0, points.samples[:, None])
+    weight = np.add.reduceat(weights, first, axis=0)
+    weighted = np.add.reduceat(np.where(weights > 0, mean, 0.0) * weights, first, axis=0)
+    gauges = [
+        np.fmin.reduceat(low, first, axis=0),
+        np.divide(weighted, weight, out=np.full(weighted.shape, np.nan), where=weight > 0),
+        np.fmax.reduceat(high, first, axis=0),
+    ]
     return Points(
-        bucket[first], samples, np.stack([low, mean, high], axis=2), np.add.reduceat(points.counters, first, axis=0)
+        bucket[first],
+        np.add.reduceat(points.samples, first),
+        np.stack(gauges, axis=2),
+        np.add.reduceat(points.counters, first, axis=0),
     )
 
 
 def from_samples(at: Floats, gauges: Floats, totals: Floats, step: int) -> Points:
-    """Points of `step` seconds from samples: gauges [n, 4], totals [n, 5] of counters that grow (the first row only
-    says where they begin). A total that falls began anew: what it shows is what was added."""
+    """Points of `step` seconds from samples: gauges [n, 4], totals [n, 5] of counters that grow; negative or NaN where
+    a backend has none. The first row only says where counters begin.
+
+    A total that falls began anew: what it shows is what was added. What was added while nobody looked counts at the
+    next sample; its square is that of an even flow over the time between.
+    """
     if len(at) < 2:
         return Points.none()
-    added = np.diff(totals, axis=0)
-    added = np.where(added < 0, totals[1:], added)
-    added = np.where((totals[1:] < 0) | ~np.isfinite(totals[1:]), 0.0, added)
-    values = np.repeat(gauges[1:, :, None], 3, axis=2).astype(np.float64)
-    counters = np.concatenate([added, added[:, :1] ** 2], axis=1)
+    known = np.where(np.isfinite(totals) & (totals >= 0), totals, np.nan)
+    added = np.diff(known, axis=0)
+    added = np.where(added < 0, known[1:], added)
+    windows = np.maximum(np.diff(at) / step, 1.0)
+    squares = added[:, 0] ** 2 / windows
+    values = np.repeat(np.where(gauges >= 0, gauges, np.nan)[1:, :, None], 3, axis=2)
+    counters = np.concatenate([added, squares[:, None]], axis=1)
     fine = Points(np.floor(at[1:]).astype(np.int64), np.ones(len(at) - 1, np.int64), values, counters)
     return aggregate(fine, step)
