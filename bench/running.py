@@ -43,9 +43,7 @@ class Stack:
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token is not None, "the sign-in page has no form"
         form = {"username": user, "password": password, "csrfmiddlewaretoken": token[1]}
-        answer = opener.open(
-            f"{self.url}/accounts/sign-in", urllib.parse.urlencode(form).encode(), timeout=30
-        )
+        answer = opener.open(f"{self.url}/accounts/sign-in", urllib.parse.urlencode(form).encode(), timeout=30)
         assert answer.status == 200, answer.status
         assert "sign-in" not in answer.url, "the sign-in was refused"
         return opener
@@ -116,8 +114,6 @@ def pss_mb(pid: int) -> float:
     total = 0
     for one in children_of(pid):
         with suppress(OSError):
-            match = re.search(
-                r"^Pss:\s+(\d+) kB", Path(f"/proc/{one}/smaps_rollup").read_text(), re.MULTILINE
-            )
+            match = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{one}/smaps_rollup").read_text(), re.MULTILINE)
             total += int(match[1]) if match else 0
     return total / 1024

@@ -46,9 +46,7 @@ def page_row(stack: Stack, path: str) -> dict[str, Any]:
 def tick_row(stack: Stack) -> dict[str, Any]:
     """The slowest of the last passes that the shards' loops report."""
     text = urllib.request.urlopen(f"{stack.url}/metrics", timeout=30).read().decode()
-    found = re.findall(
-        r'^headroom_loop_last_pass_seconds\{loop="scale:[^"]+"\} ([0-9.e+-]+)$', text, re.MULTILINE
-    )
+    found = re.findall(r'^headroom_loop_last_pass_seconds\{loop="scale:[^"]+"\} ([0-9.e+-]+)$', text, re.MULTILINE)
     total = sum(float(one) for one in found)
     return {"what": f"demo tick, {len(found)} shards together", "unit": "ms",
             "value": round(1000 * total, 1), "bar": 150}  # fmt: skip

@@ -85,8 +85,12 @@ class QuotaRow:
         return rule.free(limit=self.limit, other_usage=self.other_usage, committed=self.committed)
 
     @property
+    def used(self) -> int:
+        return self.committed + self.other_usage
+
+    @property
     def used_share(self) -> float:
-        return (self.committed + self.other_usage) / self.limit if self.limit else 0.0
+        return self.used / self.limit if self.limit else 0.0
 
 
 def quotas_of(organization: Organization) -> list[QuotaRow]:

@@ -32,9 +32,7 @@ ALLOWED_HOSTS = env.words("HEADROOM_HOSTS", ["*"] if BIND == "127.0.0.1" else ["
 CSRF_TRUSTED_ORIGINS = env.words("HEADROOM_ORIGINS", [])
 HTTPS = env.flag("HEADROOM_HTTPS", False)
 NODE_BACKEND = env.text("HEADROOM_NODE_BACKEND", "claims.backends.simulated.SimulatedNodeBackend")
-RUNTIME_BACKEND = env.text(
-    "HEADROOM_RUNTIME_BACKEND", "deployments.backends.simulated.SimulatedRuntimeBackend"
-)
+RUNTIME_BACKEND = env.text("HEADROOM_RUNTIME_BACKEND", "deployments.backends.simulated.SimulatedRuntimeBackend")
 EMBEDDED_DATABASE_URL = f"postgresql://headroom@/headroom?host={STATE_DIR}/run"
 EMBEDDED_BROKER_URL = f"redis+socket://{STATE_DIR}/valkey/valkey.sock"
 DATABASE_URL = env.text("DATABASE_URL") or EMBEDDED_DATABASE_URL

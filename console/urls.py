@@ -2,12 +2,22 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from console.dashboard.views.session import sign_in_first
+
+handler404 = "console.dashboard.faults.not_found"
+handler500 = "console.dashboard.faults.fault"
 
 urlpatterns = [
     path("", include("console.stack.urls")),
+    path("", include("console.dashboard.urls")),
+    path("admin/login/", sign_in_first),
     path("admin/", admin.site.urls),
     path("v1alpha1/inference/", include("claims.api.urls")),
     path("v1alpha1/inference/", include("deployments.api.urls")),
     path("api/v1/", include("claims.api.v1_urls")),
     path("api/v1/", include("deployments.api.v1_urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"),
 ]

@@ -44,8 +44,12 @@ def validate_runtime(
     if version and version not in known.versions:
         text = f"{version!r} of {engine} is not offered; there are {', '.join(known.versions)}"
         found.append(FieldViolation("runtime.version", text))
-    for key in sorted(set(config) - set(known.config_keys)):
-        found.append(FieldViolation(f'runtime.engine_config["{key}"]', f"is not a setting that {engine} may have"))
-    for name in sorted(set(environment) - set(known.env_names)):
-        found.append(FieldViolation(f'runtime.engine_env["{name}"]', f"is not a variable that {engine} may have"))
+    found += [
+        FieldViolation(f'runtime.engine_config["{key}"]', f"is not a setting that {engine} may have")
+        for key in sorted(set(config) - set(known.config_keys))
+    ]
+    found += [
+        FieldViolation(f'runtime.engine_env["{name}"]', f"is not a variable that {engine} may have")
+        for name in sorted(set(environment) - set(known.env_names))
+    ]
     return found

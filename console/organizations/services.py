@@ -22,7 +22,7 @@ from console.organizations.models import (
     User,
 )
 
-TOKEN_PREFIX = "hr_"
+TOKEN_PREFIX = "hr_"  # noqa: S105 - what every token begins with, no secret
 SHOWN_CHARACTERS = 9
 
 

@@ -97,9 +97,9 @@ def copy_of(wheel: Path, to: Path) -> Path:
         if libraries.exists():
             shutil.copytree(libraries, to / libraries.name, symlinks=True)
         for folder, _, files in os.walk(to):
-            os.chmod(folder, 0o755)
+            os.chmod(folder, 0o755)  # noqa: S103 - binaries, for the account PostgreSQL runs as
             for file in files:
-                os.chmod(Path(folder) / file, 0o755)
+                os.chmod(Path(folder) / file, 0o755)  # noqa: S103 - as above
     return copy
 
 

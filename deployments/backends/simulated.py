@@ -2,7 +2,8 @@
 real traces queue and run at trace speed in the slots of the replicas. The queue is `deployments.sim`, the same that
 backtests use; its state is in the database, so it survives restarts.
 
-While nothing samples, nobody asks: requests that would have come during a pause of the stack did not come.
+Requests begin to come once a deployment first has a replica to answer them. While nothing samples, nobody asks:
+requests that would have come during a pause of the stack did not come.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,10 +79,11 @@ class SimulatedRuntimeBackend:
             servers: dict[int, list[SimulatedReplica]] = {}
             for row in SimulatedReplica.objects.filter(deployment_key__in=slots).order_by("replica_key"):
                 servers.setdefault(row.deployment_key, []).append(row)
-            samples = {
-                one.deployment_key: _advance(one, servers.get(one.deployment_key, []), slots[one.deployment_key], now)
-                for one in workloads
-            }
+            samples: dict[int, Sample] = {}
+            for one in workloads:
+                sample = _advance(one, servers.get(one.deployment_key, []), slots[one.deployment_key], now)
+                if sample is not None:
+                    samples[one.deployment_key] = sample
             SimulatedWorkload.objects.bulk_update(workloads, ["state"], batch_size=500)
             _write_active(servers, samples)
         return _columns(targets, samples)
@@ -93,8 +95,13 @@ def _state(row: SimulatedReplica, now: datetime) -> RuntimeState:
     return RuntimeState.READY if row.ready_at <= now else RuntimeState.LOADING
 
 
-def _advance(workload: SimulatedWorkload, rows: list[SimulatedReplica], slots: int, now: datetime) -> Sample:
-    """Let the requests since the last sample arrive, start and end; the workload keeps what came of it."""
+def _advance(workload: SimulatedWorkload, rows: list[SimulatedReplica], slots: int, now: datetime) -> Sample | None:
+    """Let the requests since the last sample arrive, start and end; the workload keeps what came of it.
+
+    None while the deployment has never had a replica that answers: nobody asks it yet.
+    """
+    if workload.state is None and not any(row.ready_at <= now for row in rows):
+        return None
     until = (now - workload.origin).total_seconds()
     state = QueueState(until) if workload.state is None else packing.from_bytes(workload.state)
     servers = [_server(row, slots, workload.origin) for row in rows]

@@ -24,14 +24,10 @@ def deployments(*rows: Mapping[str, Any]) -> Deployments:
     filled = [{"key": n, "org": 1, "min": 1, "max": 100, **row} for n, row in enumerate(rows, 1)]
     names = {name for row in filled for name in row}
     blank = Deployments.build(key=[0], org=[0], min=[1], max=[1])
-    return Deployments.build(
-        **{name: [row.get(name, getattr(blank, name)[0]) for row in filled] for name in names}
-    )
+    return Deployments.build(**{name: [row.get(name, getattr(blank, name)[0]) for row in filled] for name in names})
 
 
-def steady(
-    active: Sequence[float], queued: Sequence[float] = (), passes: int = 14, now: float = NOW
-) -> Signals:
+def steady(active: Sequence[float], queued: Sequence[float] = (), passes: int = 14, now: float = NOW) -> Signals:
     """The same sample in every pass, every 5 s, the newest of now."""
     at = now - 5.0 * np.arange(passes, dtype=np.float64)[::-1]
     waiting = np.array(queued if len(queued) else np.zeros(len(active)))
@@ -58,9 +54,7 @@ def instances(*rows: Mapping[str, Any]) -> Instances:
     blank = Instances.build(key=[0], offering=[0], gpus=[8])
     if not filled:
         return Instances.none()
-    return Instances.build(
-        **{name: [row.get(name, getattr(blank, name)[0]) for row in filled] for name in names}
-    )
+    return Instances.build(**{name: [row.get(name, getattr(blank, name)[0]) for row in filled] for name in names})
 
 
 def replicas(*rows: Mapping[str, Any]) -> Replicas:
@@ -70,9 +64,7 @@ def replicas(*rows: Mapping[str, Any]) -> Replicas:
     filled = [{"key": n, "deployment": 0, "state": READY, **row} for n, row in enumerate(rows, 1)]
     names = {name for row in filled for name in row}
     blank = Replicas.build(key=[0], deployment=[0], state=[READY])
-    return Replicas.build(
-        **{name: [row.get(name, getattr(blank, name)[0]) for row in filled] for name in names}
-    )
+    return Replicas.build(**{name: [row.get(name, getattr(blank, name)[0]) for row in filled] for name in names})
 
 
 def running(*sizes: int) -> Replicas:

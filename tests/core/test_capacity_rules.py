@@ -81,9 +81,7 @@ def test_r11_a_min_without_room_keeps_it_from_growth_of_lower_priorities() -> No
 
 def test_r14_the_organization_that_holds_fewest_gets_the_next_instance() -> None:
     fleet = deployments({"org": 1}, {"org": 2}, {"org": 3})
-    machines = instances(
-        {"gpus": 1}, {"gpus": 1}, {"gpus": 1}, {"gpus": 1}, {"gpus": 2, "gpus_used": 2, "org": 1}
-    )
+    machines = instances({"gpus": 1}, {"gpus": 1}, {"gpus": 1}, {"gpus": 1}, {"gpus": 2, "gpus_used": 2, "org": 1})
     shown = shard(fleet, steady([80] * 3), running(2, 0, 1), machines, offerings(1))
     assert granted(decide(shown)) == [2, 2, 3]
 
@@ -101,9 +99,7 @@ def test_r14_ties_go_to_the_longest_waiting_then_the_lowest_id() -> None:
 
 def test_r14_holdings_count_per_pool() -> None:
     fleet = deployments({"org": 1, "zones": 2}, {"org": 2, "zones": 2})
-    machines = instances(
-        {"offering": 1}, {"gpus_used": 8, "org": 1}, {"offering": 1, "gpus_used": 8, "org": 2}
-    )
+    machines = instances({"offering": 1}, {"gpus_used": 8, "org": 1}, {"offering": 1, "gpus_used": 8, "org": 2})
     shown = shard(fleet, steady([8, 8]), machines=machines, zones=offerings(8, 8))
     assert granted(decide(shown)) == [1, 0]
 
@@ -201,9 +197,7 @@ def test_c4_held_and_draining_instances_take_no_new_replica() -> None:
 
 
 def test_placement_takes_the_tightest_fit() -> None:
-    machines = instances(
-        {}, {"org": 1, "gpus_used": 2}, {"org": 1, "gpus_used": 5}, {"org": 1, "gpus_used": 7}
-    )
+    machines = instances({}, {"org": 1, "gpus_used": 2}, {"org": 1, "gpus_used": 5}, {"org": 1, "gpus_used": 7})
     fleet = deployments({"gpu_count": 2})
     answer = decide(shard(fleet, steady([24]), running(1), machines))
     assert placed(answer) == [(0, 2, 2, 2), (0, 1, 2, 2)]

@@ -144,9 +144,7 @@ def test_numbers_and_actions_agree(shard: Snapshot) -> None:
     assert live[answer.stops.replica].all()
     assert len(set(answer.stops.replica.tolist())) == len(answer.stops)
     for d in range(len(fleet)):
-        wanted, granted, current = (
-            int(v[d]) for v in (answer.wanted.value, answer.granted.value, answer.current)
-        )
+        wanted, granted, current = (int(v[d]) for v in (answer.wanted.value, answer.granted.value, answer.current))
         low, high = int(fleet.min[d]), int(fleet.max[d])
         assert low <= wanted <= high if fleet.enabled[d] else wanted == 0  # R3
         if fleet.shadow[d]:
@@ -251,9 +249,7 @@ def shuffled(shard: Snapshot, draw: st.DataObject) -> tuple[Snapshot, list[int],
     i, p = order(len(shard.instances)), order(len(shard.offerings))
     new_d, new_i, new_p = np.argsort(d), np.argsort(i), np.argsort(p)
     fleet = shard.deployments.take(d)
-    zones = [
-        sum(1 << int(new_p[bit]) for bit in range(len(p)) if int(mask) >> bit & 1) for mask in fleet.zones
-    ]
+    zones = [sum(1 << int(new_p[bit]) for bit in range(len(p)) if int(mask) >> bit & 1) for mask in fleet.zones]
     have = shard.replicas.take(r)
     at = _moved(have.instance, new_i)
     old = shard.offerings
@@ -299,8 +295,6 @@ def test_the_same_snapshot_gives_the_same_plan_and_is_left_alone(shard: Snapshot
     before = [values.copy() for table in tables for _, values in table.items()]
     one, two = decide(shard), decide(shard)
     after = [values for table in tables for _, values in table.items()]
-    assert all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(before, after, strict=True)
-    )
+    assert all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(before, after, strict=True))
     assert starts_of(one) == starts_of(two)
     assert one.state.to_bytes() == two.state.to_bytes()

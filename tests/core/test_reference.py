@@ -101,16 +101,10 @@ def snapshot_of(
     state: AutoscalerState,
 ) -> Snapshot:
     table = np.array([[row[:upto] for row in samples]])[0]
-    rows = [
-        (d, kind)
-        for d, (ready, starting) in enumerate(counts)
-        for kind in [READY] * ready + [STARTING] * starting
-    ]
+    rows = [(d, kind) for d, (ready, starting) in enumerate(counts) for kind in [READY] * ready + [STARTING] * starting]
     have = Replicas.none()
     if rows:
-        have = Replicas.build(
-            key=range(len(rows)), deployment=[d for d, _ in rows], state=[kind for _, kind in rows]
-        )
+        have = Replicas.build(key=range(len(rows)), deployment=[d for d, _ in rows], state=[kind for _, kind in rows])
     at = np.array(times[:upto]) / 1000
     queued = np.ascontiguousarray(table[:, :, 0].T)
     active = np.ascontiguousarray(table[:, :, 1].T)
@@ -120,10 +114,7 @@ def snapshot_of(
 def compare(answer: Plan, i: int, expected: reference.Answer) -> None:
     assert answer.signal.code[i] == expected.signal
     if answer.need.stable_span_ms[i]:
-        assert (
-            Fraction(int(answer.need.stable_load_ms[i]), int(answer.need.stable_span_ms[i]))
-            == expected.stable
-        )
+        assert Fraction(int(answer.need.stable_load_ms[i]), int(answer.need.stable_span_ms[i])) == expected.stable
     assert answer.need.need_stable[i] == expected.need_stable
     assert answer.need.need_burst[i] == expected.need_burst
     assert answer.need.need_backlog[i] == expected.need_backlog

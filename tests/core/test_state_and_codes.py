@@ -33,7 +33,7 @@ def test_a_step_that_the_table_does_not_have_is_refused() -> None:
     assert states.step(ReplicaState.STARTING, ReplicaState.READY) is ReplicaState.READY
     with pytest.raises(IllegalTransitionError, match="STOPPED to READY"):
         states.step(ReplicaState.STOPPED, ReplicaState.READY)
-    assert states.sources(ReplicaState.DRAINING) == {ReplicaState.READY}
+    assert states.sources(ReplicaState.DRAINING) == {ReplicaState.STARTING, ReplicaState.READY}
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -9,9 +9,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_change_of_role_is_recorded_with_before_and_after(cast: Cast) -> None:
-    membership_set(
-        actor=cast.admin.actor, user=cast.viewer.user, organization=cast.organization, role=Role.BILLING
-    )
+    membership_set(actor=cast.admin.actor, user=cast.viewer.user, organization=cast.organization, role=Role.BILLING)
     event = AuditEvent.objects.order_by("id").last()
     assert event is not None
     assert (event.actor, event.action, event.before, event.after) == (
@@ -21,9 +19,7 @@ def test_a_change_of_role_is_recorded_with_before_and_after(cast: Cast) -> None:
 
 def test_giving_the_same_role_again_changes_and_records_nothing(cast: Cast) -> None:
     before = AuditEvent.objects.count()
-    membership_set(
-        actor=cast.admin.actor, user=cast.viewer.user, organization=cast.organization, role=Role.VIEWER
-    )
+    membership_set(actor=cast.admin.actor, user=cast.viewer.user, organization=cast.organization, role=Role.VIEWER)
     assert AuditEvent.objects.count() == before
     assert Membership.objects.filter(user=cast.viewer.user).count() == 1
 
@@ -34,7 +30,6 @@ def test_giving_the_same_role_again_changes_and_records_nothing(cast: Cast) -> N
 ])  # fmt: skip
 def test_the_database_refuses_to_alter_history(cast: Cast, statement: str) -> None:
     before = list(AuditEvent.objects.values())
-    with pytest.raises(DatabaseError, match="audit_append_only|protect"), transaction.atomic():
-        connection.cursor().execute(statement)
-        connection.cursor().execute(statement)
+    with connection.cursor() as cursor, pytest.raises(DatabaseError, match="Cannot"), transaction.atomic():
+        cursor.execute(statement)
     assert list(AuditEvent.objects.values()) == before

@@ -68,9 +68,7 @@ def test_createtoken_prints_the_secret_alone(cast: Cast, name: str) -> None:
     assert (token.organization, token.role) == (cast.organization, "admin")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"), [(["nobody"], "nobody"), (["ours", "--expires", "soon"], "--expires")]
-)
+@pytest.mark.parametrize(("arguments", "said"), [(["nobody"], "nobody"), (["ours", "--expires", "soon"], "--expires")])
 def test_createtoken_says_what_is_wrong(cast: Cast, arguments: list[str], said: str) -> None:
     before = ApiToken.objects.count()
     with pytest.raises(CommandError, match=said):

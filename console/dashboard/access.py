@@ -1,0 +1,57 @@
+"""The door of every page: signed in, in an organization, with a role in it. Refusals become answers here, once."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from console.common.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from console.organizations.actors import Actor
+from console.organizations.models import Organization
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+
+def actor_in(request: HttpRequest) -> Actor:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return actor
+
+
+def organization_in(request: HttpRequest) -> Organization:
+    return actor_in(request).require_organization()
+
+
+def member_page(view: View[P]) -> View[P]:
+    """For members of the organization and platform staff; another organization's object is not found."""
+
+    @login_required
+    @wraps(view)
+    def inside(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        actor = actor_in(request)
+        if actor.organization is None or (actor.role is None and not actor.is_platform):
+            return render(request, "nowhere.html", status=403)
+        try:
+            return view(request, *args, **kwargs)
+        except NotFound as refusal:
+            raise Http404(refusal.message) from refusal
+        except PermissionDenied:
+            return render(request, "403.html", status=403)
+
+    return inside
+
+
+def told(request: HttpRequest, refusal: InvalidArgument | FailedPrecondition) -> None:
+    """Show a refusal on the page that follows."""
+    messages.error(request, refusal.message)
+
+
+def add_violations(form: Any, refusal: InvalidArgument, fields: dict[str, str]) -> None:
+    """Put each violation on the form's field it belongs to (by its path), or above the form."""
+    for violation in refusal.violations:
+        field = fields.get(violation.field)
+        form.add_error(field, violation.description if field else f"{violation.field}: {violation.description}")

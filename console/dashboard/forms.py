@@ -1,0 +1,82 @@
+"""How forms look, and the forms of the pages. Rules are the services'; forms only know shapes."""
+
+from typing import Any
+
+from django import forms
+from django.forms.boundfield import BoundField
+from django.forms.renderers import TemplatesSetting
+
+
+class TablerField(BoundField):
+    """Adds the classes of the UI kit, and says when the field is wrong."""
+
+    def as_widget(self, widget: Any = None, attrs: Any = None, only_initial: bool = False) -> Any:
+        widget = widget or self.field.widget
+        attrs = dict(attrs or {})
+        kind = "form-select" if isinstance(widget, forms.Select) else "form-control"
+        if not isinstance(widget, forms.CheckboxInput | forms.RadioSelect | forms.CheckboxSelectMultiple):
+            attrs.setdefault("class", kind + (" is-invalid" if self.errors else ""))
+        return super().as_widget(widget, attrs, only_initial)
+
+
+class TablerRenderer(TemplatesSetting):
+    form_template_name = "parts/form.html"
+    field_template_name = "parts/field.html"
+    bound_field_class = TablerField
+
+
+class AutoscalingForm(forms.Form):
+    """The autoscaling block of a deployment; empty means unset."""
+
+    min = forms.IntegerField(label="Min replicas", min_value=1, help_text="Never fewer run. At least 1.")
+    max = forms.IntegerField(label="Max replicas", min_value=1, help_text="Never more run. Equal to min: fixed size.")
+    concurrency = forms.IntegerField(
+        label="Target concurrency", min_value=1, required=False,
+        help_text="Requests that one replica is to have in flight. Empty: 8.",
+    )  # fmt: skip
+    priority = forms.IntegerField(
+        label="Priority", min_value=0, max_value=1000, required=False,
+        help_text="0 to 1000; higher gets scarce GPUs first. Empty: 0.",
+    )  # fmt: skip
+    classes = forms.ChoiceField(
+        label="Capacity", required=False,
+        choices=[
+            ("", "Reserved, then on demand (default)"),
+            ("CAPACITY_CLASS_RESERVED", "Reserved only: the organization's claims"),
+            ("CAPACITY_CLASS_ON_DEMAND", "On demand only: the unclaimed pool"),
+            ("CAPACITY_CLASS_RESERVED,CAPACITY_CLASS_ON_DEMAND", "Reserved, then on demand (stated)"),
+            ("CAPACITY_CLASS_ON_DEMAND,CAPACITY_CLASS_RESERVED", "On demand, then reserved"),
+        ],
+    )  # fmt: skip
+
+
+class DeploymentForm(AutoscalingForm):
+    """A new deployment."""
+
+    field_order = [
+        "name",
+        "gateway",
+        "engine",
+        "instance_type",
+        "gpu_count",
+        "model_name",
+        "model_bucket",
+        "model_path",
+    ]
+
+    name = forms.CharField(max_length=63, help_text="Letters, digits and hyphens; fixed afterwards.")
+    gateway = forms.ChoiceField(help_text="Its zones limit where replicas may run.")
+    engine = forms.ChoiceField(label="Engine and version")
+    instance_type = forms.ChoiceField(label="Instance type")
+    gpu_count = forms.TypedChoiceField(
+        label="GPUs per replica", coerce=int, choices=[(count, count) for count in (1, 2, 4, 8, 16)]
+    )
+    model_name = forms.CharField(label="Model name", max_length=63, help_text="What callers ask for.")
+    model_bucket = forms.CharField(label="Bucket of the weights", max_length=63)
+    model_path = forms.CharField(label="Path in the bucket", max_length=1024)
+
+
+class CountForm(forms.Form):
+    """A new size of a claim."""
+
+    count = forms.IntegerField(label="Instances", min_value=1, max_value=2**32 - 1)

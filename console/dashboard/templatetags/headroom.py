@@ -1,0 +1,85 @@
+"""Tags and filters of the pages: icons, states as word, icon and colour, times relative and exact, money."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from claims.core.states import InstanceState, Status
+from console.common.money import to_cents
+
+register = template.Library()
+
+# state -> (class, icon, word)
+STATES = {
+    Status.READY: ("ok", "circle-check", "Ready"),
+    Status.CREATING: ("info", "circle-dashed", "Creating"),
+    Status.UPDATING: ("info", "refresh", "Updating"),
+    Status.DELETING: ("idle", "trash", "Deleting"),
+    Status.ERROR: ("bad", "circle-x", "Error"),
+    Status.FAILED: ("bad", "circle-x", "Failed"),
+    InstanceState.REQUESTED: ("info", "clock", "Requested"),
+    InstanceState.JOINING: ("info", "loader-2", "Joining"),
+    InstanceState.READY: ("ok", "circle-check", "Ready"),
+    InstanceState.DRAINING: ("warn", "arrow-down", "Draining"),
+    InstanceState.FAILED: ("bad", "circle-x", "Failed"),
+    InstanceState.RELEASING: ("idle", "arrow-down", "Releasing"),
+    InstanceState.RELEASED: ("idle", "circle-x", "Released"),
+    "STARTING": ("info", "loader-2", "Starting"),
+    "SHORT": ("warn", "alert-triangle", "Short of capacity"),
+    "DISABLED": ("idle", "player-pause", "Disabled"),
+}
+BOUNDS = {
+    "NONE": "demand", "MIN": "min", "MAX": "max", "HOLD": "hold", "SCHEDULE": "schedule", "CAPACITY": "capacity",
+    "CLASS": "capacity class", "ZONE": "zone", "SIZE": "size", "PRIORITY": "priority", "BACKOFF": "back-off",
+    "DISABLED": "disabled", "SHADOW": "shadow",
+}  # fmt: skip
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>',
+                       static("vendor/icons.svg"), name)  # fmt: skip
+
+
+@register.simple_tag
+def state(name: str) -> SafeString:
+    kind, symbol, word = STATES.get(name, ("idle", "info-circle", name.capitalize()))
+    return format_html('<span class="st st-{}">{}{}</span>', kind, icon(symbol), word)
+
+
+@register.filter
+def bound(name: str) -> str:
+    """What decided the size, as a word."""
+    return BOUNDS.get(name, name.lower())
+
+
+@register.filter
+def ago(at: datetime | None) -> SafeString | str:
+    """Relative, with the exact time in UTC beside it for who asks."""
+    if at is None:
+        return "never"
+    seconds = (timezone.now() - at).total_seconds()
+    text = f"{span(abs(seconds))} ago" if seconds >= 0 else f"in {span(-seconds)}"
+    exact = at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, text)
+
+
+@register.filter
+def span(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    seconds = round(seconds)
+    for size, unit, next_size, next_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            rest = seconds % size // next_size
+            return f"{seconds // size} {unit}" + (f" {rest} {next_unit}" if rest else "")
+    return f"{seconds} s"
+
+
+@register.filter
+def usd(amount: Decimal | None) -> str:
+    return "" if amount is None else f"${to_cents(amount):,}"

@@ -1,0 +1,34 @@
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from console.dashboard import stream
+from console.dashboard.views import capacity, charts, claims, deployments, overview, session
+
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("accounts/sign-in", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
+    path("accounts/sign-out", LogoutView.as_view(), name="sign-out"),
+    path("accounts/organization", session.switch_organization, name="switch-organization"),
+    path("events", stream.events, name="events"),
+    path("deployments", deployments.deployment_list, name="deployments"),
+    path("deployments/new", deployments.deployment_new, name="deployment-new"),
+    path("deployments/<uuid:id>", deployments.deployment_page, name="deployment"),
+    path("deployments/<uuid:id>/autoscaling", deployments.deployment_autoscaling, name="deployment-autoscaling"),
+    path("deployments/<uuid:id>/switch", deployments.deployment_switch, name="deployment-switch"),
+    path("deployments/<uuid:id>/delete", deployments.deployment_delete, name="deployment-delete"),
+    path("claims", claims.claim_list, name="claims"),
+    path("claims/new", claims.claim_new, name="claim-new"),
+    path("claims/<uuid:id>", claims.claim_page, name="claim"),
+    path("claims/<uuid:id>/resize", claims.claim_resize, name="claim-resize"),
+    path("claims/<uuid:id>/delete", claims.claim_delete, name="claim-delete"),
+    path("capacity", capacity.capacity, name="capacity"),
+    path("charts/fleet/replicas.json", charts.fleet, {"kind": "replicas"}, name="chart-fleet-replicas"),
+    path("charts/fleet/queue.json", charts.fleet, {"kind": "queue"}, name="chart-fleet-queue"),
+    path("charts/claims.json", charts.claims, name="chart-claims"),
+    path("charts/spend.json", charts.spend, name="chart-spend"),
+    path("charts/claims/<uuid:id>.json", charts.claim, name="chart-claim"),
+    *(
+        path(f"charts/deployments/<uuid:id>/{kind}.json", charts.deployment, {"kind": kind}, name=f"chart-{kind}")
+        for kind in charts.KINDS
+    ),
+]

@@ -1,0 +1,1 @@
+"""Pages, one module an area. A page reads through selectors and writes through services."""

@@ -1,0 +1,183 @@
+"""Claims: list, page, reserve, resize, delete."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from claims import metering, services
+from claims.core.rules import ClaimResources
+from claims.core.states import Status
+from claims.models import CapacityClaim, ClaimKind, Offering
+from claims.selectors import (
+    claim_get,
+    claim_numbers,
+    claims_of,
+    instances_of,
+    offerings_claimable,
+    pools,
+    prices_at,
+    quota_of,
+)
+from claims.services.claims import resources_of
+from console.common import clock
+from console.common.errors import FailedPrecondition, InvalidArgument
+from console.dashboard.access import actor_in, member_page, organization_in, told
+from console.dashboard.forms import CountForm
+
+HOURS_A_MONTH = 730
+
+
+@require_safe
+@member_page
+def claim_list(request: HttpRequest) -> HttpResponse:
+    claims = [row_of(claim) for claim in claims_of(organization_in(request))]
+    return render(request, "claims/list.html", {"rows": claims})
+
+
+def row_of(claim: CapacityClaim) -> dict[str, Any]:
+    allocated, pending = claim_numbers(claim)
+    gpus = allocated * claim.offering.instance_type.gpus
+    used: int = claim.gpus_used  # type: ignore[attr-defined]
+    return {"claim": claim, "allocated": allocated, "pending": pending, "total": allocated + pending, "gpus": gpus,
+            "used": used, "used_percent": round(100 * used / gpus) if gpus else 0}  # fmt: skip
+
+
+@require_safe
+@member_page
+def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
+    organization = organization_in(request)
+    claim = claim_get(organization, id)
+    context: dict[str, Any] = {
+        **row_of(claim),
+        "instances": instances_of(claim),
+        "form": CountForm(initial={"count": claim.target}),
+        "quota": quota_of(organization, claim.offering) if claim.kind == ClaimKind.CUSTOMER else None,
+        "deleting": claim.status == Status.DELETING,
+    }
+    if actor_in(request).sees_money:
+        rows = metering.month_to_date(organization, clock.now())
+        context["spent"] = metering.total(row for row in rows if row.holder_id == claim.id)
+        context["per_hour"] = price_of(claim.offering, claim.target)
+    return render(request, "claims/detail.html", context)
+
+
+def price_of(offering: Offering, count: int) -> Decimal | None:
+    """USD an hour for so many instances at the on-demand rate."""
+    usd = prices_at(clock.now()).get((offering.key, "ON_DEMAND"))
+    return None if usd is None else usd * offering.instance_type.gpus * count
+
+
+@require_POST
+@member_page
+def claim_resize(request: HttpRequest, id: UUID) -> HttpResponse:
+    """First the effect (numbers before and after), then, confirmed, the change."""
+    actor = actor_in(request)
+    actor.require_write()
+    claim, form = claim_get(organization_in(request), id), CountForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "The number of instances must be a whole number of at least 1.")
+        return redirect("claim", id)
+    count = form.cleaned_data["count"]
+    if "confirmed" not in request.POST:
+        return render(request, "claims/resize.html", effect(claim, count))
+    kept = resources_of(claim)
+    wanted = ClaimResources(kept.instance_id, count, kept.capacity_type, kept.zones)
+    try:
+        changed = services.claim_resize(actor=actor, claim_id=id, resources=wanted)
+    except (InvalidArgument, FailedPrecondition) as refusal:
+        told(request, refusal)
+    else:
+        allocated, pending = claim_numbers(changed)
+        messages.success(
+            request, f"{claim.name} is to have {count} instances: {allocated} allocated, {pending} pending."
+        )
+    return redirect("claim", id)
+
+
+def effect(claim: CapacityClaim, count: int) -> dict[str, Any]:
+    """What a change to `count` instances would do; 0 is a deletion."""
+    allocated, _ = claim_numbers(claim)
+    quota = quota_of(claim.organization, claim.offering) if claim.kind == ClaimKind.CUSTOMER else None
+    in_use = claim.instances.filter(gpus_used__gt=0).count()
+    return {
+        "claim": claim, "count": count, "allocated": allocated, "quota": quota,
+        "price_before": price_of(claim.offering, claim.target), "price_after": price_of(claim.offering, count),
+        "in_use": in_use, "moves": max(0, in_use - count) if count < allocated else 0,
+        "too_many": quota is not None and count - claim.target > quota.free,
+        "quota_after": quota.free - (count - claim.target) if quota else None,
+    }  # fmt: skip
+
+
+@require_http_methods(["GET", "POST"])
+@member_page
+def claim_delete(request: HttpRequest, id: UUID) -> HttpResponse:
+    actor = actor_in(request)
+    actor.require_write()
+    claim = claim_get(organization_in(request), id)
+    if request.method == "GET":
+        return render(request, "claims/delete.html", effect(claim, 0))
+    services.claim_delete(actor=actor, claim_id=id)
+    messages.success(request, f"{claim.name} is being deleted; its instances are released one by one.")
+    return redirect("claims")
+
+
+@require_http_methods(["GET", "POST"])
+@member_page
+def claim_new(request: HttpRequest) -> HttpResponse:
+    """Reserve capacity: zone, type, kind, count; each step offers only what is possible. Works without scripts."""
+    actor = actor_in(request)
+    actor.require_write()
+    asked = request.POST if request.method == "POST" else request.GET
+    context = choices(request, asked)
+    if request.method == "POST" and "reserve" in request.POST and context["offering"]:
+        try:
+            resources = ClaimResources(
+                context["offering"].instance_type.name, int(asked.get("count") or 0),
+                "CAPACITY_TYPE_" + str(context["kind"]), (context["offering"].zone.name,),
+            )  # fmt: skip
+            claim = services.claim_create(
+                actor=actor, organization=organization_in(request), name=asked.get("name", "").strip(),
+                resources=resources,
+            )  # fmt: skip
+        except ValueError:
+            context["refusal"] = "The number of instances must be a whole number of at least 1."
+        except (InvalidArgument, FailedPrecondition) as refusal:
+            context["refusal"] = refusal.message
+        else:
+            allocated, pending = claim_numbers(claim)
+            messages.success(request, f"{claim.name} is created: {allocated} instances allocated, {pending} pending.")
+            return redirect("claim", claim.id)
+        return render(request, "claims/new.html", context, status=422)
+    return render(request, "claims/new.html", context)
+
+
+def choices(request: HttpRequest, asked: Any) -> dict[str, Any]:
+    """What each step offers, given the steps before it."""
+    offerings = offerings_claimable()
+    zones = sorted({one.zone.name for one in offerings})
+    zone = asked.get("zone") if asked.get("zone") in zones else None
+    here = [one for one in offerings if one.zone.name == zone]
+    pool = {row.offering.key: row for row in pools()}
+    prices = prices_at(clock.now())
+    types = [{"offering": one, "pool": pool[one.key], "usd": prices.get((one.key, "ON_DEMAND"))} for one in here]
+    offering = next((one for one in here if one.instance_type.name == asked.get("type")), None)
+    kind = asked.get("kind") if asked.get("kind") in ClaimKind.values else ClaimKind.SERVERLESS.value
+    count = int(asked["count"]) if str(asked.get("count", "")).isdigit() else 1
+    context: dict[str, Any] = {"zones": zones, "zone": zone, "types": types, "offering": offering, "kind": kind,
+                               "count": count, "name": asked.get("name", "")}  # fmt: skip
+    if offering is not None:
+        quota = quota_of(organization_in(request), offering)
+        usd = prices.get((offering.key, "ON_DEMAND"))
+        per_hour = usd * offering.instance_type.gpus * count if usd is not None else None
+        context |= {
+            "quota": quota, "pool": pool[offering.key], "per_hour": per_hour,
+            "per_month": per_hour * HOURS_A_MONTH if per_hour is not None else None,
+            "reserved_usd": prices.get((offering.key, "RESERVED")), "usd": usd,
+            "quota_used": quota.committed + quota.other_usage,
+        }  # fmt: skip
+    return context

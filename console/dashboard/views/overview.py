@@ -1,0 +1,58 @@
+"""The overview: what needs attention first, then the numbers, then what happened."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from claims import metering
+from claims.selectors import claim_numbers, claims_of, pools, quotas_of
+from console.common import clock
+from console.dashboard.access import actor_in, member_page, organization_in
+from console.dashboard.attention import notices
+from console.dashboard.live import last_sample
+from console.organizations.models import AuditEvent, Organization
+from deployments.core import explain
+from deployments.models import Decision
+from deployments.selectors import deployments_of, recent_decisions
+
+RECENT = 12
+
+
+@require_safe
+@member_page
+def overview(request: HttpRequest) -> HttpResponse:
+    organization, actor = organization_in(request), actor_in(request)
+    deployments, claims = list(deployments_of(organization)), list(claims_of(organization))
+    context: dict[str, Any] = {
+        "notices": notices(deployments, claims, quotas_of(organization)),
+        "kpis": kpis(organization, deployments, claims),
+        "pools": pools(),
+        "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
+        "events": AuditEvent.objects.filter(organization=organization).order_by("-id")[:RECENT],
+        "deployments": deployments,
+    }
+    if actor.sees_money:
+        now = clock.now()
+        context["spent"] = metering.total(metering.month_to_date(organization, now))
+        context["per_hour"] = metering.spend_per_hour(organization, now)
+    return render(request, "overview.html", context)
+
+
+def kpis(organization: Organization, deployments: Any, claims: Any) -> dict[str, int]:
+    numbers = [claim_numbers(claim) for claim in claims]
+    sample = last_sample(organization)
+    return {
+        "ready": sum(one.ready for one in deployments),
+        "starting": sum(one.starting for one in deployments),
+        "wanted": sum(one.last_wanted or 0 for one in deployments),
+        "allocated": sum(allocated for allocated, _ in numbers),
+        "pending": sum(pending for _, pending in numbers),
+        "queued": sum(row.queued for row in sample.values()),
+        "active": sum(row.active for row in sample.values()),
+    }
+
+
+def described(decision: Decision) -> dict[str, Any]:
+    return {"decision": decision, "text": explain.line(decision.record)}

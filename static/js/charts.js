@@ -1,0 +1,154 @@
+/* Charts from JSON endpoints: {unit, series: [{name, color, style, points: [[ms, value|null], ...]}]}.
+   One crosshair for all charts of a page, colours from CSS, a table of the same data below each. */
+(() => {
+  "use strict";
+  const charts = new Map();
+  let crosshair = null;
+
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+  const color = (name) => {
+    probe.style.color = `var(--hr-chart-${name})`;
+    return getComputedStyle(probe).color;
+  };
+  const faded = (rgb, share) => rgb.replace(/^rgba?\(([^)]*)\)$/, (_, inner) => {
+    const [r, g, b] = inner.split(/[ ,]+/);
+    return `rgba(${r}, ${g}, ${b}, ${share})`;
+  });
+
+  const line = {
+    id: "crosshair",
+    afterDraw(chart) {
+      if (crosshair === null || chart.config.type === "bar") return;
+      const x = chart.scales.x.getPixelForValue(crosshair);
+      const { top, bottom, left, right } = chart.chartArea;
+      if (x < left || x > right) return;
+      chart.ctx.save();
+      chart.ctx.strokeStyle = color("grid-strong");
+      chart.ctx.beginPath();
+      chart.ctx.moveTo(x, top);
+      chart.ctx.lineTo(x, bottom);
+      chart.ctx.stroke();
+      chart.ctx.restore();
+    },
+    afterEvent(chart, { event }) {
+      const value = event.type === "mouseout" ? null : chart.scales.x.getValueForPixel(event.x);
+      if (value === crosshair) return;
+      crosshair = value;
+      for (const { chart: other } of charts.values()) if (other) other.draw();
+    },
+  };
+
+  const dataset = (series, kind) => {
+    const rgb = color(series.color);
+    const area = series.style === "area";
+    return {
+      label: series.name,
+      data: series.points.map(([x, y]) => ({ x, y })),
+      borderColor: rgb,
+      backgroundColor: kind === "bar" ? rgb : faded(rgb, 0.16),
+      borderWidth: kind === "bar" ? 0 : 1.6,
+      borderDash: series.style === "dashed" ? [4, 4] : [],
+      stepped: series.style === "step" ? "before" : false,
+      fill: area ? "origin" : false,
+      pointRadius: 0,
+      pointHitRadius: 8,
+      spanGaps: false,
+      maxBarThickness: 28,
+    };
+  };
+
+  const options = (data, kind) => ({
+    animation: false,
+    maintainAspectRatio: false,
+    normalized: true,
+    interaction: { mode: "index", intersect: false },
+    scales: {
+      x: {
+        type: "time",
+        min: data.from, max: data.to,
+        time: { tooltipFormat: kind === "bar" ? "d MMM" : "HH:mm:ss", displayFormats: { minute: "HH:mm", hour: "HH:mm", day: "d MMM" }, unit: kind === "bar" ? "day" : undefined },
+        grid: { color: color("grid") }, ticks: { color: color("text"), maxRotation: 0, autoSkipPadding: 24 }, border: { display: false },
+        stacked: kind === "bar", offset: kind === "bar",
+      },
+      y: { beginAtZero: true, grace: "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
+    },
+    plugins: {
+      legend: { position: "top", align: "start", labels: { color: color("text"), boxWidth: 14, boxHeight: 2, padding: 12 } },
+      tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.formattedValue} ${data.unit}` } },
+    },
+  });
+
+  const table = (canvas, data) => {
+    const holder = document.getElementById(`${canvas.id}-table`);
+    if (!holder) return;
+    const body = document.createElement("table");
+    body.className = "table table-sm";
+    const head = body.createTHead().insertRow();
+    for (const title of ["Time", ...data.series.map((one) => `${one.name} (${data.unit})`)]) {
+      const cell = document.createElement("th");
+      cell.scope = "col";
+      cell.textContent = title;
+      head.append(cell);
+    }
+    const rows = new Map();
+    data.series.forEach((one, place) => {
+      for (const [at, value] of one.points) {
+        if (!rows.has(at)) rows.set(at, []);
+        rows.get(at)[place] = value;
+      }
+    });
+    const times = [...rows.keys()].sort((a, b) => b - a).slice(0, 120);
+    const tbody = body.createTBody();
+    for (const at of times) {
+      const row = tbody.insertRow();
+      row.insertCell().textContent = new Date(at).toLocaleString();
+      data.series.forEach((_, place) => { row.insertCell().textContent = rows.get(at)[place] ?? ""; });
+    }
+    holder.replaceChildren(body);
+  };
+
+  const draw = (entry) => {
+    const { canvas, data, kind } = entry;
+    const config = { type: kind === "bar" ? "bar" : "line", data: { datasets: data.series.map((one) => dataset(one, kind)) }, options: options(data, kind), plugins: [line] };
+    if (entry.chart) {
+      entry.chart.data = config.data;
+      entry.chart.options = config.options;
+      entry.chart.update("none");
+    } else {
+      entry.chart = new Chart(canvas, config);
+    }
+    table(canvas, data);
+  };
+
+  const load = async (entry) => {
+    const url = new URL(entry.canvas.dataset.chartUrl, location.href);
+    const range = new URLSearchParams(location.search).get("range");
+    if (range) url.searchParams.set("range", range);
+    try {
+      const answer = await fetch(url, { headers: { Accept: "application/json" } });
+      if (!answer.ok) return;
+      entry.data = await answer.json();
+      draw(entry);
+    } catch { /* the stream or the next poll tries again */ }
+  };
+
+  const collect = () => {
+    for (const canvas of document.querySelectorAll("canvas[data-chart-url]")) {
+      if (charts.has(canvas)) continue;
+      charts.set(canvas, { canvas, kind: canvas.dataset.chartKind || "line", topic: canvas.dataset.chartTopic, chart: null, data: null });
+      load(charts.get(canvas));
+    }
+  };
+
+  document.addEventListener("theme", () => { for (const entry of charts.values()) if (entry.data) draw(entry); });
+  document.addEventListener("refresh-charts", (event) => {
+    for (const entry of charts.values()) if (!event.detail || entry.topic === event.detail) load(entry);
+  });
+  if (window.Chart) {
+    Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
+    Chart.defaults.font.size = 11;
+    collect();
+  }
+})();
