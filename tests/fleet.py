@@ -41,6 +41,11 @@ def workload(of: Deployment, scale: float, trace: str = "azure_llm_2023_conv") -
     return SimulatedWorkload.objects.create(deployment_key=of.key, trace=trace, scale=scale, origin=of.created_at)
 
 
+def workload_stops(of: Deployment) -> None:
+    """No more requests from now on; those under way are forgotten."""
+    SimulatedWorkload.objects.filter(deployment_key=of.key).delete()
+
+
 def loaded() -> None:
     """Every model that was being loaded is ready."""
     SimulatedReplica.objects.update(ready_at=clock.now() - timedelta(hours=1))

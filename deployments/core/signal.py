@@ -102,7 +102,7 @@ def assess(samples: Samples, settings: Settings, params: Params, now_ms: int) ->
 
 
 def _usable(samples: Samples, now_ms: int) -> Bools:
-    if samples.at_ms[-1] <= now_ms and samples.load.min() >= 0:
+    if samples.at_ms[-1] <= now_ms and samples.load.min(initial=0) >= 0:
         return np.broadcast_to(np.True_, samples.load.shape)
     return (samples.load >= 0) & (samples.at_ms <= now_ms)[:, None]
 

@@ -4,6 +4,7 @@ What no longer holds is left out and planned again. Two passes that planned from
 planner state moves from the one they read to the next, once.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,10 +21,11 @@ from deployments.core import explain
 from deployments.core.plan import Plan
 from deployments.core.reasons import Reason
 from deployments.core.record import decision_records
-from deployments.core.snapshot import InstanceState
-from deployments.core.states import LIVE, ReplicaState
+from deployments.core.states import HOLDING, LIVE, ReplicaState
 from deployments.core.status import Facts
+from deployments.loop.leaving import outdated
 from deployments.loop.snapshot import Shard
+from deployments.loop.stale import without
 from deployments.models import Decision, Deployment, PlannerState, Replica, ReplicaPlacement
 from deployments.services.deployments import deployments_settle
 from deployments.zones import all_zones, common_zones
@@ -47,6 +49,9 @@ def apply_plan(instance_type: InstanceType, shard: Shard, plan: Plan, now: datet
             return None
         started, stale = _start(instance_type, shard, plan, deployments, now)
         stopped = _drain(shard, plan, now)
+        if stale:
+            plan = without(plan, stale)
+            PlannerState.objects.filter(instance_type=instance_type).update(payload=plan.state.to_bytes())
         decisions = _record(shard, plan, stale, deployments, now)
         if started or stopped:
             wake_on_commit("deployments.tasks.actuate", "io")
@@ -72,11 +77,9 @@ def _move_state(instance_type: InstanceType, shard: Shard, plan: Plan) -> bool:
 
 def _start(
     instance_type: InstanceType, shard: Shard, plan: Plan, deployments: dict[int, Deployment], now: datetime
-) -> tuple[int, dict[int, int]]:
-    """Take the GPUs and make the replicas; how many, and per deployment key how many could no longer be placed."""
+) -> tuple[int, Counter[int]]:
+    """Take the GPUs and make the replicas; how many, and by row of the deployment how many could not be placed."""
     rows = _planned(instance_type, shard, plan, deployments, now)
-    if not rows:
-        return 0, {}
     takes, parts = [], []
     for replica, instances in rows:
         deployment = deployments[replica.deployment_id]
@@ -86,20 +89,22 @@ def _start(
             parts.append(ReplicaPlacement(replica=replica, instance_id=key, gpus=gpus))
             takes.append(GpuTake(key, replica.key, gpus, deployment.organization_id, replica.capacity_class, claim,
                                  deployment.id, deployment.name))  # fmt: skip
-    got = gpus_take(takes=takes, now=now)
+    got = gpus_take(takes=takes, now=now) if takes else set()
     lost = [replica for replica, _ in rows if replica.key not in got]
     Replica.objects.filter(key__in=[one.key for one in lost]).delete()
     ReplicaPlacement.objects.bulk_create(part for part in parts if part.replica.key in got)
-    stale: dict[int, int] = {}
-    for one in lost:
-        stale[one.deployment_id] = stale.get(one.deployment_id, 0) + 1
-    return len(got), stale
+    places = {key: row for row, key in enumerate(shard.deployment_keys.tolist())}
+    return len(got), Counter(places[one.deployment_id] for one in lost)
 
 
 def _planned(
     instance_type: InstanceType, shard: Shard, plan: Plan, deployments: dict[int, Deployment], now: datetime
 ) -> list[tuple[Replica, list[tuple[int, int]]]]:
-    """New replica rows with the instances (row of the snapshot, GPUs) that each is to be on."""
+    """New replica rows with the instances (row of the snapshot, GPUs) that each is to be on.
+
+    Size and revision are those that the plan was made for; a deployment that changed meanwhile rolls them.
+    """
+    of = shard.snapshot.deployments
     found: dict[int, tuple[Replica, list[tuple[int, int]]]] = {}
     columns = (plan.starts.replica, plan.starts.deployment, plan.starts.instance, plan.starts.gpus,
                plan.starts.capacity_class)  # fmt: skip
@@ -109,8 +114,8 @@ def _planned(
             continue
         if number not in found:
             replica = Replica(
-                deployment=deployment, instance_type=instance_type, revision=deployment.revision,
-                capacity_class=capacity_class, state=ReplicaState.STARTING, gpus=deployment.gpu_count, created_at=now,
+                deployment=deployment, instance_type=instance_type, revision=int(of.revision[row]),
+                capacity_class=capacity_class, state=ReplicaState.STARTING, gpus=int(of.gpu_count[row]), created_at=now,
             )  # fmt: skip
             found[number] = (replica, [])
         found[number][1].append((instance, gpus))
@@ -119,16 +124,13 @@ def _planned(
 
 
 def _drain(shard: Shard, plan: Plan, now: datetime) -> int:
-    """Let replicas go: those the plan chose, those on draining instances (C10), and old revisions (R10)."""
-    replicas = shard.snapshot.replicas
-    reasons = {int(shard.replica_keys[row]): Reason(code).name
-               for row, code in zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True)}  # fmt: skip
-    state = np.append(shard.snapshot.instances.state, InstanceState.READY)[replicas.instance]
-    live = np.isin(replicas.state, sorted(LIVE))
-    for row in np.flatnonzero(live & (state != InstanceState.READY)).tolist():
-        reasons.setdefault(int(shard.replica_keys[row]), "INSTANCE_DRAINING")
-    for row in _outdated(shard, plan):
-        reasons.setdefault(int(shard.replica_keys[row]), "OLD_REVISION")
+    """Let replicas go, where they still are live; how many."""
+    reasons = {
+        int(shard.replica_keys[row]): "OLD_REVISION" for row in outdated(shard.snapshot, shard.replica_revision, plan)
+    }
+    reasons |= shard.leaving
+    for row, code in zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True):
+        reasons[int(shard.replica_keys[row])] = Reason(code).name
     stopped = 0
     for reason in sorted(set(reasons.values())):
         keys = [key for key, why in reasons.items() if why == reason]
@@ -137,23 +139,7 @@ def _drain(shard: Shard, plan: Plan, now: datetime) -> int:
     return stopped
 
 
-def _outdated(shard: Shard, plan: Plan) -> list[int]:
-    """One replica of an older revision for each deployment where nothing else is under way (R10)."""
-    replicas = shard.snapshot.replicas
-    busy = set(replicas.deployment[replicas.state != ReplicaState.READY].tolist()) | set(
-        plan.starts.deployment.tolist()
-    )
-    current = shard.snapshot.deployments.revision[replicas.deployment]
-    old = np.flatnonzero((replicas.state == ReplicaState.READY) & (shard.replica_revision < current))
-    chosen: dict[int, int] = {}
-    for row in old.tolist():
-        deployment = int(replicas.deployment[row])
-        if deployment not in busy:
-            chosen.setdefault(deployment, row)
-    return list(chosen.values())
-
-
-def _record(shard: Shard, plan: Plan, stale: dict[int, int], deployments: dict[int, Deployment], now: datetime) -> int:
+def _record(shard: Shard, plan: Plan, stale: Counter[int], deployments: dict[int, Deployment], now: datetime) -> int:
     """A decision row wherever wanted, granted or the binding limit changed."""
     keys = plan.key.tolist()
     rows = [row for row in np.flatnonzero(plan.changed).tolist() if keys[row] in deployments]
@@ -164,9 +150,9 @@ def _record(shard: Shard, plan: Plan, stale: dict[int, int], deployments: dict[i
             at=now,
             current=int(plan.current[row]),
             wanted=int(plan.wanted.value[row]),
-            granted=int(plan.granted.value[row]) - stale.get(keys[row], 0),
+            granted=int(plan.granted.value[row]),
             bound=explain.bound_name(record),
-            record={**record, "stale": stale.get(keys[row], 0)},
+            record={**record, "stale": stale[row]},
         )
         for row, record in zip(rows, records, strict=True)
     )
@@ -175,7 +161,7 @@ def _record(shard: Shard, plan: Plan, stale: dict[int, int], deployments: dict[i
 
 def _facts(instance_type: InstanceType, deployments: dict[int, Deployment]) -> dict[int, Facts]:
     """What statuses depend on, as it is after the plan was acted on."""
-    live = Replica.objects.filter(instance_type=instance_type, state__in=[1, 2, 3])
+    live = Replica.objects.filter(deployment__instance_type=instance_type, state__in=sorted(HOLDING))
     counts: dict[int, list[int]] = {}
     for key, state, revision in live.values_list("deployment_id", "state", "revision"):
         row = counts.setdefault(key, [0, 0, 0])

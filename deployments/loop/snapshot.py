@@ -16,6 +16,8 @@ from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import Params
 from deployments.loop.blocks import Block
 from deployments.loop.columns import read_columns
+from deployments.loop.leaving import leaving
+from deployments.loop.passes import readable
 from deployments.models import PlannerState, SignalBlock
 from deployments.zones import all_zones, common_zones
 
@@ -35,6 +37,7 @@ class Shard:
     deployment_keys: Array
     replica_keys: Array
     replica_revision: Array
+    leaving: dict[int, str]  # replicas that go whatever the plan says, and why
     instance_keys: Array
     instance_claims: Array
 
@@ -46,6 +49,7 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         deployments = _deployments(instance_type, offerings, now)
         instances, claims = _instances(offerings)
         replicas, revisions = _replicas(instance_type, deployments, instances)
+        going = leaving(instance_type)
         blocks = _blocks(instance_type, core.history_s(deployments, params), now)
         state, state_at = _state(instance_type)
     signals, service_s = _signals(blocks, deployments.key)
@@ -62,7 +66,7 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         ),
         state=state,
     )
-    return Shard(snapshot, state_at, deployments.key, replicas.key, revisions, instances.key, claims)
+    return Shard(snapshot, state_at, deployments.key, replicas.key, revisions, going, instances.key, claims)
 
 
 @contextmanager
@@ -152,11 +156,15 @@ def _instances(offerings: list[Offering]) -> tuple[core.Instances, Array]:
 def _replicas(
     instance_type: InstanceType, deployments: core.Deployments, instances: core.Instances
 ) -> tuple[core.Replicas, Array]:
+    """Replicas of the shard's own deployments: those of one that moved to another type are `leaving`."""
     query = """
-        SELECT r.key, r.deployment_id AS deployment, r.state, r.capacity_class, coalesce(min(p.instance_id), -1) AS instance,
-               r.gpus, r.active, r.revision, extract(epoch FROM r.created_at) AS started_at,
+        SELECT r.key, r.deployment_id AS deployment, r.state, r.capacity_class,
+               coalesce(min(p.instance_id), -1) AS instance, r.gpus, r.active, r.revision,
+               extract(epoch FROM r.created_at) AS started_at,
                coalesce(extract(epoch FROM r.ready_at)::float8, 'NaN'::float8) AS ready_at
-        FROM deployments_replica r LEFT JOIN deployments_replicaplacement p ON p.replica_id = r.key
+        FROM deployments_replica r
+        JOIN deployments_deployment d ON d.key = r.deployment_id AND d.instance_type_id = r.instance_type_id
+        LEFT JOIN deployments_replicaplacement p ON p.replica_id = r.key
         WHERE r.instance_type_id = %s AND r.state IN (1, 2, 3) GROUP BY r.key ORDER BY r.key"""
     names = ["key", "deployment", "state", "capacity_class", "instance", "gpus", "active", "revision"]
     kinds = [*((name, "bigint") for name in names), ("started_at", "float8"), ("ready_at", "float8")]
@@ -178,7 +186,7 @@ def _places(keys: Array, wanted: Array) -> Array:
 def _blocks(instance_type: InstanceType, seconds: float, now: datetime) -> list[tuple[float, Block]]:
     since = now - timedelta(seconds=seconds)
     found = SignalBlock.objects.filter(instance_type=instance_type, at__gt=since).order_by("at")
-    return [(at.timestamp(), Block.from_bytes(payload)) for at, payload in found.values_list("at", "payload")]
+    return readable(found.values_list("at", "payload"))
 
 
 def _signals(blocks: list[tuple[float, Block]], keys: Array) -> tuple[core.Signals, Array]:

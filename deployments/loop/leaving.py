@@ -1,0 +1,45 @@
+"""Replicas that have to go whatever the plan says: on instances that are given up, of a deployment that moved to
+another instance type, or of an old revision."""
+
+import numpy as np
+from django.db import connection
+
+from claims.models import InstanceType
+from deployments.core.plan import Plan
+from deployments.core.snapshot import Snapshot
+from deployments.core.states import ReplicaState
+
+_ON_LEAVING_INSTANCES = """
+    SELECT DISTINCT p.replica_id, 'INSTANCE_DRAINING' FROM claims_instance i
+    JOIN claims_offering o ON o.key = i.offering_id
+    JOIN deployments_replicaplacement p ON p.instance_id = i.key
+    WHERE o.instance_type_id = %(type)s AND i.state IN ('READY', 'DRAINING')
+      AND (i.state = 'DRAINING' OR i.lost_at IS NOT NULL)"""
+
+# A tick that planned before the change may still have started them (R10). They serve until as many as the deployment has to have are ready on the new type.
+_MOVED_AWAY = """
+    SELECT r.key, 'MOVED_TO_OTHER_TYPE' FROM deployments_replica r
+    JOIN deployments_deployment d ON d.key = r.deployment_id
+    JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
+    WHERE r.instance_type_id = %(type)s AND d.instance_type_id <> r.instance_type_id AND r.state IN (1, 2)
+      AND (d.disabled OR d.status = 'STATUS_DELETING' OR p.min <= (
+          SELECT count(*) FROM deployments_replica n
+          WHERE n.deployment_id = d.key AND n.instance_type_id = d.instance_type_id AND n.state = 2))"""
+
+
+def leaving(instance_type: InstanceType) -> dict[int, str]:
+    """Replica keys with the reason: any of its instances is draining or lost (C10), or its deployment moved (R10)."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_ON_LEAVING_INSTANCES} UNION ALL {_MOVED_AWAY}", {"type": instance_type.key})
+        return dict(cursor.fetchall())
+
+
+def outdated(snapshot: Snapshot, revisions: "np.ndarray", plan: Plan) -> list[int]:
+    """Row of one replica of an older revision for each deployment where nothing else is under way (R10)."""
+    replicas = snapshot.replicas
+    under_way = replicas.deployment[replicas.state != ReplicaState.READY]
+    busy = np.union1d(under_way, np.concatenate([plan.starts.deployment, replicas.deployment[plan.stops.replica]]))
+    old = revisions < snapshot.deployments.revision[replicas.deployment]
+    rows = np.flatnonzero((replicas.state == ReplicaState.READY) & old & ~np.isin(replicas.deployment, busy))
+    _, first = np.unique(replicas.deployment[rows], return_index=True)
+    return [int(row) for row in rows[first]]

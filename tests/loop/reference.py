@@ -1,0 +1,85 @@
+"""The snapshot again, slowly and obviously: one ORM object after the other."""
+
+from datetime import timedelta
+from typing import Any
+
+from claims.models import Instance, InstanceType, Offering
+from deployments.core import snapshot as core
+from deployments.core.params import Params
+from deployments.loop.blocks import Block
+from deployments.models import Deployment, Replica, SignalBlock
+from deployments.zones import all_zones, common_zones
+
+CLASSES = {"CAPACITY_CLASS_RESERVED": 1, "CAPACITY_CLASS_ON_DEMAND": 2}
+
+
+def deployments(type_: InstanceType) -> dict[int, dict[str, Any]]:
+    offerings = list(Offering.objects.filter(instance_type=type_).order_by("key"))
+    found = {}
+    for one in Deployment.objects.filter(instance_type=type_):
+        policy = one.autoscaling
+        allowed = common_zones([gateway.sent_zones for gateway in one.gateways.all()], all_zones())
+        classes = [CLASSES[name] for name in policy.capacity_classes] or [1, 2]
+        found[one.key] = {
+            "org": one.organization_id,
+            "created_at": one.created_at.timestamp(),
+            "min": policy.min,
+            "max": policy.max,
+            "priority": policy.priority or 0,
+            "concurrency": policy.concurrency or 8,
+            "gpu_count": one.gpu_count,
+            "class_order": [*classes, 0][:2],
+            "zones": sum(1 << place for place, of in enumerate(offerings) if of.zone.name in allowed),
+            "enabled": not one.disabled and one.status != "STATUS_DELETING",
+            "revision": one.revision,
+            "tolerance": policy.tolerance,
+            "stable_s": policy.stable_window and policy.stable_window.total_seconds(),
+            "scale_down_s": policy.scale_down_delay and policy.scale_down_delay.total_seconds(),
+        }
+    return found
+
+
+def instances(type_: InstanceType) -> dict[int, dict[str, Any]]:
+    found = {}
+    for one in Instance.objects.filter(offering__instance_type=type_, state__in=["READY", "DRAINING"]):
+        state = core.InstanceState.READY if one.state == "READY" else core.InstanceState.DRAINING
+        found[one.key] = {
+            "org": one.organization_id or 0,
+            "claim": one.claim_id or 0,
+            "state": core.InstanceState.OTHER if one.lost_at else state,
+            "gpus": one.gpus,
+            "gpus_used": one.gpus_used,
+            "source": core.Source[one.source],
+        }
+    return found
+
+
+def replicas(type_: InstanceType) -> dict[int, dict[str, Any]]:
+    found = {}
+    for one in Replica.objects.filter(instance_type=type_, deployment__instance_type=type_, state__in=[1, 2, 3]):
+        found[one.key] = {
+            "deployment": one.deployment_id,
+            "state": one.state,
+            "capacity_class": one.capacity_class,
+            "instance": min(one.placements.values_list("instance_id", flat=True), default=None),
+            "gpus": one.gpus,
+            "active": one.active,
+            "started_at": one.created_at.timestamp(),
+            "ready_at": one.ready_at and one.ready_at.timestamp(),
+        }
+    return found
+
+
+def samples(type_: InstanceType, now: Any, params: Params) -> list[tuple[float, dict[int, tuple[int, int]]]]:
+    """(time, {deployment: (queued, active)}) of each pass that may still count."""
+    longest = max([params.stable_s, params.burst_s, *(
+        one.autoscaling.stable_window.total_seconds()
+        for one in Deployment.objects.filter(instance_type=type_) if one.autoscaling.stable_window
+    )])  # fmt: skip
+    since = now - timedelta(seconds=longest + 2 * params.sample_s)
+    found = []
+    for row in SignalBlock.objects.filter(instance_type=type_, at__gt=since).order_by("at"):
+        block = Block.from_bytes(row.payload)
+        values = zip(block.key.tolist(), block.queued.tolist(), block.active.tolist(), strict=True)
+        found.append((row.at.timestamp(), {key: (queued, active) for key, queued, active in values}))
+    return found
