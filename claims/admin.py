@@ -61,7 +61,8 @@ class QuotaAdmin(ThroughServiceAdmin):
             organization=OuterRef("organization"), offering=OuterRef("offering"), kind=models.ClaimKind.CUSTOMER
         ).annotate(held=Greatest(F("target"), Coalesce(Subquery(live, output_field=IntegerField()), 0)))
         total = claims.order_by().values("offering").annotate(n=Sum("held")).values("n")
-        return super().get_queryset(request).annotate(n_committed=Coalesce(Subquery(total), 0))
+        found: QuerySet[models.Quota] = super().get_queryset(request)
+        return found.annotate(n_committed=Coalesce(Subquery(total), 0))
 
     @admin.display(ordering="offering__zone__name")
     def zone(self, quota: models.Quota) -> str:
@@ -101,7 +102,8 @@ class OfferingAdmin(ThroughServiceAdmin):
             offering=OuterRef("key"), source=models.Source.POOL, state__in=["READY", "DRAINING"]
         )
         count = pool.order_by().values("offering").annotate(n=Count("key")).values("n")
-        return super().get_queryset(request).annotate(n_standing=Coalesce(Subquery(count), 0))
+        found: QuerySet[models.Offering] = super().get_queryset(request)
+        return found.annotate(n_standing=Coalesce(Subquery(count), 0))
 
     @admin.display(description="in the pool now", ordering="n_standing")
     def standing(self, offering: models.Offering) -> int:

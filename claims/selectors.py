@@ -189,7 +189,9 @@ def prices_at(now: datetime) -> dict[tuple[int, str], Decimal]:
     prices = Price.objects.filter(valid__contains=now).values_list(
         "instance_type_id", "zone_id", "kind", "usd_per_gpu_hour"
     )
-    by_key = {(type_key, zone_key, kind): usd for type_key, zone_key, kind, usd in prices}
+    by_key: dict[tuple[int, int | None, str], Decimal] = {
+        (type_key, zone_key, kind): usd for type_key, zone_key, kind, usd in prices
+    }
     found = {}
     for key, type_key, zone_key in Offering.objects.values_list("key", "instance_type_id", "zone_id"):
         for kind in PriceKind.values:

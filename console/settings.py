@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import django_stubs_ext
 from csp.constants import NONE, SELF
@@ -114,7 +115,7 @@ TEMPLATES = [
 ]
 FORM_RENDERER = "console.dashboard.forms.TablerRenderer"
 WEB = env.flag("HEADROOM_WEB", False)
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         **env.database(DATABASE_URL),
         "CONN_HEALTH_CHECKS": True,

@@ -19,7 +19,7 @@ def scale() -> None:
     """One message a shard, so that shards run side by side on as many workers as there are (W3)."""
     gateways_settle()
     for shard in shards():
-        scale_shard.apply_async([shard.key], queue="control", expires=10)
+        scale_shard.apply_async((shard.key,), queue="control", expires=10)
 
 
 @shared_task(name="deployments.tasks.scale_shard")

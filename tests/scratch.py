@@ -22,6 +22,7 @@ def _start() -> None:
     postgres.start()
     postgres.wait()
     _running.append(postgres)
+    (folder / "static").mkdir()
     os.environ.update(
         DATABASE_URL=postgres.url,
         HEADROOM_STATE_DIR=str(folder),

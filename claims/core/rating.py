@@ -136,9 +136,11 @@ def _rate_offering(
     ranked = sorted(edge for edge in edges if start <= edge <= end)
     reserved = _reserved_by_edge(ranked, customer, quotas)
     for row in customer:
-        yield from _cut(
-            row, ranked, lambda moment, id=row.id: RESERVED if id in reserved[moment] else ON_DEMAND, prices
-        )
+        yield from _cut(row, ranked, _rate_of(row.id, reserved), prices)
+
+
+def _rate_of(id: int, reserved: Mapping[datetime, set[int]]) -> RateAt:
+    return lambda moment: RESERVED if id in reserved[moment] else ON_DEMAND
 
 
 def _reserved_by_edge(

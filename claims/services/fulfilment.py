@@ -89,6 +89,7 @@ def _holdings(offering: Offering) -> list[Holding]:
     by_claim = {claim.key: Holding(claim, []) for claim in claims}
     held = Instance.objects.filter(offering=offering, claim__isnull=False).order_by("key")
     for instance in held:
+        assert instance.claim_id is not None
         by_claim[instance.claim_id].instances.append(instance)
     return list(by_claim.values())
 

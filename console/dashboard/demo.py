@@ -15,10 +15,10 @@ from claims.core.rules import ClaimResources
 from claims.models import CapacityClaim, Instance, Offering, Quota
 from claims.services import claim_create, pool_adopt, quota_set
 from console.common import clock
+from console.common.files import write_secret
 from console.organizations.actors import Actor, system
 from console.organizations.models import Organization, Role, User
 from console.organizations.services import membership_set, organization_create
-from console.stack.state import write_secret
 from deployments.core.rules import Autoscaling, DeploymentSpec, GatewaySpec
 from deployments.models import Deployment, Gateway, SimulatedWorkload
 from deployments.services import deployment_create, gateway_create

@@ -11,6 +11,7 @@ from claims.models import CapacityClaim, Offering
 from claims.selectors import allocation_history, claims_of
 from console.organizations.models import Organization
 from deployments.loop import history
+from deployments.loop import points as history_points
 from deployments.loop.blocks import Block
 from deployments.models import Decision, Deployment, SignalBlock
 
@@ -71,7 +72,7 @@ def deployment_waits(deployment: Deployment, start: datetime, end: datetime) -> 
                                    series("Started within 5 s", "info", share(4))])  # fmt: skip
 
 
-def gauge(points: history.Points, row: int) -> Points:
+def gauge(points: history_points.Points, row: int) -> Points:
     values = points.gauges[:, row, 1]
     return [(at * 1000, round(value, 2)) for at, value in zip(points.at.tolist(), values.tolist(), strict=True)]
 
@@ -95,7 +96,7 @@ def fleet(organization: Organization, end: datetime) -> dict[str, dict[str, Any]
         mine = np.array(sorted(key for key, type_key in keys.items() if type_key == shard), np.int64)
         add_shard(sums, shard, mine, start, end)
     at = sorted(sums)
-    whole = {name: [(moment * 1000, sums[moment][place]) for moment in at]
+    whole: dict[str, Points] = {name: [(moment * 1000, sums[moment][place]) for moment in at]
              for place, name in enumerate(("queued", "active", "ready", "starting"))}  # fmt: skip
     return {
         "replicas": chart("replicas", start, end, [series("Ready", "ok", whole["ready"], "area"),

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 import psycopg.conninfo
@@ -88,7 +89,7 @@ hub = Hub()
 
 
 def conninfo() -> str:
-    database = settings.DATABASES["default"]
+    database: dict[str, Any] = settings.DATABASES["default"]
     return psycopg.conninfo.make_conninfo(
         dbname=database["NAME"], user=database["USER"], password=database["PASSWORD"], host=database["HOST"],
         port=database["PORT"] or None,
@@ -96,7 +97,7 @@ def conninfo() -> str:
 
 
 @require_safe
-async def events(request: HttpRequest) -> HttpResponse:
+async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """Server-sent events: `data: {"topic": "deployments"}`. The tenant is decided here, once, by the session."""
     organization = await sync_to_async(organization_key)(request)
     if organization is None:

@@ -17,7 +17,7 @@ _running: list[Any] = []
 def start(sender: Any, **kwargs: Any) -> None:
     if os.environ.get(WANTED) == "1" and not _running:
         # The entries are all intervals of seconds to minutes, so there is nothing to keep over a restart.
-        service = EmbeddedService(sender.app, thread=True, scheduler_cls="celery.beat:Scheduler")
+        service: Any = EmbeddedService(sender.app, thread=True, scheduler_cls="celery.beat:Scheduler")
         service.start()
         _running.append(service)
         for entry in sender.app.conf.beat_schedule.values():  # a first pass now, not after a period

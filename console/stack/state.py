@@ -3,10 +3,11 @@
 import fcntl
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from console.common.files import write_secret
 
 
 class StateError(RuntimeError):
@@ -43,15 +44,6 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, all of it or nothing."""
-    fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    fresh.rename(path)
 
 
 def secret_key(folder: Path) -> str:

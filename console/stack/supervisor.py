@@ -79,6 +79,7 @@ class Supervisor:
         self.given_database, self.given_broker = database_url, broker_url
         self.children: list[Child] = []
         self.pipes: dict[int, tuple[str, bytes]] = {}
+        self.given_away: list[int] = []
         self.stopping = False
         self.announced = False
         self.next_probe = 0.0
@@ -222,7 +223,7 @@ class Supervisor:
 
     def _loops_have_run(self) -> bool:
         with suppress(psycopg.Error), psycopg.connect(self.database_url, connect_timeout=2) as connection:
-            rows = connection.execute("SELECT name, passes FROM loops_loop").fetchall()
+            rows: list[tuple[str, int]] = connection.execute("SELECT name, passes FROM loops_loop").fetchall()
             passes = dict(rows)
             return all(passes.get(name, 0) > 0 for name in PERIODIC) and all(passes.values())
         return False
@@ -239,14 +240,13 @@ class Supervisor:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         self.pipes[reading] = (name, b"")
-        self._to_close = [*getattr(self, "_to_close", []), writing]
+        self.given_away.append(writing)
         return writing
 
     def _forward(self, wait_s: float) -> None:
         """Print whole lines that the children wrote, for at most `wait_s` while there is nothing."""
-        for descriptor in getattr(self, "_to_close", []):
-            os.close(descriptor)
-        self._to_close: list[int] = []
+        while self.given_away:
+            os.close(self.given_away.pop())
         with suppress(InterruptedError):
             for descriptor in select.select(list(self.pipes), [], [], wait_s)[0]:
                 self._read(descriptor)

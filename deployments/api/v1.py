@@ -4,7 +4,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,7 +19,7 @@ from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.core import explain
 from deployments.loop import history
-from deployments.loop.points import COUNTERS, GAUGES
+from deployments.loop.points import COUNTERS, GAUGES, Points
 from deployments.models import CapacityClass, Decision, Deployment, Replica
 from deployments.selectors import decisions_of, deployment_get, replicas_of
 
@@ -91,7 +92,7 @@ class SignalsView(APIView):
         return Response(page(points_to(history.series(deployment, start, end, step))))
 
 
-def points_to(points: history.Points) -> list[dict[str, Any]]:
+def points_to(points: Points) -> list[dict[str, Any]]:
     items = []
     for at, gauges, counters in zip(points.at.tolist(), points.gauges.tolist(), points.counters.tolist(), strict=True):
         means = {name: known(values[1]) for name, values in zip(GAUGES, gauges, strict=True)}

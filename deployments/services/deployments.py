@@ -250,8 +250,9 @@ def _resolved(organization: Organization, spec: DeploymentSpec) -> tuple[list[Ga
     gateways = []
     for place, text in enumerate(spec.gateway_ids):
         id = parse_uuid(text)
-        found = Gateway.objects.filter(organization=organization, id=id).exclude(status=Status.DELETING).first()
-        if id is None or found is None:
+        known = Gateway.objects.filter(organization=organization).exclude(status=Status.DELETING)
+        found = known.filter(id=id).first() if id else None
+        if found is None:
             violations.append(FieldViolation(f"gateway_ids[{place}]", f"there is no gateway {text!r}"))
         else:
             gateways.append(found)

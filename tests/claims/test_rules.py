@@ -233,7 +233,8 @@ def test_a_deleted_serverless_claim_gives_its_instances_back_to_the_pool(cast: C
     claim_delete(actor=cast.admin.actor, claim_id=claim.id)
     world.settle()
     assert not CapacityClaim.objects.exists()
-    assert set(Instance.objects.values_list("state", "claim", "organization")) == {("READY", None, None)}
+    back = Instance.objects.filter(state="READY", claim__isnull=True, organization__isnull=True)
+    assert back.count() == Instance.objects.count() == 2
 
 
 def test_a_chosen_id_is_kept_and_a_second_use_of_it_refused(cast: Cast) -> None:
@@ -256,13 +257,12 @@ def test_a_creation_sent_twice_is_one_claim(cast: Cast) -> None:
 def test_a_viewer_changes_nothing(cast: Cast) -> None:
     of = world.offering()
     claim = world.claim(cast.admin.actor, of, 1)
-    for change in (
-        lambda: world.claim(cast.viewer.actor, of, 1, name="other"),
-        lambda: claim_resize(actor=cast.viewer.actor, claim_id=claim.id, resources=world.resources(of, 2)),
-        lambda: claim_delete(actor=cast.viewer.actor, claim_id=claim.id),
-    ):
-        with pytest.raises(PermissionDenied):
-            change()
+    with pytest.raises(PermissionDenied):
+        world.claim(cast.viewer.actor, of, 1, name="other")
+    with pytest.raises(PermissionDenied):
+        claim_resize(actor=cast.viewer.actor, claim_id=claim.id, resources=world.resources(of, 2))
+    with pytest.raises(PermissionDenied):
+        claim_delete(actor=cast.viewer.actor, claim_id=claim.id)
     assert list(CapacityClaim.objects.values_list("target", "status")) == [(1, Status.CREATING)]
 
 

@@ -178,6 +178,6 @@ def choices(request: HttpRequest, asked: Any) -> dict[str, Any]:
             "quota": quota, "pool": pool[offering.key], "per_hour": per_hour,
             "per_month": per_hour * HOURS_A_MONTH if per_hour is not None else None,
             "reserved_usd": prices.get((offering.key, "RESERVED")), "usd": usd,
-            "quota_used": quota.committed + quota.other_usage,
+            "over_quota": kind == ClaimKind.CUSTOMER and count > quota.free,
         }  # fmt: skip
     return context
