@@ -29,11 +29,11 @@ WEST, EAST, RENO = "US-WEST-04A", "US-EAST-01A", "RNO2A"
 
 # Instances of the managed pool. They are short on purpose: deployments wait for GPUs every hour.
 POOLS = {
-    ("gb200-4x", WEST): 6,
+    ("gb200-4x", WEST): 8,
     ("gd-8xh100ib-i128", EAST): 5,
     ("gd-8xh100ib-i128", WEST): 3,
-    ("gd-1xgh200", RENO): 20,
-    ("gd-8xl40s-i128", EAST): 3,
+    ("gd-1xgh200", RENO): 16,
+    ("gd-8xl40s-i128", EAST): 2,
     ("gd-8xh200ib-i128", WEST): 3,
     ("b200-8x", RENO): 2,
 }
@@ -70,18 +70,17 @@ RESERVED, ON_DEMAND = "CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND"
 LOADS = [
     Load("demo", "chat-large", "gb200-4x", 4, "llama-4-maverick", Autoscaling(1, 6, 800, 16), CONV, 1.6, 0.0),
     Load("demo", "chat-fast", "gb200-4x", 1, "llama-4-scout", Autoscaling(1, 12, 500, 8), CONV, 1.3, 0.4),
-    Load("demo", "code-complete", "gd-1xgh200", 1, "qwen3-coder-30b", Autoscaling(1, 12, 600, 8), CODE, 1.2, 0.2),
+    Load("demo", "code-complete", "gd-1xgh200", 1, "qwen3-coder-30b", Autoscaling(1, 12, 600, 8), CODE, 4.0, 0.2),
     Load("demo", "embeddings", "gd-1xgh200", 1, "nomic-embed-v2", Autoscaling(1, 8, 100, 16, (ON_DEMAND,)), LARGE,
-         0.045, 8.0),
-    Load("demo", "summaries", "gd-8xh100ib-i128", 2, "mistral-small-3", Autoscaling(1, 10, None, 8), LARGE, 0.035, 14.0),
+         0.035, 8.0),
+    Load("demo", "summaries", "gd-8xh100ib-i128", 2, "mistral-small-3", Autoscaling(1, 10, None, 8), LARGE, 0.02, 14.0),
     Load("demo", "reasoning", "gd-8xh100ib-i128", 8, "deepseek-r1", Autoscaling(1, 4, 900, 24, (RESERVED, ON_DEMAND)),
          CONV, 1.0, 0.7, engine="dynamo-vllm", version="1.0.0"),
-    Load("demo", "batch-labels", "gd-8xh100ib-i128", 4, "qwen3-72b", Autoscaling(1, 6, 50, 8, (ON_DEMAND,)), CODE, 0.9,
-         0.6),
-    Load("demo", "moderation", "gd-8xl40s-i128", 1, "llama-guard-4", Autoscaling(1, 20, 300, 8), LARGE, 0.05, 20.0),
+    Load("demo", "batch-labels", "gd-8xh100ib-i128", 4, "qwen3-72b", Autoscaling(1, 6, 50, 8, (ON_DEMAND,)), CODE, 3.0, 0.6),
+    Load("demo", "moderation", "gd-8xl40s-i128", 1, "llama-guard-4", Autoscaling(1, 20, 300, 8), LARGE, 0.05, 2.0),
     Load("rival", "assistant", "gb200-4x", 2, "llama-4-maverick", Autoscaling(1, 10, 500, 8), CONV, 1.4, 0.5),
-    Load("rival", "autocomplete", "gd-1xgh200", 1, "codestral-25", Autoscaling(1, 12, 500, 8), CODE, 1.5, 0.7),
-    Load("rival", "translate", "gd-8xh100ib-i128", 4, "aya-expanse-32b", Autoscaling(1, 6, 500, 8), LARGE, 0.04, 2.0),
+    Load("rival", "autocomplete", "gd-1xgh200", 1, "codestral-25", Autoscaling(1, 12, 500, 8), CODE, 5.0, 0.7),
+    Load("rival", "translate", "gd-8xh100ib-i128", 4, "aya-expanse-32b", Autoscaling(1, 6, 500, 8), LARGE, 0.02, 2.0),
 ]  # fmt: skip
 
 
