@@ -3,7 +3,7 @@ real traces queue and run at trace speed in the slots of the replicas. The queue
 backtests use; its state is in the database, so it survives restarts.
 
 Requests begin to come once a deployment first has a replica to answer them. While nothing samples, nobody asks:
-requests that would have come during a pause of the stack did not come.
+requests that would have come during a pause of the stack did not come, those of its last minute excepted.
 """
 
 from collections.abc import Mapping, Sequence

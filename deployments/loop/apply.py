@@ -26,6 +26,7 @@ from deployments.core.status import Facts
 from deployments.loop.leaving import outdated
 from deployments.loop.snapshot import Shard
 from deployments.loop.stale import without
+from deployments.loop.transitions import replicas_locked
 from deployments.models import Decision, Deployment, PlannerState, Replica, ReplicaPlacement
 from deployments.services.deployments import deployments_settle
 from deployments.zones import all_zones, common_zones
@@ -131,12 +132,11 @@ def _drain(shard: Shard, plan: Plan, now: datetime) -> int:
     reasons |= shard.leaving
     for row, code in zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True):
         reasons[int(shard.replica_keys[row])] = Reason(code).name
-    stopped = 0
-    for reason in sorted(set(reasons.values())):
-        keys = [key for key, why in reasons.items() if why == reason]
-        going = Replica.objects.filter(key__in=keys, state__in=sorted(LIVE))
-        stopped += going.update(state=ReplicaState.DRAINING, draining_at=now, reason=reason, next_attempt_at=None)
-    return stopped
+    live = replicas_locked(reasons, LIVE) if reasons else []
+    for reason in sorted({reasons[key] for key in live}):
+        going = Replica.objects.filter(key__in=[key for key in live if reasons[key] == reason])
+        going.update(state=ReplicaState.DRAINING, draining_at=now, reason=reason, next_attempt_at=None)
+    return len(live)
 
 
 def _record(shard: Shard, plan: Plan, stale: Counter[int], deployments: dict[int, Deployment], now: datetime) -> int:

@@ -53,12 +53,16 @@ def _replica_counts(instance_type: InstanceType, keys: "np.ndarray") -> tuple["n
 
 
 def _note_active(samples: Samples) -> None:
-    """Running requests of each replica, for victims (R18) and pages; only what changed is written."""
-    keys, counts = list(samples.replica_active), list(samples.replica_active.values())
-    if keys:
+    """Running requests of each replica, for victims (R18) and pages; only what changed is written.
+
+    A row that another writer holds is left for the next sample: nobody waits for a number that is about to change.
+    """
+    if samples.replica_active:
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE deployments_replica AS r SET active = n.active "
-                "FROM unnest(%s::bigint[], %s::int[]) AS n (key, active) WHERE r.key = n.key AND r.active <> n.active",
-                [keys, counts],
+                "UPDATE deployments_replica AS r SET active = n.active FROM ("
+                "SELECT o.key, s.active FROM deployments_replica o "
+                "JOIN unnest(%s::bigint[], %s::int[]) AS s (key, active) ON o.key = s.key AND o.active <> s.active "
+                "FOR NO KEY UPDATE OF o SKIP LOCKED) AS n WHERE r.key = n.key",
+                [list(samples.replica_active), list(samples.replica_active.values())],
             )

@@ -1,0 +1,55 @@
+"""Replicas change their state here: many at once, conditionally, with everything that follows from it."""
+
+from collections.abc import Iterable, Sequence
+
+from django.db import transaction
+
+from claims import locks
+from claims.models import Instance
+from claims.services import GpuRelease, gpus_release
+from console.common import clock
+from console.common.notify import publish
+from deployments.core.states import ReplicaState, sources
+from deployments.models import Replica, ReplicaPlacement
+
+
+def replicas_locked(keys: Iterable[int], states: Iterable[ReplicaState]) -> list[int]:
+    """Those of the replicas that are in one of the states, held until the transaction ends, in the order of keys: so
+    writers of several replicas never wait for each other."""
+    found = Replica.objects.select_for_update(no_key=True).filter(key__in=list(keys), state__in=sorted(states))
+    return list(found.order_by("key").values_list("key", flat=True))
+
+
+def replicas_become_ready(replicas: Sequence[Replica]) -> int:
+    """STARTING becomes READY, where it still is STARTING; returns how many did."""
+    if not replicas:
+        return 0
+    with transaction.atomic():
+        keys = replicas_locked([one.key for one in replicas], sources(ReplicaState.READY))
+        Replica.objects.filter(key__in=keys).update(state=ReplicaState.READY, ready_at=clock.now(), expected_at=None)
+        publish("deployments", {one.deployment.organization_id for one in replicas})
+    return len(keys)
+
+
+def replicas_end(replicas: Sequence[Replica], state: ReplicaState, reason: str = "") -> int:
+    """These hold nothing any more: state, placements, GPUs and billing in one transaction; returns how many ended.
+
+    Those that have ended before are left as they are. Without a reason the one they were drained for stays.
+    """
+    if not replicas:
+        return 0
+    wanted = [one.key for one in replicas]
+    with transaction.atomic():
+        # Offerings before replicas, as the tick does.
+        on = Instance.objects.filter(placements__replica__in=wanted)
+        locks.offerings_lock(on.values_list("offering_id", flat=True).distinct())
+        keys = replicas_locked(wanted, sources(state))
+        now = clock.now()
+        why = {"reason": reason} if reason else {}
+        Replica.objects.filter(key__in=keys).update(state=state, stopped_at=now, leased_until=None, active=0, **why)
+        placements = ReplicaPlacement.objects.filter(replica__in=keys)
+        held = placements.order_by("pk").values_list("instance_id", "replica_id", "gpus")
+        gpus_release(releases=[GpuRelease(*one) for one in held], now=now)
+        placements.delete()
+        publish("deployments", {one.deployment.organization_id for one in replicas})
+    return len(keys)
