@@ -4,14 +4,14 @@ Rated slices are append-only. What lies after the cursor is rated when somebody 
 """
 
 import uuid
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
 from django.db import transaction
-from django.db.models import Min, Q, Sum
+from django.db.models import Min, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay
 
 from claims.core import rating
@@ -72,41 +72,40 @@ def meter_organization(organization: Organization, until: datetime) -> int:
 
 
 def rated(organization: Organization, start: datetime, end: datetime) -> list[rating.Slice]:
-    """The organization's usage in [start, end), rated from the ledger itself."""
+    """The organization's usage in [start, end), rated from the ledger itself: three queries."""
+    return rate_rows(organization, list(intervals_in(organization, start, end)), start, end)
+
+
+def intervals_in(organization: Organization, start: datetime, end: datetime) -> QuerySet[UsageInterval]:
     open_or_after = Q(ended_at__isnull=True) | Q(ended_at__gt=start)
-    found = UsageInterval.objects.filter(open_or_after, organization=organization, started_at__lt=end)
+    return UsageInterval.objects.filter(open_or_after, organization=organization, started_at__lt=end)
+
+
+def rate_rows(
+    organization: Organization, rows: Sequence[UsageInterval], start: datetime, end: datetime
+) -> list[rating.Slice]:
     intervals = [
-        Interval(id, offering, gpus, claim_kind, started, ended)
-        for id, offering, gpus, claim_kind, started, ended in found.values_list(
-            "id", "offering_id", "gpus", "claim_kind", "started_at", "ended_at"
-        )
+        Interval(row.id, row.offering_id, row.gpus, row.claim_kind, row.started_at, row.ended_at) for row in rows
     ]
-    offerings = {interval.offering for interval in intervals}
-    return rating.rate(intervals, quota_points(organization, offerings), price_points(offerings), start, end)
+    return rating.rate(intervals, quota_points(organization), price_points(), start, end)
 
 
-def quota_points(organization: Organization, offerings: set[int]) -> list[QuotaPoint]:
-    changes = QuotaChange.objects.filter(organization=organization, offering__in=offerings).order_by("at", "id")
+def quota_points(organization: Organization) -> list[QuotaPoint]:
+    changes = QuotaChange.objects.filter(organization=organization).order_by("at", "id")
     rows = changes.values_list("offering_id", "at", "reserved", "other_usage")
     return [QuotaPoint(offering, whole_second(at), reserved, other) for offering, at, reserved, other in rows]
 
 
-def price_points(offerings: set[int]) -> list[PricePoint]:
-    """Prices of these offerings; a zone's own price goes before the type's general one where both hold."""
-    zoned: dict[tuple[int, int | None], list[Price]] = {}
-    general: dict[tuple[int, int | None], list[Price]] = {}
+def price_points() -> list[PricePoint]:
+    """Prices of all offerings; a zone's own price goes before the type's general one where both hold."""
+    by_place: dict[tuple[int, int | None], list[Price]] = {}
     for price in Price.objects.order_by("valid"):
-        target = general if price.zone_id is None else zoned
-        target.setdefault((price.instance_type_id, price.zone_id), []).append(price)
-    points = []
-    for offering in Offering.objects.filter(key__in=offerings):
-        for price in [
-            *zoned.get((offering.instance_type_id, offering.zone_id), []),
-            *general.get((offering.instance_type_id, None), []),
-        ]:
-            valid = price.valid
-            points.append(PricePoint(offering.key, price.kind, valid.lower, valid.upper, price.usd_per_gpu_hour))
-    return points
+        by_place.setdefault((price.instance_type_id, price.zone_id), []).append(price)
+    return [
+        PricePoint(key, price.kind, price.valid.lower, price.valid.upper, price.usd_per_gpu_hour)
+        for key, type_key, zone_key in Offering.objects.values_list("key", "instance_type_id", "zone_id")
+        for price in [*by_place.get((type_key, zone_key), []), *by_place.get((type_key, None), [])]
+    ]
 
 
 def usage(organization: Organization, start: datetime, end: datetime, now: datetime) -> list[UsageRow]:
@@ -131,16 +130,14 @@ def _stored(organization: Organization, start: datetime, end: datetime) -> list[
 def _live(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
     if start >= end:
         return []
-    slices = rated(organization, start, end)
-    holders = UsageInterval.objects.in_bulk({one.interval for one in slices})
+    holders = {row.id: row for row in intervals_in(organization, start, end)}
     rows = []
-    for one in slices:
-        interval = holders[one.interval]
+    for one in rate_rows(organization, list(holders.values()), start, end):
+        row = holders[one.interval]
         day = one.started.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         rows.append(
-            UsageRow(interval.kind, interval.holder_id, interval.holder_name, interval.offering_id, day,
-                     one.rate, one.gpu_seconds, one.usd)
-        )  # fmt: skip
+            UsageRow(row.kind, row.holder_id, row.holder_name, row.offering_id, day, one.rate, one.gpu_seconds, one.usd)
+        )
     return rows
 
 
@@ -151,11 +148,8 @@ def month_to_date(organization: Organization, now: datetime) -> list[UsageRow]:
 def spend_per_hour(organization: Organization, now: datetime) -> Decimal:
     """USD an hour for what is held right now."""
     at = whole_second(now)
-    found = UsageInterval.objects.filter(organization=organization, ended_at__isnull=True, started_at__lte=at)
-    intervals = [Interval(i.id, i.offering_id, i.gpus, i.claim_kind, i.started_at, None) for i in found]
-    offerings = {interval.offering for interval in intervals}
-    second = timedelta(seconds=1)
-    slices = rating.rate(intervals, quota_points(organization, offerings), price_points(offerings), at, at + second)
+    held = UsageInterval.objects.filter(organization=organization, ended_at__isnull=True, started_at__lte=at)
+    slices = rate_rows(organization, list(held), at, at + timedelta(seconds=1))
     return sum((one.usd_per_gpu_hour * one.gpu_seconds for one in slices), Decimal(0))
 
 
