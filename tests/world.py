@@ -18,18 +18,14 @@ PLATFORM = system("the tests' platform")
 def offering(zone: str = "US-WEST-04A", type_: str = "gb200-4x") -> Offering:
     if not Offering.objects.exists():
         catalogue_load()
-    return Offering.objects.select_related("zone", "instance_type").get(
-        zone__name=zone, instance_type__name=type_
-    )
+    return Offering.objects.select_related("zone", "instance_type").get(zone__name=zone, instance_type__name=type_)
 
 
 def pool(of: Offering, size: int) -> list[Instance]:
     return pool_adopt(actor=PLATFORM, offering=of, size=size)
 
 
-def quota(
-    organization: Organization, of: Offering, limit: int, reserved: int = 0, other_usage: int = 0
-) -> None:
+def quota(organization: Organization, of: Offering, limit: int, reserved: int = 0, other_usage: int = 0) -> None:
     quota_set(
         actor=PLATFORM, organization=organization, offering=of, limit=limit, reserved=reserved,
         other_usage=other_usage,
@@ -40,9 +36,7 @@ def resources(of: Offering, count: int, kind: str = "SERVERLESS") -> ClaimResour
     return ClaimResources(of.instance_type.name, count, f"CAPACITY_TYPE_{kind}", (of.zone.name,))
 
 
-def claim(
-    actor: Actor, of: Offering, count: int, kind: str = "SERVERLESS", name: str = "mine"
-) -> CapacityClaim:
+def claim(actor: Actor, of: Offering, count: int, kind: str = "SERVERLESS", name: str = "mine") -> CapacityClaim:
     return claim_create(
         actor=actor,
         organization=actor.require_organization(),

@@ -27,15 +27,11 @@ demands = st.one_of(
         st.floats(-100, 100),
     ),
 )
-edges = st.one_of(
-    st.integers(-20, 20).map(lambda n: n * 5.0), st.sampled_from([0.0, SPAN_S]), st.floats(-90, 90)
-)
+edges = st.one_of(st.integers(-20, 20).map(lambda n: n * 5.0), st.sampled_from([0.0, SPAN_S]), st.floats(-90, 90))
 
 
 @given(demands, st.sampled_from([0.0, 1.8e9]), st.tuples(edges, edges, edges).map(sorted))
-def test_a_span_is_its_parts_one_after_the_other(
-    make: Callable[[], Demand], origin: float, times: list[float]
-) -> None:
+def test_a_span_is_its_parts_one_after_the_other(make: Callable[[], Demand], origin: float, times: list[float]) -> None:
     start, middle, end = (origin + time for time in times)
     arrivals, services = make().between(start, end)
     assert np.all(np.diff(arrivals) >= 0)

@@ -24,9 +24,7 @@ class Scenario:
         rows = [request for request in self.requests if start <= request[0] < end]
         return np.array([arrival for arrival, _ in rows]), np.array([service for _, service in rows])
 
-    def run(
-        self, state: QueueState, until: float, replicas: list[Replica] | None = None
-    ) -> tuple[QueueState, Sample]:
+    def run(self, state: QueueState, until: float, replicas: list[Replica] | None = None) -> tuple[QueueState, Sample]:
         arrivals, services = self.between(state.until_s, until)
         return advance(state, arrivals, services, self.replicas if replicas is None else replicas, until)
 
@@ -100,14 +98,10 @@ def test_requests_are_conserved(scenario: Scenario, cuts: list[float]) -> None:
         assert counters.waited_le_1s <= counters.waited_le_5s <= counters.started <= counters.arrived
         assert sum(sample.active_by_replica.values()) == sample.active
         assert counters.started - before.started == len(sample.waits)
-        assert all(
-            now >= then for now, then in zip(vars(counters).values(), vars(before).values(), strict=True)
-        )
+        assert all(now >= then for now, then in zip(vars(counters).values(), vars(before).values(), strict=True))
 
 
-def queue_of(
-    requests: list[tuple[float, float]], replicas: list[Replica], until: float
-) -> tuple[QueueState, Sample]:
+def queue_of(requests: list[tuple[float, float]], replicas: list[Replica], until: float) -> tuple[QueueState, Sample]:
     return Scenario(requests, replicas, until).run(QueueState(0.0), until)
 
 
@@ -182,9 +176,7 @@ def test_a_replica_with_fewer_slots_than_it_runs_takes_nothing_until_it_may() ->
         ([1.0], [], 5.0, "one service time"),
     ],
 )
-def test_impossible_input_is_refused(
-    arrivals: list[float], services: list[float], until: float, message: str
-) -> None:
+def test_impossible_input_is_refused(arrivals: list[float], services: list[float], until: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         advance(QueueState(1.0), np.array(arrivals), np.array(services), [Replica(1, 1, 0.0)], until)
 

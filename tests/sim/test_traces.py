@@ -31,9 +31,7 @@ def test_fourteen_days_of_rates_are_loaded_without_gaps_and_with_burstiness_capp
 
 
 def test_gaps_are_filled_between_their_neighbours_round_the_end() -> None:
-    rates = RateTrace(
-        600.0, np.array([0.0, 10.0, 1.0, 20.0, 40.0, 0.5]), np.array([9.0, 1.0, 9.0, 2.0, 7.0, 9.0])
-    )
+    rates = RateTrace(600.0, np.array([0.0, 10.0, 1.0, 20.0, 40.0, 0.5]), np.array([9.0, 1.0, 9.0, 2.0, 7.0, 9.0]))
     filled = rates.without_gaps()
     assert filled.requests_per_s.tolist() == [20.0, 10.0, 15.0, 20.0, 40.0, 30.0]
     assert filled.burstiness_cv.tolist() == [3.0, 1.0, 1.5, 2.0, 4.0, 4.0]
@@ -49,9 +47,7 @@ def test_loaded_traces_are_shared_and_cannot_be_changed() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(
-        UnknownTrace, match=r"'nothing'; there are: azure_llm_2023_conv, azure_llm_2023_code\."
-    ):
+    with pytest.raises(UnknownTrace, match=r"'nothing'; there are: azure_llm_2023_conv, azure_llm_2023_code\."):
         load_requests("nothing")
     with pytest.raises(UnknownTrace, match=r"there are: servegen_m_large_rates\."):
         load_rates("azure_llm_2023_conv")
