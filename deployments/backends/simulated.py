@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Coalesce
 
@@ -66,7 +66,12 @@ class SimulatedRuntimeBackend:
     def observe(self, keys: Sequence[int]) -> Mapping[int, Observation]:
         now = clock.now()
         rows = SimulatedReplica.objects.filter(replica_key__in=list(keys))
-        return {row.replica_key: Observation(_state(row, now), row.ready_at, row.active) for row in rows}
+        return {
+            key: Observation(_state(ready_at, draining_at, active, now), ready_at, active)
+            for key, ready_at, draining_at, active in rows.values_list(
+                "replica_key", "ready_at", "draining_at", "active"
+            )
+        }
 
     def replicas(self) -> Sequence[int]:
         return list(SimulatedReplica.objects.values_list("replica_key", flat=True))
@@ -84,15 +89,15 @@ class SimulatedRuntimeBackend:
                 sample = _advance(one, servers.get(one.deployment_key, []), slots[one.deployment_key], now)
                 if sample is not None:
                     samples[one.deployment_key] = sample
-            SimulatedWorkload.objects.bulk_update(workloads, ["state"], batch_size=500)
+            _write_states(workloads)
             _write_active(servers, samples)
         return _columns(targets, samples)
 
 
-def _state(row: SimulatedReplica, now: datetime) -> RuntimeState:
-    if row.draining_at is not None:
-        return RuntimeState.DRAINED if row.active == 0 else RuntimeState.READY
-    return RuntimeState.READY if row.ready_at <= now else RuntimeState.LOADING
+def _state(ready_at: datetime, draining_at: datetime | None, active: int, now: datetime) -> RuntimeState:
+    if draining_at is not None:
+        return RuntimeState.READY if active else RuntimeState.DRAINED
+    return RuntimeState.READY if ready_at <= now else RuntimeState.LOADING
 
 
 def _advance(workload: SimulatedWorkload, rows: list[SimulatedReplica], slots: int, now: datetime) -> Sample | None:
@@ -120,15 +125,29 @@ def _server(row: SimulatedReplica, slots: int, origin: datetime) -> Server:
     return Server(row.replica_key, slots, (row.ready_at - origin).total_seconds(), drains)
 
 
+def _write_states(workloads: Sequence[SimulatedWorkload]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE deployments_simulatedworkload AS w SET state = n.state "
+            "FROM unnest(%s::bigint[], %s::bytea[]) AS n (key, state) WHERE w.deployment_key = n.key",
+            [[one.deployment_key for one in workloads], [one.state for one in workloads]],
+        )
+
+
 def _write_active(servers: Mapping[int, list[SimulatedReplica]], samples: Mapping[int, Sample]) -> None:
-    changed = []
+    changed = {}
     for key, sample in samples.items():
         for row in servers.get(key, []):
             active = sample.active_by_replica.get(row.replica_key, 0)
             if row.active != active:
-                row.active = active
-                changed.append(row)
-    SimulatedReplica.objects.bulk_update(changed, ["active"], batch_size=1000)
+                changed[row.replica_key] = active
+    if changed:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE deployments_simulatedreplica AS r SET active = n.active "
+                "FROM unnest(%s::bigint[], %s::int[]) AS n (key, active) WHERE r.replica_key = n.key",
+                [list(changed), list(changed.values())],
+            )
 
 
 def _columns(targets: Sequence[Target], samples: Mapping[int, Sample]) -> Samples:

@@ -5,7 +5,6 @@ planner state moves from the one they read to the next, once.
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,15 +20,13 @@ from deployments.core import explain
 from deployments.core.plan import Plan
 from deployments.core.reasons import Reason
 from deployments.core.record import decision_records
-from deployments.core.states import HOLDING, LIVE, ReplicaState
-from deployments.core.status import Facts
+from deployments.core.states import LIVE, ReplicaState
 from deployments.loop.leaving import outdated
+from deployments.loop.settle import settle
 from deployments.loop.snapshot import Shard
 from deployments.loop.stale import without
 from deployments.loop.transitions import replicas_locked
 from deployments.models import Decision, Deployment, PlannerState, Replica, ReplicaPlacement
-from deployments.services.deployments import deployments_settle
-from deployments.zones import all_zones, common_zones
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Applied:
 
 def apply_plan(instance_type: InstanceType, shard: Shard, plan: Plan, now: datetime) -> Applied | None:
     """Act on the plan; None when another pass acted on the same state before."""
-    deployments = {one.key: one for one in _deployments(instance_type)}
+    deployments = _concerned(instance_type, shard, plan)
     with transaction.atomic():
         if not _move_state(instance_type, shard, plan):
             return None
@@ -56,14 +53,14 @@ def apply_plan(instance_type: InstanceType, shard: Shard, plan: Plan, now: datet
         decisions = _record(shard, plan, stale, deployments, now)
         if started or stopped:
             wake_on_commit("deployments.tasks.actuate", "io")
-    deployments_settle(facts=_facts(instance_type, deployments), now=now)
-    publish("deployments", {one.organization_id for one in deployments.values()})
+    publish("deployments", settle(instance_type, now))
     return Applied(started, sum(stale.values()), stopped, decisions)
 
 
-def _deployments(instance_type: InstanceType) -> Iterable[Deployment]:
-    found = Deployment.objects.filter(instance_type=instance_type).select_related("autoscaling")
-    return found.prefetch_related("gateways")
+def _concerned(instance_type: InstanceType, shard: Shard, plan: Plan) -> dict[int, Deployment]:
+    """Deployments that start a replica or get a decision, as far as they still are in the shard."""
+    rows = np.union1d(plan.starts.deployment, np.flatnonzero(plan.changed))
+    return Deployment.objects.filter(instance_type=instance_type).in_bulk(shard.deployment_keys[rows].tolist())
 
 
 def _move_state(instance_type: InstanceType, shard: Shard, plan: Plan) -> bool:
@@ -157,22 +154,3 @@ def _record(shard: Shard, plan: Plan, stale: Counter[int], deployments: dict[int
         for row, record in zip(rows, records, strict=True)
     )
     return len(rows)
-
-
-def _facts(instance_type: InstanceType, deployments: dict[int, Deployment]) -> dict[int, Facts]:
-    """What statuses depend on, as it is after the plan was acted on."""
-    live = Replica.objects.filter(deployment__instance_type=instance_type, state__in=sorted(HOLDING))
-    counts: dict[int, list[int]] = {}
-    for key, state, revision in live.values_list("deployment_id", "state", "revision"):
-        row = counts.setdefault(key, [0, 0, 0])
-        row[0] += state == ReplicaState.READY
-        row[1] += 1
-        row[2] += key in deployments and revision < deployments[key].revision
-    facts, every = {}, all_zones()
-    for key, one in deployments.items():
-        ready, held, old = counts.get(key, [0, 0, 0])
-        zone = min(common_zones([gateway.sent_zones for gateway in one.gateways.all()], every), default="")
-        facts[key] = Facts(
-            Status(one.status), one.disabled, one.ever_ready, one.autoscaling.min, ready, held, old, zone
-        )
-    return facts

@@ -15,7 +15,7 @@ from deployments.loop.points import Points, aggregate, joined
 from deployments.models import Deployment, Replica, SignalBlock, SignalChunk
 
 BLOCKS_KEPT = timedelta(hours=2)
-REPLICAS_KEPT = timedelta(days=7)  # rows of replicas that have ended
+REPLICAS_KEPT = timedelta(days=2)  # rows of replicas that have ended
 SETTLE = timedelta(seconds=30)  # a pass that began before the hour may write its block a little after it
 BATCH = 500
 

@@ -17,9 +17,8 @@ def without(plan: Plan, lost: dict[int, int]) -> Plan:
     if not lost:
         return plan
     rows = np.array(sorted(lost), np.int64)
-    value, code, bound, changed = (
-        column.copy() for column in (plan.granted.value, plan.granted.code, plan.granted.bound, plan.changed)
-    )
+    value, code = plan.granted.value.copy(), plan.granted.code.copy()
+    bound, changed = plan.granted.bound.copy(), plan.changed.copy()
     value[rows] -= np.array([lost[row] for row in rows.tolist()], value.dtype)
     code[rows], bound[rows], changed[rows] = Reason.STALE, Bound.CAPACITY, True
     memory = plan.state.memory

@@ -84,7 +84,7 @@ def test_draining_killed_at_any_call_is_taken_up_again(cast: Cast, call: int, do
 
 @pytest.mark.parametrize("where", [
     (tick, "read_shard"), (tick, "plan"), (tick, "apply_plan"), (apply, "_start"), (apply, "gpus_take"),
-    (apply, "_drain"), (apply, "_record"), (apply, "deployments_settle"), (apply, "publish"),
+    (apply, "_drain"), (apply, "_record"), (apply, "settle"), (apply, "publish"),
 ], ids=lambda one: one[1])  # fmt: skip
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_tick_killed_at_any_step_is_made_up_for_by_the_next(
@@ -143,6 +143,7 @@ def test_a_runtime_that_fails_is_asked_again_later_and_later(cast: Cast, backend
     replica = Replica.objects.first()
     assert replica is not None
     assert (replica.state, replica.attempts, replica.leased_until) == (ReplicaState.STARTING, 1, None)
+    assert replica.next_attempt_at is not None
     assert replica.next_attempt_at > now
     assert replica.last_error
     assert not actuate.lease(now=now)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deployments.loop.blocks import Block, UnreadableBlockError
 from deployments.loop.points import COUNTERS, Points, UnreadablePointsError, aggregate, from_samples
 
-START = 1_800_000_000
+START = 1_800_000_000.0
 
 
 @st.composite
@@ -75,7 +75,7 @@ def test_points_are_read_back_as_they_were_written(given_: tuple["np.ndarray", "
 
 def test_an_even_flow_has_the_same_squares_however_often_it_is_sampled() -> None:
     every_5_s = from_samples(
-        START + np.arange(13) * 5.0, np.zeros((13, 4)), np.arange(13)[:, None] * np.full(5, 10.0), 5
+        START + np.arange(13, dtype=np.float64) * 5.0, np.zeros((13, 4)), np.arange(13)[:, None] * np.full(5, 10.0), 5
     )
     once = from_samples(START + np.array([0.0, 60.0]), np.zeros((2, 4)), np.array([[0.0] * 5, [120.0] * 5]), 5)
     squares = COUNTERS.index("arrived_squares")
@@ -92,14 +92,14 @@ def test_a_counter_that_a_backend_lacks_is_unknown_and_not_zero() -> None:
 
 def test_a_counter_seen_for_the_first_time_is_not_taken_for_growth() -> None:
     totals = np.array([[-1] * 5, [900] * 5, [903] * 5], float)
-    points = from_samples(START + np.arange(3) * 5.0, np.zeros((3, 4)), totals, 5)
+    points = from_samples(START + np.arange(3, dtype=np.float64) * 5.0, np.zeros((3, 4)), totals, 5)
     assert np.isnan(points.counters[0, 0])
     assert points.counters[1, 0] == 3
 
 
 def test_a_gauge_that_is_unknown_now_and_then_is_that_of_the_other_samples() -> None:
     gauges = np.array([[0] * 4, [-1] * 4, [4] * 4, [6] * 4], float)
-    points = aggregate(from_samples(START + np.arange(4) * 5.0, gauges, np.zeros((4, 5)), 5), 60)
+    points = aggregate(from_samples(START + np.arange(4, dtype=np.float64) * 5.0, gauges, np.zeros((4, 5)), 5), 60)
     assert points.gauges[0, 0].tolist() == [4, 5, 6]
 
 

@@ -1,0 +1,60 @@
+"""Statuses after a pass (R9): all are judged, few are written."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from django.db.models import Count, F, Q
+
+from claims.core.conditions import Condition
+from claims.core.states import Status
+from claims.models import InstanceType
+from deployments.core.states import HOLDING, ReplicaState
+from deployments.core.status import Facts, deployment_status
+from deployments.models import Deployment, Replica
+from deployments.services.deployments import deployments_settle
+from deployments.zones import all_zones, common_zones
+
+
+def settle(instance_type: InstanceType, now: datetime) -> set[int]:
+    """Write the statuses that changed; returns the organizations that have deployments in the shard."""
+    counts = _counts(instance_type)
+    organizations, changed = set(), {}
+    rows = Deployment.objects.filter(instance_type=instance_type).values_list(
+        "key", "organization_id", "conditions", "status", "disabled", "ever_ready", "autoscaling__min"
+    )
+    for key, organization, conditions, status, disabled, ever_ready, least in rows:
+        organizations.add(organization)
+        judged = Facts(Status(status), disabled, ever_ready, least, *counts.get(key, (0, 0, 0)))
+        gone = judged.status == Status.DELETING and not judged.live
+        if gone or _said(*deployment_status(judged, now)) != _said(Status(status), conditions):
+            changed[key] = judged
+    if changed:
+        deployments_settle(facts=_with_zones(changed), now=now)
+    return organizations
+
+
+def _counts(instance_type: InstanceType) -> dict[int, tuple[int, int, int]]:
+    """By deployment: replicas that are ready, that hold GPUs, and of these those of an older revision."""
+    held = Replica.objects.filter(deployment__instance_type=instance_type, state__in=sorted(HOLDING))
+    rows = held.order_by().values("deployment_id").annotate(
+        ready=Count("key", filter=Q(state=ReplicaState.READY)),
+        live=Count("key"),
+        old=Count("key", filter=Q(revision__lt=F("deployment__revision"))),
+    )  # fmt: skip
+    return {key: (ready, live, old) for key, ready, live, old in
+            rows.values_list("deployment_id", "ready", "live", "old")}  # fmt: skip
+
+
+def _said(status: Status, conditions: list[Condition]) -> tuple[Status, list[tuple[str, ...]]]:
+    return status, [(one["type"], one["status"], one["reason"], one["message"]) for one in conditions]
+
+
+def _with_zones(facts: dict[int, Facts]) -> dict[int, Facts]:
+    """The same with a zone that each may run in, for its conditions."""
+    zones: dict[int, list[list[str]]] = {}
+    rows = Deployment.objects.filter(key__in=facts).order_by("key", "gateways__key")
+    for key, sent in rows.values_list("key", "gateways__sent_zones"):
+        zones.setdefault(key, []).append(sent or [])
+    every = all_zones()
+    return {key: replace(fact, zone=min(common_zones(zones.get(key, []), every), default=""))
+            for key, fact in facts.items()}  # fmt: skip
