@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import django_stubs_ext
 from csp.constants import NONE, SELF
@@ -34,8 +35,8 @@ CSRF_TRUSTED_ORIGINS = env.words("HEADROOM_ORIGINS", [])
 HTTPS = env.flag("HEADROOM_HTTPS", False)
 NODE_BACKEND = env.text("HEADROOM_NODE_BACKEND", "claims.backends.simulated.SimulatedNodeBackend")
 RUNTIME_BACKEND = env.text("HEADROOM_RUNTIME_BACKEND", "deployments.backends.simulated.SimulatedRuntimeBackend")
-EMBEDDED_DATABASE_URL = f"postgresql://headroom@/headroom?host={STATE_DIR}/run"
-EMBEDDED_BROKER_URL = f"redis+socket://{STATE_DIR}/valkey/valkey.sock"
+EMBEDDED_DATABASE_URL = f"postgresql://headroom@/headroom?host={quote(str(STATE_DIR))}/run"
+EMBEDDED_BROKER_URL = f"redis+socket://{quote(str(STATE_DIR))}/valkey/valkey.sock"
 DATABASE_URL = env.text("DATABASE_URL") or EMBEDDED_DATABASE_URL
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or EMBEDDED_BROKER_URL
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 
@@ -30,6 +31,11 @@ SYSTEM_PLACES = (
     "/usr/local/pgsql/bin",
     "/opt/homebrew/opt/postgresql*/bin",
 )
+
+
+def address(socket_folder: Path, database: str = DATABASE) -> str:
+    """The URL of a database on a unix socket; the folder's name may hold anything."""
+    return f"postgresql://{ROLE}@/{database}?host={quote(str(socket_folder))}"
 
 
 class PostgresError(RuntimeError):
@@ -124,7 +130,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql://{ROLE}@/{DATABASE}?host={self.socket_folder}"
+        return address(self.socket_folder)
 
     def prepare(self) -> None:
         """Folders, and the cluster when there is none. Safe to repeat; a half-made cluster is made anew."""
@@ -138,8 +144,14 @@ class Postgres:
             folder.mkdir(mode=0o700, exist_ok=True)
             if self.account:
                 shutil.chown(folder, self.account)
-        if not (self.data / "PG_VERSION").exists() or (self.data / "initdb.unfinished").exists():
+        kept = self.data / "PG_VERSION"
+        if not kept.exists():
             self._initdb()
+        elif int(kept.read_text()) != self._version():
+            raise PostgresError(
+                f"The database in {self.data} was made by PostgreSQL {kept.read_text().strip()}, and this is "
+                f"{self._version()}: move it over with pg_upgrade, or set HEADROOM_STATE_DIR to a new folder."
+            )
 
     def _initdb(self) -> None:
         shutil.rmtree(self.data)
@@ -158,11 +170,13 @@ class Postgres:
             entry.rename(self.data / entry.name)
         fresh.rmdir()
 
-    def _locale(self) -> list[str]:
+    def _version(self) -> int:
         text = subprocess.run([str(self.bin / "postgres"), "--version"], capture_output=True, text=True, check=True)
-        version = int(re.findall(r"\d+", text.stdout)[0])
+        return int(re.findall(r"\d+", text.stdout)[0])
+
+    def _locale(self) -> list[str]:
         builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        return ["--locale=C", *builtin] if version >= 17 else ["--locale=C"]
+        return ["--locale=C", *builtin] if self._version() >= 17 else ["--locale=C"]
 
     def start(self, output: int | None = None) -> subprocess.Popen[bytes]:
         """Start the server; it may not answer yet. Call from the main thread (see `processes`)."""
@@ -173,27 +187,25 @@ class Postgres:
         self.process = spawn(command, account=self.account, output=subprocess.DEVNULL if output is None else output)
         return self.process
 
+    def answers(self) -> bool:
+        """Whether it takes connections. The first time it does, the database is made."""
+        try:
+            with psycopg.connect(address(self.socket_folder, "postgres"), connect_timeout=2, autocommit=True) as admin:
+                if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                    admin.execute(f"CREATE DATABASE {DATABASE}")
+                return True
+        except psycopg.OperationalError:
+            return False
+
     def wait(self) -> None:
-        """Until it answers. After a kill -9 the old shared memory may be in the way for a moment, so it is restarted."""
+        """Until it answers, for those who start it without a supervisor."""
         until = time.monotonic() + START_WITHIN_S
-        while time.monotonic() < until:
-            if self.process is None or self.process.poll() is not None:
-                time.sleep(0.2)
-                self.start()
-            try:
-                with psycopg.connect(self._admin_url(), connect_timeout=2, autocommit=True) as connection:
-                    self._ensure_database(connection)
-                    return
-            except psycopg.OperationalError:
-                time.sleep(0.05)
-        raise PostgresError(f"PostgreSQL did not answer within {START_WITHIN_S} s; its log is in {self.data}.")
-
-    def _admin_url(self) -> str:
-        return f"postgresql://{ROLE}@/postgres?host={self.socket_folder}"
-
-    def _ensure_database(self, connection: psycopg.Connection) -> None:
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-            connection.execute(f"CREATE DATABASE {DATABASE}")
+        while not self.answers():
+            if self.process is not None and self.process.poll() is not None:
+                raise PostgresError(f"PostgreSQL ended with {self.process.returncode}; its files are in {self.data}.")
+            if time.monotonic() > until:
+                raise PostgresError(f"PostgreSQL did not answer within {START_WITHIN_S} s.")
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, nothing committed is lost."""

@@ -7,19 +7,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import IO
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
 
 
-def end_with_parent() -> None:
+def end_with(parent: int) -> None:
     """In the child, before exec: ask the kernel to kill it when the thread that started it ends.
 
     So children are started from the main thread only. It survives a change of user.
     """
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the kernel was asked
+            os._exit(1)
 
 
 def spawn(
@@ -37,7 +40,7 @@ def spawn(
         stderr=subprocess.STDOUT,
         env=dict(environment if environment is not None else os.environ),
         start_new_session=True,
-        preexec_fn=end_with_parent,
+        preexec_fn=partial(end_with, os.getpid()),
         user=account,
         group=pwd.getpwnam(account).pw_gid if account else None,
         extra_groups=[] if account else None,

@@ -18,7 +18,9 @@ def prepare(folder: Path) -> None:
     """Make the folder. As root others may pass through it, since PostgreSQL runs as another account."""
     mode = 0o755 if os.geteuid() == 0 else 0o700
     try:
-        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(mode)  # whatever the umask is
     except OSError as error:
         raise StateError(
             f"The state folder {folder} cannot be made ({error.strerror}): set HEADROOM_STATE_DIR."

@@ -5,28 +5,30 @@ Only the supervisor sees Ctrl-C: every child has a session of its own and dies w
 
 import http.client
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from console.stack import state
 from console.stack.beat import WANTED as BEAT
+from console.stack.children import Child, end_all
+from console.stack.logs import Logs
 from console.stack.postgres import Postgres
-from console.stack.processes import end, spawn
+from console.stack.processes import spawn
 from console.stack.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S, STEADY_AFTER_S = 0.5, 30.0, 60.0
-STOP_WITHIN_S = {"web": 3.0, "control": 2.0, "io": 2.0}
+ANSWER_WITHIN_S = 30.0
+# From the signal to the end: web and workers, then the broker, then the database; the rest is killed.
+WORKERS_STOP_S, BROKER_STOP_S, DATABASE_STOP_S = 2.5, 3.2, 4.8
 PERIODIC = ("fulfil", "provision", "meter", "actuate", "roll-up")
 POSTGRES_SETTINGS = {
     "shared_buffers": "48MB",
@@ -36,188 +38,194 @@ POSTGRES_SETTINGS = {
     "logging_collector": "off",
     "log_min_messages": "fatal",
 }
+# Root only starts the workers, and nothing they take in is unpickled or run; the console's own static files are
+# small enough to be read whole.
+QUIET = (
+    "ignore:You're running the worker with superuser privileges",
+    "ignore:StreamingHttpResponse must consume synchronous iterators",
+)
 
 
 class StackError(RuntimeError):
     """The stack cannot start; the text says why and what to do."""
 
 
-@dataclass
-class Child:
-    """One part of the stack that is started again when it ends."""
+@dataclass(frozen=True)
+class StackSettings:
+    """What `manage.py stack` hands down. An empty `database_url` or `broker_url` means: embedded."""
 
-    name: str
-    start: Callable[[], subprocess.Popen[bytes]]
-    how: signal.Signals = signal.SIGTERM
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    backoff_s: float = FIRST_BACKOFF_S
-    again_at: float = field(default=0.0)
-
-    def run(self) -> None:
-        self.process = self.start()
-        self.started_at = time.monotonic()
-
-    def ended(self) -> bool:
-        return self.process is not None and self.process.poll() is not None
-
-    def plan_restart(self, now: float) -> float:
-        """Note when to start again: sooner where it ran steadily, later the more often it fell."""
-        steady = now - self.started_at > STEADY_AFTER_S
-        wait = FIRST_BACKOFF_S if steady else self.backoff_s
-        self.backoff_s = min(2 * wait, LONGEST_BACKOFF_S)
-        self.again_at = now + wait
-        self.process = None
-        return wait
+    folder: Path
+    bind: str
+    port: int
+    host: str  # a Host header that the web process accepts
+    database_url: str
+    broker_url: str
+    demo: bool
 
 
 class Supervisor:
     """Owns the state folder and the processes of one stack. `run` returns when it was asked to stop."""
 
-    def __init__(self, *, folder: Path, bind: str, port: int, database_url: str, broker_url: str, demo: bool) -> None:
-        self.folder, self.bind, self.port, self.demo = folder, bind, port, demo
-        self.given_database, self.given_broker = database_url, broker_url
+    def __init__(self, settings: StackSettings) -> None:
+        self.settings = settings
+        self.database_url, self.broker_url = settings.database_url, settings.broker_url
         self.children: list[Child] = []
-        self.pipes: dict[int, tuple[str, bytes]] = {}
-        self.given_away: list[int] = []
+        self.logs = Logs()
         self.stopping = False
         self.announced = False
         self.next_probe = 0.0
 
+    @property
+    def address(self) -> str:
+        bind = self.settings.bind
+        return f"http://{f'[{bind}]' if ':' in bind else bind}:{self.settings.port}"
+
     def run(self) -> None:
         self._refuse_busy_port()
-        state.prepare(self.folder)
-        with state.locked(self.folder):
-            for which in (signal.SIGINT, signal.SIGTERM):
+        state.prepare(self.settings.folder)
+        with state.locked(self.settings.folder):
+            for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(which, self._ask_to_stop)
             try:
-                self._start_all()
+                for step in (self._start_services, self._prepare, self._start_console):
+                    if not self.stopping:
+                        step()
                 while not self.stopping:
-                    self._turn()
+                    self._turn(0.2)
+                    self._announce_once_ready()
             finally:
-                self._stop_all()
+                self._stop()
+
+    def say(self, text: str) -> None:
+        self.logs.say("stack", text)
 
     def _ask_to_stop(self, number: int, frame: object) -> None:
         self.stopping = True
 
     def _refuse_busy_port(self) -> None:
-        family = socket.AF_INET6 if ":" in self.bind else socket.AF_INET
-        with socket.socket(family) as probe:
+        bind, port = self.settings.bind, self.settings.port
+        with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((self.bind, self.port))
+                probe.bind((bind, port))
             except OSError as error:
                 raise StackError(
-                    f"Port {self.port} on {self.bind} cannot be used ({error.strerror}): set HEADROOM_PORT to another."
+                    f"Port {port} on {bind} cannot be used ({error.strerror}): set HEADROOM_PORT to another."
                 ) from None
 
     # --- start ---------------------------------------------------------------------------------------
-    def _start_all(self) -> None:
-        began = time.monotonic()
-        self.environment = {**os.environ, "HEADROOM_STATE_DIR": str(self.folder), "PYTHONUNBUFFERED": "1",
-                            "DJANGO_SETTINGS_MODULE": "console.settings", "PYTHONPATH": str(ROOT),
-                            # Root only starts them here; nothing they take in is unpickled or run.
-                            "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
-                            "DEMO": str(int(self.demo))}  # fmt: skip
-        if not os.environ.get("HEADROOM_SECRET_KEY"):
-            state.secret_key(self.folder)
-        self._start_services()
-        self._prepare()
-        for child in self._python_children():
-            if self.stopping:
-                return
-            self.children.append(child)
-            child.run()
-        self.say(f"all parts started after {time.monotonic() - began:.1f} s")
-
     def _start_services(self) -> None:
-        waits: list[Callable[[], None]] = []
-        self.database_url, self.broker_url = self.given_database, self.given_broker
-        if not self.given_database:
-            postgres = Postgres(self.folder, POSTGRES_SETTINGS)
+        if not os.environ.get("HEADROOM_SECRET_KEY"):
+            state.secret_key(self.settings.folder)
+        answers: dict[str, Callable[[], bool]] = {}
+        if not self.settings.database_url:
+            postgres = Postgres(self.settings.folder, POSTGRES_SETTINGS)
             postgres.prepare()
-            self._add("postgres", lambda: postgres.start(self._pipe("postgres")), signal.SIGINT)
-            waits.append(postgres.wait)
-            self.database_url = postgres.url
-        if not self.given_broker:
-            valkey = Valkey(self.folder)
-            self._add("valkey", lambda: valkey.start(self._pipe("valkey")))
-            waits.append(valkey.wait)
-            self.broker_url = valkey.url
-        for wait in waits:
-            wait()
-        self.environment |= {"DATABASE_URL": self.database_url, "CELERY_BROKER_URL": self.broker_url}
+            self._run(Child("postgres", lambda: postgres.start(self.logs.pipe("postgres")), signal.SIGINT))
+            answers["PostgreSQL"], self.database_url = postgres.answers, postgres.url
+        if not self.settings.broker_url:
+            valkey = Valkey(self.settings.folder)
+            self._run(Child("valkey", lambda: valkey.start(self.logs.pipe("valkey"))))
+            answers["Valkey"], self.broker_url = valkey.answers, valkey.url
+        for name, answering in answers.items():
+            self._wait_for(name, answering)
 
-    def _add(
-        self, name: str, start: Callable[[], subprocess.Popen[bytes]], how: signal.Signals = signal.SIGTERM
-    ) -> None:
-        child = Child(name, start, how)
-        self.children.append(child)
-        child.run()
+    def _wait_for(self, name: str, answering: Callable[[], bool]) -> None:
+        """Until it answers. It is started again meanwhile: after a kill -9 old shared memory may be in the way."""
+        until = time.monotonic() + ANSWER_WITHIN_S
+        while not self.stopping and not answering():
+            if time.monotonic() > until:
+                raise StackError(f"{name} did not answer within {ANSWER_WITHIN_S:g} s; see the lines above.")
+            self._turn(0.02)
 
     def _prepare(self) -> None:
         """Migrations, static files and the demo, in one child, so that this process stays small."""
-        process = self._python("prepare", "manage.py", "stack_prepare")
-        while process.poll() is None and not self.stopping:
-            self._forward(0.1)
-        self._forward(0)
+        child = Child("prepare", lambda: self._python("prepare", "manage.py", "stack_prepare"))
+        child.run()
+        while child.alive() and not self.stopping:
+            self._turn(0.05)
         if self.stopping:
-            end(process, signal.SIGTERM, 2)
-        elif process.returncode:
+            end_all([child], time.monotonic() + 1, lambda: self.logs.forward(0.05))
+        elif child.process is not None and child.process.returncode:
+            self.logs.forward(0)
             raise StackError("The database could not be prepared; see the lines above.")
 
-    def _python_children(self) -> list[Child]:
-        def uvicorn() -> subprocess.Popen[bytes]:
-            return self._python("web", "-m", "uvicorn", "console.asgi:application", "--host", self.bind,
-                                "--port", str(self.port), "--lifespan", "off", "--no-access-log",
-                                "--log-level", "warning", "--timeout-graceful-shutdown", "3",
-                                HEADROOM_WEB="1")  # fmt: skip
+    def _start_console(self) -> None:
+        for child in (Child("web", self._web), Child("control", self._control), Child("io", self._io)):
+            self._run(child)
 
+    def _run(self, child: Child) -> None:
+        self.children.append(child)
+        child.run()
+
+    def _web(self) -> subprocess.Popen[bytes]:
+        return self._python("web", "-m", "uvicorn", "console.asgi:application", "--host", self.settings.bind,
+                            "--port", str(self.settings.port), "--lifespan", "off", "--no-access-log",
+                            "--log-level", "warning", "--timeout-graceful-shutdown", "3",
+                            more={"HEADROOM_WEB": "1"})  # fmt: skip
+
+    def _control(self) -> subprocess.Popen[bytes]:
+        return self._worker("control", "control", 2, {BEAT: "1"})
+
+    def _io(self) -> subprocess.Popen[bytes]:
+        return self._worker("io", "io,bulk", 3, {})
+
+    def _worker(self, name: str, queues: str, threads: int, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
         # Threads: the work is waiting for PostgreSQL, one process a worker keeps memory low, and nothing is left
         # behind when a worker is killed.
-        def worker(name: str, queues: str, threads: int, **extra: str) -> subprocess.Popen[bytes]:
-            return self._python(name, "-m", "celery", "-q", "-A", "console", "worker", "-Q", queues, "-n", f"{name}@headroom",
-                                "--pool", "threads", "--concurrency", str(threads), "--loglevel", "WARNING",
-                                "--without-gossip", "--without-mingle", "--without-heartbeat", **extra)  # fmt: skip
+        return self._python(name, "-m", "celery", "-q", "-A", "console", "worker", "-Q", queues,
+                            "-n", f"{name}@headroom", "--pool", "threads", "--concurrency", str(threads),
+                            "--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat",
+                            more=more)  # fmt: skip
 
-        return [
-            Child("web", uvicorn),
-            Child("control", lambda: worker("control", "control", 2, **{BEAT: "1"})),
-            Child("io", lambda: worker("io", "io,bulk", 3)),
-        ]
-
-    def _python(self, name: str, *arguments: str, **extra: str) -> subprocess.Popen[bytes]:
+    def _python(self, name: str, *arguments: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         command = [sys.executable, *(str(ROOT / one) if one == "manage.py" else one for one in arguments)]
-        return spawn(command, environment={**self.environment, **extra}, output=self._pipe(name))
+        environment = {
+            **os.environ,
+            "HEADROOM_STATE_DIR": str(self.settings.folder),
+            "DATABASE_URL": self.database_url,
+            "CELERY_BROKER_URL": self.broker_url,
+            "DEMO": str(int(self.settings.demo)),
+            "DJANGO_SETTINGS_MODULE": "console.settings",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONWARNINGS": ",".join(QUIET),
+        }
+        return spawn(command, environment={**environment, **(more or {})}, output=self.logs.pipe(name))
 
     # --- keep running --------------------------------------------------------------------------------
-    def _turn(self) -> None:
-        self._forward(0.2)
+    def _turn(self, wait_s: float) -> None:
+        """Print what came, and start again what ended."""
+        self.logs.forward(wait_s)
         now = time.monotonic()
-        for child in self.children:
+        for child in self.children if not self.stopping else ():
             if child.ended() and child.process is not None:
                 code = child.process.returncode
                 self.say(f"{child.name} ended ({code}); starting it again in {child.plan_restart(now):.1f} s")
-            elif child.process is None and now >= child.again_at and not self.stopping:
+            elif child.due(now):
                 child.run()
-        if not self.announced and now >= self.next_probe:
-            self.next_probe = now + 0.5
-            self._announce_when_ready()
 
-    def _announce_when_ready(self) -> None:
-        if self._answers("/readyz") and self._loops_have_run():
+    def _announce_once_ready(self) -> None:
+        now = time.monotonic()
+        if self.announced or now < self.next_probe:
+            return
+        self.next_probe = now + 0.5
+        if self._ready() and self._loops_have_run():
             self.announced = True
-            self.say(f"Headroom is ready at http://{self.bind}:{self.port}")
-            sign_ins = self.folder / "sign-ins"
-            if self.demo and sign_ins.exists():
-                for line in sign_ins.read_text().splitlines():
-                    user, password, *role = line.split(maxsplit=2)
-                    self.say(f"  sign in as {user} with {password}" + (f"  ({role[0]})" if role else ""))
+            self.say(f"Headroom is ready at {self.address}")
+            self._say_sign_ins()
 
-    def _answers(self, path: str) -> bool:
-        connection = http.client.HTTPConnection(self.bind, self.port, timeout=2)
+    def _say_sign_ins(self) -> None:
+        kept = self.settings.folder / "sign-ins"
+        if self.settings.demo and kept.exists():
+            for line in kept.read_text().splitlines():
+                user, password, *role = line.split(maxsplit=2)
+                self.say(f"  sign in as {user} with {password}" + (f"  ({role[0]})" if role else ""))
+
+    def _ready(self) -> bool:
+        connection = http.client.HTTPConnection(self.settings.bind, self.settings.port, timeout=2)
         with suppress(OSError, http.client.HTTPException):
-            connection.request("GET", path, headers={"Host": "localhost"})
+            connection.request("GET", "/readyz", headers={"Host": self.settings.host})
             return connection.getresponse().status == 200
         return False
 
@@ -228,59 +236,17 @@ class Supervisor:
             return all(passes.get(name, 0) > 0 for name in PERIODIC) and all(passes.values())
         return False
 
-    # --- output --------------------------------------------------------------------------------------
-    def say(self, text: str) -> None:
-        self._print("stack", text)
-
-    def _print(self, name: str, text: str) -> None:
-        print(f"{name:<8} | {text}", flush=True)
-
-    def _pipe(self, name: str) -> int:
-        """The writing end for a child; it is closed here once the child has it (see `_forward`)."""
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        self.pipes[reading] = (name, b"")
-        self.given_away.append(writing)
-        return writing
-
-    def _forward(self, wait_s: float) -> None:
-        """Print whole lines that the children wrote, for at most `wait_s` while there is nothing."""
-        while self.given_away:
-            os.close(self.given_away.pop())
-        with suppress(InterruptedError):
-            for descriptor in select.select(list(self.pipes), [], [], wait_s)[0]:
-                self._read(descriptor)
-
-    def _read(self, descriptor: int) -> None:
-        name, rest = self.pipes[descriptor]
-        with suppress(BlockingIOError):
-            data = os.read(descriptor, 65536)
-            if not data:
-                os.close(descriptor)
-                del self.pipes[descriptor]
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._print(name, line.decode(errors="replace"))
-            if data:
-                self.pipes[descriptor] = (name, rest)
-
     # --- stop ----------------------------------------------------------------------------------------
-    def _stop_all(self) -> None:
-        """Web and workers together, then broker and database: all within five seconds."""
+    def _stop(self) -> None:
+        """Web and workers together, then broker, then database: all within five seconds."""
+        self.stopping = True
+        began = time.monotonic()
         services = [child for child in self.children if child.name in ("postgres", "valkey")]
-        others = [child for child in self.children if child not in services]
-        for child in others:
-            if child.process is not None and child.process.poll() is None:
-                child.process.send_signal(child.how)
-        until = time.monotonic() + 2.5
-        while time.monotonic() < until and any(one.process and one.process.poll() is None for one in others):
-            self._forward(0.05)
-        for child in others:
-            if child.process is not None:
-                end(child.process, signal.SIGKILL, 1)
+        console = [child for child in self.children if child not in services]
+        end_all(console, began + WORKERS_STOP_S, lambda: self.logs.forward(0.02))
         for child in reversed(services):
-            if child.process is not None:
-                end(child.process, child.how, 1.8)
-        self._forward(0)
+            within_s = DATABASE_STOP_S if child.name == "postgres" else BROKER_STOP_S
+            end_all([child], began + within_s, lambda: self.logs.forward(0.02))
+        self.logs.forward(0)
         if self.announced:
             self.say("stopped; start it again and everything goes on where it was")

@@ -2,22 +2,24 @@
 survive a kill."""
 
 import importlib.util
-import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from console.stack.processes import end, spawn
-
-START_WITHIN_S = 15
+from console.stack.processes import spawn
 
 
 class ValkeyError(RuntimeError):
     """Valkey cannot be started; the text says why and what to do."""
+
+
+def address(folder: Path) -> str:
+    """Kombu's URL of the socket in `folder`; it decodes what is quoted."""
+    return f"redis+socket://{quote(str(folder))}/valkey.sock"
 
 
 def binary() -> Path:
@@ -36,13 +38,12 @@ class Valkey:
     def __post_init__(self) -> None:
         self.data = self.state / "valkey"
         self.socket = self.data / "valkey.sock"
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis+socket://{self.socket}"
+        return address(self.data)
 
-    def start(self, output: int | None = None) -> subprocess.Popen[bytes]:
+    def start(self, output: int) -> subprocess.Popen[bytes]:
         """Start the server; call from the main thread."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         self.socket.unlink(missing_ok=True)
@@ -50,21 +51,11 @@ class Valkey:
                    "appendonly": "yes", "appendfsync": "everysec", "save": "", "daemonize": "no",
                    "loglevel": "warning", "maxmemory": "64mb", "maxmemory-policy": "noeviction"}  # fmt: skip
         command = [str(binary()), *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self.process = spawn(command, output=subprocess.DEVNULL if output is None else output)
-        return self.process
+        return spawn(command, output=output)
 
-    def wait(self) -> None:
-        until = time.monotonic() + START_WITHIN_S
-        while time.monotonic() < until:
-            if self.process is not None and self.process.poll() is not None:
-                raise ValkeyError(f"Valkey ended with {self.process.returncode}; its files are in {self.data}.")
-            try:
-                if Redis(unix_socket_path=str(self.socket)).ping():
-                    return
-            except RedisError:
-                time.sleep(0.05)
-        raise ValkeyError(f"Valkey did not answer within {START_WITHIN_S} s.")
-
-    def stop(self) -> None:
-        if self.process is not None:
-            end(self.process, signal.SIGTERM, within_s=3)
+    def answers(self) -> bool:
+        """Whether it answers; it does not while it reads its file."""
+        try:
+            return bool(Redis(unix_socket_path=str(self.socket)).ping())
+        except RedisError:
+            return False

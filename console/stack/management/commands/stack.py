@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from console.stack.postgres import PostgresError
 from console.stack.state import StateError
-from console.stack.supervisor import StackError, Supervisor
+from console.stack.supervisor import StackError, StackSettings, Supervisor
 from console.stack.valkey import ValkeyError
 
 
@@ -19,12 +19,15 @@ class Command(BaseCommand):
         embedded_database = settings.DATABASE_URL == settings.EMBEDDED_DATABASE_URL
         embedded_broker = settings.CELERY_BROKER_URL == settings.EMBEDDED_BROKER_URL
         supervisor = Supervisor(
-            folder=settings.STATE_DIR,
-            bind=settings.BIND,
-            port=settings.PORT,
-            database_url="" if embedded_database else settings.DATABASE_URL,
-            broker_url="" if embedded_broker else settings.CELERY_BROKER_URL,
-            demo=settings.DEMO,
+            StackSettings(
+                folder=settings.STATE_DIR,
+                bind=settings.BIND,
+                port=settings.PORT,
+                host=settings.ALLOWED_HOSTS[0].lstrip(".").replace("*", "localhost"),
+                database_url="" if embedded_database else settings.DATABASE_URL,
+                broker_url="" if embedded_broker else settings.CELERY_BROKER_URL,
+                demo=settings.DEMO,
+            )
         )
         try:
             supervisor.run()
