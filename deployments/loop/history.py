@@ -17,7 +17,8 @@ from deployments.loop.points import Points, aggregate, joined
 from deployments.models import Deployment, SignalChunk
 
 HOUR, DAY, MONTH = 3600, 86_400, 30 * 86_400
-MOST_POINTS = 600
+MOST_POINTS = 600  # that a chart draws
+MOST_READ = 17_280  # that are read for it: a day at 5 s, twelve days at a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,7 @@ def chart_step(start: datetime, end: datetime, now: datetime) -> tuple[int, int]
     """Resolution to read, and seconds of a point to draw: a multiple of it."""
     reaching = [level.step for level in LEVELS.values() if start >= now - level.kept] or [max(LEVELS)]
     seconds = (end - start).total_seconds() + reaching[0]
-    # Up to twelve points are put together: below that the coarser resolution says the same and is read faster.
-    step = next((one for one in reaching if seconds / one <= 12 * MOST_POINTS), reaching[-1])
+    step = next((one for one in reaching if seconds / one <= MOST_READ), reaching[-1])
     wide = step
     while seconds / wide > MOST_POINTS - 1:
         wide += step
