@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, FilteredRelation, OuterRef, Q, QuerySet, Subquery
 
 from console.common.errors import NotFound
 from console.organizations.models import Organization
@@ -30,9 +30,10 @@ def deployments_of(organization: Organization) -> QuerySet[Deployment]:
         Deployment.objects.filter(organization=organization)
         .select_related("autoscaling", "instance_type", "organization")
         .annotate(
-            ready=Count("replicas", filter=Q(replicas__state=ReplicaState.READY)),
-            starting=Count("replicas", filter=Q(replicas__state=ReplicaState.STARTING)),
-            draining=Count("replicas", filter=Q(replicas__state=ReplicaState.DRAINING)),
+            live=FilteredRelation("replicas", condition=Q(replicas__state__in=sorted(HOLDING))),
+            ready=Count("live", filter=Q(live__state=ReplicaState.READY)),
+            starting=Count("live", filter=Q(live__state=ReplicaState.STARTING)),
+            draining=Count("live", filter=Q(live__state=ReplicaState.DRAINING)),
             last_wanted=Subquery(last.values("wanted")[:1]),
             last_granted=Subquery(last.values("granted")[:1]),
             last_bound=Subquery(last.values("bound")[:1]),

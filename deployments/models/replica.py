@@ -49,6 +49,7 @@ class Replica(models.Model):
                 condition=Q(state__in=sorted(HOLDING)),
             ),
             models.Index(fields=["deployment", "state"], name="replica_by_deployment"),
+            models.Index(fields=["instance_type", "ready_at"], name="replica_by_ready_time"),
         ]
         constraints = [
             models.CheckConstraint(name="replica_state", condition=Q(state__in=[s.value for s in ReplicaState])),

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from claims.core.conditions import Condition
 from claims.core.states import Status
 from claims.models import InstanceType
 from console.common import clock
@@ -213,17 +214,25 @@ def deployment_remove(deployment: Deployment) -> int:
 
 
 def _write_status(deployment: Deployment, facts: Facts, now: datetime) -> int:
+    """Store status and conditions where they changed. A message alone (a count of replicas) is no update of the
+    deployment: editors and `updatedAfter` would see one with every replica."""
     status, conditions = deployment_status(facts, now)
-    said = [(one["type"], one["status"], one["reason"], one["message"]) for one in deployment.conditions]
-    if status == deployment.status and said == [
-        (one["type"], one["status"], one["reason"], one["message"]) for one in conditions
-    ]:
+    if status == deployment.status and _said(conditions, messages=True) == _said(deployment.conditions, messages=True):
         return 0
+    told = status != deployment.status or _said(conditions, messages=False) != _said(
+        deployment.conditions, messages=False
+    )
     same = Deployment.objects.filter(key=deployment.key, status=deployment.status, updated_at=deployment.updated_at)
     return same.update(
-        status=status, conditions=conditions, updated_at=now,
+        status=status,
+        conditions=conditions,
+        updated_at=now if told else deployment.updated_at,
         ever_ready=deployment.ever_ready or (status == Status.READY and not deployment.disabled),
-    )  # fmt: skip
+    )
+
+
+def _said(conditions: Sequence[Condition], *, messages: bool) -> list[tuple[str, ...]]:
+    return [(one["type"], one["status"], one["reason"], one["message"] if messages else "") for one in conditions]
 
 
 def _mark(deployment: Deployment, changed: Sequence[str], *, rolls: bool) -> None:

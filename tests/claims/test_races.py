@@ -10,9 +10,9 @@ from django.db import DatabaseError, connection, transaction
 
 from claims import locks
 from claims.core.states import LIVE_STATES
-from claims.models import CapacityClaim, Instance, UsageInterval
+from claims.models import CapacityClaim, Instance, Quota, UsageInterval
 from claims.selectors import quota_of
-from claims.services import GpuTake, fulfilment, gpus_take
+from claims.services import GpuTake, fulfilment, gpus_take, instances
 from claims.services import quota as quota_service
 from console.common import clock
 from console.common.errors import FailedPrecondition
@@ -73,7 +73,7 @@ def test_c3_without_the_quota_lock_claims_go_beyond_quota(cast: Cast, monkeypatc
     world.quota(cast.organization, of, limit=5)
     monkeypatch.setattr(
         locks, "quota_lock",
-        lambda organization, offering: quota_service.Quota.objects.get(organization=organization, offering=offering),
+        lambda organization, offering: Quota.objects.get(organization=organization, offering=offering),
     )  # fmt: skip
     slow(monkeypatch, quota_service, "commitments_of")
     claims_at_once(cast, 2, "CUSTOMER")
@@ -96,7 +96,7 @@ def test_w1_without_the_offerings_lock_an_instance_goes_to_two_claims(
     of = world.offering()
     world.pool(of, 3)
     monkeypatch.setattr(locks, "offerings_lock", lambda keys: None)
-    slow(monkeypatch, fulfilment.hands, "free_pool_keys")
+    slow(monkeypatch, instances, "free_pool_keys")
     results = claims_at_once(cast, 2, "SERVERLESS")
     # Only the ledger's exclusion constraint is left to refuse the second tenure of an instance.
     assert any(isinstance(one, DatabaseError) for one in results), "the test cannot see the race it is about"

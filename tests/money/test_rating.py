@@ -98,7 +98,8 @@ def test_rating_in_two_parts_is_rating_at_once(
     whole = rate(intervals, quotas, prices, START, END)
     parts = rate(intervals, quotas, prices, START, at(cut)) + rate(intervals, quotas, prices, at(cut), END)
     assert sum(one.gpu_seconds for one in whole) == sum(one.gpu_seconds for one in parts)
-    assert abs(sum(one.usd for one in whole) - sum(one.usd for one in parts)) < Decimal("1e-9")
+    difference = sum((one.usd for one in whole), Decimal(0)) - sum((one.usd for one in parts), Decimal(0))
+    assert abs(difference) < Decimal("1e-9")
 
 
 def only(kind: str, gpus: int = 4, id: int = 1, start: int = 0) -> Interval:

@@ -43,6 +43,8 @@ def test_quota_is_raised_through_the_service_with_commitments_beside_it(cast: Ca
     assert (after.limit, after.reserved, after.other_usage, after.free) == (9, 4, 1, 6)
     assert list(QuotaChange.objects.values_list("limit", flat=True)) == [3, 9]
     event = AuditEvent.objects.filter(action="quota.set").latest("id")
+    assert event.before is not None
+    assert event.after is not None
     assert (event.actor, event.before["limit"], event.after["limit"]) == ("platform", 3, 9)
 
 
