@@ -19,6 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 START_WITHIN_S = 120
+# A stack of its own: embedded database and broker, whatever surrounds it uses.
+NOT_INHERITED = {"DATABASE_URL", "CELERY_BROKER_URL", "HEADROOM_SECRET_KEY"}
 
 
 @dataclass
@@ -81,7 +83,8 @@ def running_stack(**settings: str) -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="hr-bench-") as folder:
         os.chmod(folder, 0o755)  # the account that runs PostgreSQL has to pass through
         state, port = Path(folder) / "state", free_port()
-        environment = {**os.environ, "HEADROOM_STATE_DIR": str(state), "HEADROOM_PORT": str(port), **settings}
+        environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+        environment |= {"HEADROOM_STATE_DIR": str(state), "HEADROOM_PORT": str(port), **settings}
         command = [sys.executable, "manage.py", "stack"]
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
