@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES, VENDOR = ROOT / "node_modules", ROOT / "static" / "vendor"
 LIST, ICONS = ROOT / "static" / "vendor.sha256", ROOT / "static" / "icons.txt"
+SPRITE_HERE = VENDOR / "icons.svg"
 SPRITE = MODULES / "@tabler/icons-sprite/dist/tabler-sprite-nostroke.svg"
 FILES = {
     "tabler.min.css": "@tabler/core/dist/css/tabler.min.css",
@@ -42,8 +43,13 @@ def digest_of(path: Path) -> str:
 def complete() -> bool:
     """Whether every file is there as listed, and the icons are those of the list of names."""
     expected = wanted()
-    names = {*FILES, "icons.svg"}
-    return set(expected) == names and all(digest_of(VENDOR / name) == expected[name] for name in names)
+    right = set(expected) == set(FILES) and all(digest_of(VENDOR / name) == expected[name] for name in FILES)
+    here = SPRITE_HERE.read_text() if SPRITE_HERE.exists() else ""
+    return right and icons_in(here) == sorted(set(ICONS.read_text().split()))
+
+
+def icons_in(sprite: str) -> list[str]:
+    return re.findall(r'<symbol id="([a-z0-9-]+)"', sprite)
 
 
 def fetch() -> None:
@@ -59,9 +65,13 @@ def copy() -> None:
     VENDOR.mkdir(parents=True, exist_ok=True)
     for name, source in FILES.items():
         text = (MODULES / source).read_text()
-        # Manifest storage would look for the source map, which is not shipped.
-        (VENDOR / name).write_text(re.sub(r"(//|/\*)# sourceMappingURL=\S+( \*/)?", "", text))
-    (VENDOR / "icons.svg").write_text(cut_icons(SPRITE.read_text(), ICONS.read_text().split()))
+        (VENDOR / name).write_text(without_source_map(text))
+    SPRITE_HERE.write_text(cut_icons(SPRITE.read_text(), ICONS.read_text().split()))
+
+
+def without_source_map(text: str) -> str:
+    """Manifest storage would look for the source map, which is not shipped."""
+    return re.sub(r"(//|/\*)# sourceMappingURL=\S+( \*/)?", "", text)
 
 
 def cut_icons(sprite: str, names: list[str]) -> str:
@@ -71,11 +81,11 @@ def cut_icons(sprite: str, names: list[str]) -> str:
     if unknown:
         raise AssetError(f"static/icons.txt names icons that Tabler does not have: {', '.join(unknown)}.")
     cut = "".join(f'<symbol id="{name}"{symbols[name]}' for name in sorted(set(names)))
-    return f'<svg xmlns="http://www.w3.org/2000/svg">{cut}</svg>\n'
+    return f'<svg xmlns="http://www.w3.org/2000/svg"><!-- Tabler Icons, MIT, Paweł Kuna -->{cut}</svg>\n'
 
 
 def accept() -> None:
-    rows = [f"{digest_of(VENDOR / name)}  {name}" for name in sorted([*FILES, "icons.svg"])]
+    rows = [f"{digest_of(VENDOR / name)}  {name}" for name in sorted(FILES)]
     LIST.write_text("\n".join(rows) + "\n")
     lock = ROOT / "package-lock.json"
     packages = json.loads(lock.read_text())
