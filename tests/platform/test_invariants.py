@@ -33,7 +33,7 @@ BREAKS = {
     "A replica is billed on demand": "UPDATE deployments_replica SET capacity_class = 1",
     "Intervals of one resource": INTERVAL.format(kind="CLAIM", key="(SELECT min(resource_key) FROM claims_usageinterval "
                                                  "WHERE kind = 'CLAIM')", end="NULL", where="WHERE claim_id IS NOT NULL"),
-    "No on-demand interval": INTERVAL.format(kind="REPLICA", key="-1", end="now()", where="WHERE claim_id IS NOT NULL"),
+    "No on-demand interval": INTERVAL.format(kind="REPLICA", key="-1", end="clock_timestamp() + interval '5 seconds'", where="WHERE claim_id IS NOT NULL"),
     "Rated slices lie inside": """INSERT INTO claims_ratedslice (interval_id, organization_id, started_at, ended_at, rate,
         usd_per_gpu_hour, gpu_seconds, usd) SELECT id, organization_id, started_at - interval '1 day', started_at,
         'ON_DEMAND', 1, 1, 1 FROM claims_usageinterval LIMIT 1""",
