@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from console.dashboard.views.session import sign_in_first
@@ -12,6 +13,7 @@ handler500 = "console.dashboard.faults.fault"
 urlpatterns = [
     path("", include("console.stack.urls")),
     path("", include("console.dashboard.urls")),
+    path("favicon.ico", RedirectView.as_view(url="/static/img/mark.svg")),
     path("admin/login/", sign_in_first),
     path("admin/", admin.site.urls),
     path("v1alpha1/inference/", include("claims.api.urls")),
