@@ -8,6 +8,7 @@ from django.urls import reverse
 from claims.core.states import Status
 from claims.models import CapacityClaim
 from claims.selectors import QuotaRow, claim_numbers
+from console.loops.models import Loop
 from deployments.models import Deployment
 
 NOTICE_SHARE, ALARM_SHARE = 0.80, 0.95
@@ -25,10 +26,18 @@ class Notice:
 
 
 def notices(
-    deployments: Sequence[Deployment], claims: Sequence[CapacityClaim], quotas: Sequence[QuotaRow]
+    loops: Sequence[Loop],
+    deployments: Sequence[Deployment],
+    claims: Sequence[CapacityClaim],
+    quotas: Sequence[QuotaRow],
 ) -> list[Notice]:
-    found = [*_short(deployments), *_waiting(claims), *_quota(quotas)]
+    found = [*_late(loops), *_short(deployments), *_waiting(claims), *_quota(quotas)]
     return sorted(found, key=lambda one: {"bad": 0, "warn": 1, "info": 2}[one.kind])
+
+
+def _late(loops: Sequence[Loop]) -> list[Notice]:
+    text = "its pass is late; what it does waits, and what you see may be old"
+    return [Notice("bad", f"The loop {loop.name} is late", text, reverse("overview")) for loop in loops]
 
 
 def _short(deployments: Sequence[Deployment]) -> list[Notice]:

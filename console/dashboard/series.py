@@ -1,15 +1,20 @@
 """Chart data, as the page's chart module wants it. At most 600 points a series."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
 from typing import Any
+from uuid import UUID
 
 import numpy as np
+from django.db.models import Min
 
 from claims import metering
 from claims.models import CapacityClaim, Offering
 from claims.selectors import allocation_history, claims_of
-from console.organizations.models import Organization
+from console.dashboard.points import FLEET, feed
+from console.organizations.models import AuditEvent, Organization
 from deployments.loop import history
 from deployments.loop import points as history_points
 from deployments.loop.blocks import Block
@@ -19,6 +24,8 @@ RANGES = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "6h": timedelt
           "7d": timedelta(days=7)}  # fmt: skip
 FLEET_RANGE = timedelta(hours=1)
 MOST = 600
+MOST_DECISIONS = 5000  # of a whole organization; what is older than these is left out of a chart
+GAP = 4  # times the usual distance between samples, and a line is broken
 
 Points = list[tuple[int, float | None]]
 
@@ -27,34 +34,41 @@ def milliseconds(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def series(name: str, color: str, points: Points, style: str = "line") -> dict[str, Any]:
-    return {"name": name, "color": color, "style": style, "points": points}
+def series(name: str, color: str, points: Points, style: str = "line", feed: str | None = None) -> dict[str, Any]:
+    """`feed` names the values in the stream's events that go on with it."""
+    return {"name": name, "color": color, "style": style, "points": points, "feed": feed}
 
 
-def chart(unit: str, start: datetime, end: datetime, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {"unit": unit, "from": milliseconds(start), "to": milliseconds(end), "series": rows}
+def chart(
+    unit: str, start: datetime, end: datetime, rows: Sequence[dict[str, Any]], *, since: datetime | None = None
+) -> dict[str, Any]:
+    """The window [start, end], shown from `since` on where nothing existed before; `span` is its whole length."""
+    begins = min(end, max(start, since)) if since else start
+    return {"unit": unit, "from": milliseconds(begins), "to": milliseconds(end),
+            "span": milliseconds(end) - milliseconds(start), "series": rows}  # fmt: skip
 
 
 def deployment_replicas(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
     """Ready and starting as sampled, wanted as decided, and today's bounds."""
     points = history.chart_series(deployment, start, end, end)
-    policy = deployment.autoscaling
+    policy, id = deployment.autoscaling, deployment.id
     edges = [milliseconds(start), milliseconds(end)]
+    wanted = decided([deployment.key], start, end)
     return chart("replicas", start, end, [
-        series("Ready", "ok", gauge(points, 2), "area"),
-        series("Starting", "info", gauge(points, 3)),
-        series("Wanted", "accent", decided(deployment, start, end), "step"),
-        series("Min", "idle", [(at, policy.min) for at in edges], "dashed"),
-        series("Max", "warn", [(at, policy.max) for at in edges], "dashed"),
-    ])  # fmt: skip
+        series("Ready", "ok", gauge(points, 2), "area", feed(id, "ready")),
+        series("Starting", "info", gauge(points, 3), feed=feed(id, "starting")),
+        series("Wanted", "accent", wanted, "step", feed(id, "wanted")),
+        series("Min", "idle", [(at, policy.min) for at in edges], "dashed", feed(id, "min")),
+        series("Max", "warn", [(at, policy.max) for at in edges], "dashed", feed(id, "max")),
+    ], since=deployment.created_at)  # fmt: skip
 
 
 def deployment_queue(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
-    points = history.chart_series(deployment, start, end, end)
+    points, id = history.chart_series(deployment, start, end, end), deployment.id
     return chart("requests", start, end, [
-        series("Active", "info", gauge(points, 1), "area"),
-        series("Queued", "warn", gauge(points, 0), "area"),
-    ])  # fmt: skip
+        series("Active", "info", gauge(points, 1), "area", feed(id, "active")),
+        series("Queued", "warn", gauge(points, 0), "area", feed(id, "queued")),
+    ], since=deployment.created_at)  # fmt: skip
 
 
 def deployment_waits(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
@@ -69,40 +83,66 @@ def deployment_waits(deployment: Deployment, start: datetime, end: datetime) -> 
                 for at, value in zip(points.at.tolist(), values.tolist(), strict=True)]  # fmt: skip
 
     return chart("%", start, end, [series("Started within 1 s", "ok", share(3)),
-                                   series("Started within 5 s", "info", share(4))])  # fmt: skip
+                                   series("Started within 5 s", "info", share(4))],
+                 since=deployment.created_at)  # fmt: skip
 
 
 def gauge(points: history_points.Points, row: int) -> Points:
     values = points.gauges[:, row, 1]
-    return [(at * 1000, round(value, 2)) for at, value in zip(points.at.tolist(), values.tolist(), strict=True)]
+    return broken([(at * 1000, round(value, 2) if np.isfinite(value) else None)
+                   for at, value in zip(points.at.tolist(), values.tolist(), strict=True)])  # fmt: skip
 
 
-def decided(deployment: Deployment, start: datetime, end: datetime) -> Points:
-    """What the autoscaler wanted, from one decision to the next."""
-    rows = Decision.objects.filter(deployment=deployment, at__lt=end)
-    before = rows.filter(at__lt=start).order_by("-id").values_list("wanted", flat=True).first()
-    inside = list(rows.filter(at__gte=start).order_by("-id").values_list("at", "wanted")[:MOST])[::-1]
-    points: Points = [(milliseconds(start), before)] if before is not None else []
-    points += [(milliseconds(at), wanted) for at, wanted in inside]
+def broken(points: Points) -> Points:
+    """With a hole where nothing was sampled for much longer than usual, so that no line is drawn over it."""
+    if len(points) < 3:
+        return points
+    usual = median(later[0] - earlier[0] for earlier, later in pairwise(points))
+    found = points[:1]
+    for earlier, later in pairwise(points):
+        if later[0] - earlier[0] > GAP * usual:
+            found.append((earlier[0] + round(usual), None))
+        found.append(later)
+    return found[-MOST:]
+
+
+def decided(deployment_keys: Collection[int], start: datetime, end: datetime) -> Points:
+    """What the autoscaler wanted for these deployments together, from one decision to the next."""
+    rows = Decision.objects.filter(deployment__in=deployment_keys, at__lt=end)
+    before = rows.filter(at__lt=start).order_by("deployment", "-id").distinct("deployment")
+    wanted: dict[int, int] = dict(before.values_list("deployment", "wanted"))
+    points: Points = [(milliseconds(start), sum(wanted.values()))] if wanted else []
+    inside = rows.filter(at__gte=start).order_by("-id").values_list("at", "deployment", "wanted")
+    for at, key, number in reversed(inside[:MOST_DECISIONS]):
+        wanted[key] = number
+        points.append((milliseconds(at), sum(wanted.values())))
+    points = points[-MOST + 1 :]
     return [*points, (milliseconds(end), points[-1][1])] if points else []
 
 
 def fleet(organization: Organization, end: datetime) -> dict[str, dict[str, Any]]:
     """The last hour of all deployments of an organization together: replicas, and requests."""
     start = end - FLEET_RANGE
-    keys = dict(Deployment.objects.filter(organization=organization).values_list("key", "instance_type_id"))
+    found = Deployment.objects.filter(organization=organization)
+    keys = dict(found.values_list("key", "instance_type_id"))
+    since = found.aggregate(first=Min("created_at"))["first"]
     sums: dict[int, list[float]] = {}
     for shard in sorted(set(keys.values())):
         mine = np.array(sorted(key for key, type_key in keys.items() if type_key == shard), np.int64)
         add_shard(sums, shard, mine, start, end)
     at = sorted(sums)
-    whole: dict[str, Points] = {name: [(moment * 1000, sums[moment][place]) for moment in at]
-             for place, name in enumerate(("queued", "active", "ready", "starting"))}  # fmt: skip
+
+    def whole(name: str, color: str, style: str = "line") -> dict[str, Any]:
+        place = ("queued", "active", "ready", "starting").index(name)
+        points = broken([(moment * 1000, sums[moment][place]) for moment in at])
+        return series(name.capitalize(), color, points, style, feed(FLEET, name))
+
+    wanted = series("Wanted", "accent", decided(keys, start, end), "step", feed(FLEET, "wanted"))
     return {
-        "replicas": chart("replicas", start, end, [series("Ready", "ok", whole["ready"], "area"),
-                                                   series("Starting", "info", whole["starting"])]),
-        "queue": chart("requests", start, end, [series("Active", "info", whole["active"], "area"),
-                                                series("Queued", "warn", whole["queued"], "area")]),
+        "replicas": chart("replicas", start, end, [whole("ready", "ok", "area"), whole("starting", "info"), wanted],
+                          since=since),
+        "queue": chart("requests", start, end, [whole("active", "info", "area"), whole("queued", "warn", "area")],
+                       since=since),
     }  # fmt: skip
 
 
@@ -122,20 +162,50 @@ def add_shard(sums: dict[int, list[float]], shard: int, mine: "np.ndarray", star
             known[place] += value
 
 
-def claims_chart(organization: Organization, claims: Iterable[CapacityClaim], start: datetime, end: datetime) -> Any:
-    """Instances allocated over time, exact to the second, and what is asked for now."""
+def claims_chart(claims: Iterable[CapacityClaim], holder: UUID | str, start: datetime, end: datetime) -> Any:
+    """Instances allocated and pending over time, exact to the second."""
     chosen = list(claims)
-    points = allocation_history([claim.id for claim in chosen], start, end)
-    target = sum(claim.target for claim in chosen)
-    edges = [milliseconds(start), milliseconds(end)]
+    steps = [(point.at, point.allocated) for point in allocation_history([claim.id for claim in chosen], start, end)]
+    rows = pending_history(steps, asked_history(chosen, start, end))
+    allocated: Points = [(milliseconds(at), held) for at, held, _ in rows]
+    pending: Points = [(milliseconds(at), missing) for at, _, missing in rows]
     return chart("instances", start, end, [
-        series("Allocated", "ok", [(milliseconds(point.at), point.allocated) for point in points], "step"),
-        series("Asked for now", "accent", [(at, target) for at in edges], "dashed"),
-    ])  # fmt: skip
+        series("Allocated", "ok", allocated, "step", feed(holder, "allocated")),
+        series("Pending", "warn", pending, "step", feed(holder, "pending")),
+    ], since=min((claim.created_at for claim in chosen), default=None))  # fmt: skip
+
+
+def asked_history(claims: Sequence[CapacityClaim], start: datetime, end: datetime) -> list[tuple[datetime, int]]:
+    """Instances asked for, together: one step for each creation and resize, read from the audit trail."""
+    events = AuditEvent.objects.filter(
+        object_type="CapacityClaim", object_id__in=[str(claim.id) for claim in claims], at__lt=end
+    )
+    asked: dict[str, int] = {}
+    steps = [(start, 0)]
+    for at, id, after in events.order_by("id").values_list("at", "object_id", "after"):
+        after = after or {}  # a deletion asks for none
+        asked[id] = after.get("instanceCount", after.get("instance_count", 0))
+        if at <= start:
+            steps = [(start, sum(asked.values()))]
+        else:
+            steps.append((at, sum(asked.values())))
+    return steps
+
+
+def pending_history(
+    allocated: Sequence[tuple[datetime, int]], asked: Sequence[tuple[datetime, int]]
+) -> list[tuple[datetime, int, int]]:
+    """(time, allocated, pending) at each change of either; pending is what is asked for and not allocated."""
+    changes = sorted([(at, 0, value) for at, value in allocated] + [(at, 1, value) for at, value in asked])
+    now, rows = [0, 0], {}
+    for at, which, value in changes:
+        now[which] = value
+        rows[at] = (at, now[0], max(0, now[1] - now[0]))
+    return list(rows.values())[-MOST:]
 
 
 def claims_of_all(organization: Organization, start: datetime, end: datetime) -> Any:
-    return claims_chart(organization, claims_of(organization), start, end)
+    return claims_chart(claims_of(organization), FLEET, start, end)
 
 
 def spend(organization: Organization, now: datetime) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""The event stream of a page: which topics changed for the organization the viewer looks at.
+"""The event stream of a page: which topics changed for the organization the viewer looks at, and the new chart points.
 
-One LISTEN connection a process hears PostgreSQL's notifications and fans them out; a browser costs a queue.
+One LISTEN connection a process hears PostgreSQL's notifications. Points are made once for an organization and topic,
+at most once a second, then fanned out; a browser costs a queue.
 """
 
 import asyncio
+import contextvars
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -15,16 +17,23 @@ import psycopg
 import psycopg.conninfo
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from console.common.notify import CHANNEL
+from console.dashboard import points
 from console.organizations.actors import Actor
+from console.organizations.models import Organization
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
+LIFE_S = 600.0  # then the browser connects anew, and its sign-in and membership are looked at again
+GAP_S = 1.0  # between two events of a topic, however many changes there are
 WAITING_EVENTS = 50  # a browser that does not read loses the oldest; each event only says "look again"
+RECONNECTED = "reconnected"
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
 
 
@@ -35,10 +44,10 @@ class Listener:
     organization: int
     events: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(WAITING_EVENTS))
 
-    def offer(self, topic: str) -> None:
+    def offer(self, event: str) -> None:
         if self.events.full():
             self.events.get_nowait()
-        self.events.put_nowait(topic)
+        self.events.put_nowait(event)
 
 
 class Hub:
@@ -46,43 +55,60 @@ class Hub:
 
     def __init__(self) -> None:
         self.listeners: set[Listener] = set()
-        self.task: asyncio.Task[None] | None = None
+        self.changed: set[tuple[int, str]] = set()
+        self.woken = asyncio.Event()
+        self.tasks: list[asyncio.Task[None]] = []
 
     def join(self, listener: Listener) -> None:
         self.listeners.add(listener)
-        if self.task is None or self.task.done():
-            self.task = asyncio.create_task(self._run())
+        if not self.tasks or any(task.done() for task in self.tasks):
+            for task in self.tasks:
+                task.cancel()
+            # A context of their own: the request's ends with the page that happened to be first.
+            make, context = asyncio.get_running_loop().create_task, contextvars.Context()
+            self.woken = asyncio.Event()
+            self.tasks = [make(self._hear(), context=context), make(self._tell(), context=context)]
 
     def leave(self, listener: Listener) -> None:
         self.listeners.discard(listener)
 
-    async def _run(self) -> None:
+    async def _hear(self) -> None:
         wait = FIRST_RETRY_S
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(conninfo(), autocommit=True) as connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
-                    self._all("reconnected")
+                async with await psycopg.AsyncConnection.connect(conninfo(), autocommit=True) as listening:
+                    await listening.execute(f"LISTEN {CHANNEL}")
+                    for listener in self.listeners:
+                        listener.offer(json.dumps({"topic": RECONNECTED}))
                     wait = FIRST_RETRY_S
-                    async for notice in connection.notifies():
-                        self._fan_out(notice.payload)
+                    async for notice in listening.notifies():
+                        self.note(notice.payload)
             except (psycopg.Error, OSError) as error:
                 log.warning("the event stream lost the database (%s)", type(error).__name__)
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_RETRY_S)
 
-    def _fan_out(self, payload: str) -> None:
+    def note(self, payload: str) -> None:
+        """Remember what a notification says changed, where somebody looks at it."""
         with suppress(ValueError, KeyError, TypeError):
             event = json.loads(payload)
             topic, organizations = str(event["topic"]), event["organizations"]
-            chosen = None if organizations == "all" else set(organizations)
-            for listener in self.listeners:
-                if chosen is None or listener.organization in chosen:
-                    listener.offer(topic)
+            watched = {listener.organization for listener in self.listeners}
+            chosen = watched if organizations == "all" else watched & set(organizations)
+            self.changed |= {(key, topic) for key in chosen}
+            self.woken.set()
 
-    def _all(self, topic: str) -> None:
-        for listener in self.listeners:
-            listener.offer(topic)
+    async def _tell(self) -> None:
+        while True:
+            await self.woken.wait()
+            self.woken.clear()
+            changed, self.changed = self.changed, set()
+            for key, topic in sorted(changed):
+                event = await sync_to_async(event_apart)(key, topic)
+                for listener in self.listeners:
+                    if listener.organization == key:
+                        listener.offer(event)
+            await asyncio.sleep(GAP_S)
 
 
 hub = Hub()
@@ -96,9 +122,29 @@ def conninfo() -> str:
     )  # fmt: skip
 
 
+def event_of(organization_key: int, topic: str) -> str:
+    """One event; without points when the database does not answer, so that pages ask for themselves."""
+    try:
+        found = points.newest(organization_key, topic)
+    except (DatabaseError, Organization.DoesNotExist):
+        found = {}
+    return json.dumps({"topic": topic, **found})
+
+
+def event_apart(organization_key: int, topic: str) -> str:
+    """For a thread of its own, which leaves no connection behind."""
+    try:
+        return event_of(organization_key, topic)
+    finally:
+        connection.close()
+
+
 @require_safe
 async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """Server-sent events: `data: {"topic": "deployments"}`. The tenant is decided here, once, by the session."""
+    """Server-sent events: `data: {"topic": "deployments", "at": ..., "values": {...}}`.
+
+    The tenant is decided here, by the session, and again when the stream's life ends.
+    """
     organization = await sync_to_async(organization_key)(request)
     if organization is None:
         return HttpResponse("Sign in first.", status=403, content_type="text/plain")
@@ -109,22 +155,30 @@ async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 
 
 def organization_key(request: HttpRequest) -> int | None:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    if actor.organization is None or (actor.role is None and not actor.is_platform):
-        return None
-    return actor.organization.key
+    """The organization looked at, for who may; None for others.
+
+    The connection goes back to the pool here. Django gives it back when the answer ends, which takes minutes.
+    """
+    try:
+        actor: Actor = request.actor  # type: ignore[attr-defined]
+        if actor.organization is None or (actor.role is None and not actor.is_platform):
+            return None
+        return actor.organization.key
+    finally:
+        close_old_connections()
 
 
 async def flow(listener: Listener) -> AsyncIterator[bytes]:
+    ends = asyncio.get_running_loop().time() + LIFE_S
     hub.join(listener)
     try:
-        yield b"retry: 3000\n\n"
-        while True:
+        yield b"retry: 1000\n\n"
+        while (left := ends - asyncio.get_running_loop().time()) > 0:
             try:
-                topic = await asyncio.wait_for(listener.events.get(), HEARTBEAT_S)
+                event = await asyncio.wait_for(listener.events.get(), min(HEARTBEAT_S, left))
             except TimeoutError:
                 yield b": still here\n\n"
             else:
-                yield f"data: {json.dumps({'topic': topic})}\n\n".encode()
+                yield f"data: {event}\n\n".encode()
     finally:
         hub.leave(listener)

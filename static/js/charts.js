@@ -1,8 +1,10 @@
-/* Charts from JSON endpoints: {unit, series: [{name, color, style, points: [[ms, value|null], ...]}]}.
+/* Charts from JSON endpoints: {unit, from, to, span, series: [{name, color, style, feed, points: [[ms, value|null], ...]}]}.
    One crosshair for all charts of a page, colours from CSS, a table of the same data below each. */
 (() => {
   "use strict";
   const charts = new Map();
+  const MOST = 600;
+  const SLOW_MS = 30000; // how often a chart that the stream has no points for is fetched anew
   let crosshair = null;
 
   const probe = document.createElement("span");
@@ -72,13 +74,16 @@
         grid: { color: color("grid") }, ticks: { color: color("text"), maxRotation: 0, autoSkipPadding: 24 }, border: { display: false },
         stacked: kind === "bar", offset: kind === "bar",
       },
-      y: { beginAtZero: true, grace: "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
+      y: { beginAtZero: true, max: data.unit === "%" ? 100 : undefined, grace: data.unit === "%" ? 0 : "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
     },
     plugins: {
       legend: { position: "top", align: "start", labels: { color: color("text"), boxWidth: 14, boxHeight: 2, padding: 12 } },
       tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.formattedValue} ${data.unit}` } },
     },
   });
+
+  const details = (canvas) => document.getElementById(`${canvas.id}-table`)?.closest("details");
+  const isOpen = (canvas) => details(canvas)?.open;
 
   const table = (canvas, data) => {
     const holder = document.getElementById(`${canvas.id}-table`);
@@ -126,6 +131,7 @@
     const url = new URL(entry.canvas.dataset.chartUrl, location.href);
     const range = new URLSearchParams(location.search).get("range");
     if (range) url.searchParams.set("range", range);
+    entry.loaded = Date.now();
     try {
       const answer = await fetch(url, { headers: { Accept: "application/json" } });
       if (!answer.ok) return;
@@ -134,17 +140,51 @@
     } catch { /* the stream or the next poll tries again */ }
   };
 
+  /* An event of the stream: each series goes on with the value of its feed, and the window moves along. Where a chart
+     has more than 600 places for its range, the newest point is moved instead of a new one added. */
+  const append = (entry, at, values) => {
+    const { data, chart } = entry;
+    if (!data.series.some((one) => one.feed in values) || at <= data.to) return;
+    const step = data.span / MOST;
+    data.to = at;
+    data.from = Math.max(data.from, at - data.span);
+    data.series.forEach((one, place) => {
+      if (!(one.feed in values)) return;
+      const drawn = chart.data.datasets[place].data;
+      const { points } = one;
+      const dense = points.length > 1 && at - points[points.length - 2][0] < step;
+      if (dense) { points.pop(); drawn.pop(); }
+      points.push([at, values[one.feed]]);
+      drawn.push({ x: at, y: values[one.feed] });
+      // One point before the window stays: a line begins at the edge, not inside.
+      while (points.length > 2 && points[1][0] < data.from) { points.shift(); drawn.shift(); }
+    });
+    Object.assign(chart.options.scales.x, { min: data.from, max: data.to });
+    chart.update("none");
+    if (isOpen(entry.canvas)) table(entry.canvas, data);
+  };
+
   const collect = () => {
     for (const canvas of document.querySelectorAll("canvas[data-chart-url]")) {
       if (charts.has(canvas)) continue;
       charts.set(canvas, { canvas, kind: canvas.dataset.chartKind || "line", topic: canvas.dataset.chartTopic, chart: null, data: null });
-      load(charts.get(canvas));
+      const entry = charts.get(canvas);
+      details(canvas)?.addEventListener("toggle", () => { if (entry.data && isOpen(canvas)) table(canvas, entry.data); });
+      load(entry);
     }
   };
 
   document.addEventListener("theme", () => { for (const entry of charts.values()) if (entry.data) draw(entry); });
   document.addEventListener("refresh-charts", (event) => {
     for (const entry of charts.values()) if (!event.detail || entry.topic === event.detail) load(entry);
+  });
+  document.addEventListener("points", (event) => {
+    const { topic, at, values } = event.detail;
+    for (const entry of charts.values()) {
+      if (!entry.chart) continue;
+      if (entry.data.series.some((one) => one.feed)) append(entry, at, values);
+      else if (entry.topic === topic && Date.now() - entry.loaded > SLOW_MS) load(entry);
+    }
   });
   if (window.Chart) {
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;

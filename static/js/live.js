@@ -1,41 +1,70 @@
-/* One event stream a page. An event says which topic changed; charts and parts of that topic are fetched anew, at most
-   every 3 seconds. A hidden tab closes its stream (browsers allow six connections). Without the stream: polling. */
+/* One event stream a page. An event says which topic changed and carries the new chart points; parts of the page of that
+   topic are fetched anew, at most every 3 seconds. After a gap everything is. A hidden tab closes its stream (browsers
+   allow six connections). Without the stream: polling, and the page says so. */
 (() => {
   "use strict";
   const address = document.body.dataset.live;
   if (!address) return;
   const state = document.getElementById("live-state");
-  const EVERY_MS = 3000, POLL_MS = 10000;
+  const EVERY_MS = 3000, PATIENCE_MS = 5000, POLL_MS = 10000;
   const waiting = new Set();
-  let stream = null, timer = null, poll = null;
+  let stream = null, timer = null, lost = null, poll = null, missed = false;
 
-  const refresh = (topic) => {
-    document.dispatchEvent(new CustomEvent("refresh-charts", { detail: topic }));
-    const selector = topic ? `[data-live-topic~="${topic}"]` : "[data-live-topic]";
-    for (const part of document.querySelectorAll(selector)) {
-      // A part that somebody types in is left alone.
-      if (!part.contains(document.activeElement) || document.activeElement === document.body) htmx.trigger(part, "live");
+  const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+  const say = (text) => { if (state.textContent !== text) state.textContent = text; };
+
+  const parts = (topic) => {
+    for (const part of document.querySelectorAll(topic ? `[data-live-topic~="${topic}"]` : "[data-live-topic]")) {
+      // A part that somebody is in, by keyboard or with open details, is left alone until they leave it.
+      const busy = part.contains(document.activeElement) || part.querySelector("details[open]");
+      if (!busy) htmx.trigger(part, "live");
     }
   };
-  const flush = () => { timer = null; const topics = [...waiting]; waiting.clear(); topics.forEach(refresh); };
-  const note = (topic) => { waiting.add(topic); timer ??= setTimeout(flush, EVERY_MS); };
-  const say = (text) => { if (state.textContent !== text) state.textContent = text; };
+  const everything = () => { tell("refresh-charts", null); parts(null); };
+  const flush = () => { timer = null; const topics = [...waiting]; waiting.clear(); topics.forEach(parts); };
+
+  const heard = (event) => {
+    if (event.topic === "reconnected") { everything(); return; }
+    if (event.values) tell("points", event); else tell("refresh-charts", event.topic);
+    waiting.add(event.topic);
+    timer ??= setTimeout(flush, EVERY_MS);
+  };
+
+  const found = () => {
+    clearTimeout(lost); clearInterval(poll);
+    lost = poll = null;
+    say("Live");
+    if (missed) everything();
+    missed = false;
+  };
+  const gone = () => {
+    missed = true;
+    lost ??= setTimeout(() => {
+      say("Live updates are lost; looking every 10 seconds.");
+      poll ??= setInterval(everything, POLL_MS);
+    }, PATIENCE_MS);
+    // After an answer that is no stream the browser does not try again by itself.
+    if (stream?.readyState === EventSource.CLOSED) { stream = null; setTimeout(open, POLL_MS); }
+  };
 
   const open = () => {
     if (stream || document.hidden) return;
     stream = new EventSource(address);
-    stream.addEventListener("open", () => { clearInterval(poll); poll = null; say("Live"); });
-    stream.addEventListener("message", (event) => note(JSON.parse(event.data).topic));
-    stream.addEventListener("error", () => {
-      say("Live updates are lost; looking every 10 seconds.");
-      poll ??= setInterval(() => refresh(null), POLL_MS);
-    });
+    stream.addEventListener("open", found);
+    stream.addEventListener("message", (event) => heard(JSON.parse(event.data)));
+    stream.addEventListener("error", gone);
   };
-  const close = () => { stream?.close(); stream = null; clearInterval(poll); poll = null; };
+  const close = () => {
+    stream?.close();
+    clearTimeout(lost); clearInterval(poll);
+    stream = lost = poll = null;
+  };
 
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { close(); } else { refresh(null); open(); }
+    if (document.hidden) { close(); } else { everything(); open(); }
   });
   addEventListener("pagehide", close);
+  // Back from the browser's own cache the page is old and has no stream.
+  addEventListener("pageshow", (event) => { if (event.persisted) { everything(); open(); } });
   open();
 })();

@@ -1,3 +1,5 @@
+import gc
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -15,6 +17,14 @@ class Running:
 
     claim: CapacityClaim
     deployment: Deployment
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_connection_is_left(django_db_setup: None) -> Iterator[None]:
+    """Connections of requests that had a thread of their own go with the next collection; the database cannot be
+    dropped before."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_reserving_offers_only_what_is_possible_and_shows_price_pool_and_quota(c
     world.pool(of, 3)
     world.quota(cast.organization, of, limit=5, other_usage=1)
     page = cast.admin.browser().get(
-        reverse("claim-new"), {"zone": of.zone.name, "type": of.instance_type.name, "kind": "CUSTOMER", "count": 2}
+        reverse("claim-new"), {"zone": of.zone.name, "type": of.instance_type.name, "kind": "CUSTOMER", "count": "2"}
     )
     text = page.content.decode()
     assert "3 of 3 instances" in text
@@ -133,7 +133,7 @@ def test_reserving_creates_and_says_what_is_allocated(cast: Cast) -> None:
     form = {"zone": of.zone.name, "type": of.instance_type.name, "kind": "SERVERLESS", "count": 2, "name": "mine",
             "reserve": "1"}  # fmt: skip
     answer = cast.admin.browser().post(reverse("claim-new"), form, follow=True)
-    assert "1 instances allocated, 1 pending" in answer.content.decode()
+    assert "1 instance allocated, 1 pending" in answer.content.decode()
     assert CapacityClaim.objects.get().target == 2
 
 
@@ -161,6 +161,8 @@ def test_a_change_of_autoscaling_is_previewed_then_saved(cast: Cast, running: Ru
     policy = AutoscalingPolicy.objects.get()
     assert (policy.min, policy.max, policy.concurrency, policy.priority) == (1, 9, 4, 700)
     event = AuditEvent.objects.filter(action="deployment.autoscaling").get()
+    assert event.before is not None
+    assert event.before is not None
     assert event.before["max"] == 6
 
 

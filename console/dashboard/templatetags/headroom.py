@@ -39,6 +39,10 @@ BOUNDS = {
     "DISABLED": "disabled", "SHADOW": "shadow",
 }  # fmt: skip
 
+DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize": "resized", "set": "set to",
+        "revoke": "revoked", "disable": "disabled", "enable": "enabled", "autoscaling": "given new autoscaling",
+        "adopt": "taken over"}  # fmt: skip
+
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
@@ -59,14 +63,22 @@ def bound(name: str) -> str:
 
 
 @register.filter
-def ago(at: datetime | None) -> SafeString | str:
-    """Relative, with the exact time in UTC beside it for who asks."""
+def ago(at: datetime | str | None) -> SafeString | str:
+    """Relative, with the exact time in UTC beside it for who asks. Takes RFC 3339 too."""
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at)
     if at is None:
         return "never"
     seconds = (timezone.now() - at).total_seconds()
     text = f"{span(abs(seconds))} ago" if seconds >= 0 else f"in {span(-seconds)}"
     exact = at.strftime("%Y-%m-%d %H:%M:%S UTC")
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, text)
+
+
+@register.filter
+def due(at: datetime) -> SafeString | str:
+    """When something that is awaited is expected."""
+    return format_html("{} {}", "expected" if at > timezone.now() else "due", ago(at))
 
 
 @register.filter
@@ -78,6 +90,13 @@ def span(seconds: float) -> str:
             rest = seconds % size // next_size
             return f"{seconds // size} {unit}" + (f" {rest} {next_unit}" if rest else "")
     return f"{seconds} s"
+
+
+@register.filter
+def action(name: str) -> str:
+    """`claim.create` of the audit trail, in words."""
+    noun, _, verb = name.partition(".")
+    return f"{noun.capitalize()} {DONE.get(verb, verb)}"
 
 
 @register.filter

@@ -48,9 +48,8 @@ def claims(request: HttpRequest) -> HttpResponse:
 @require_safe
 @member_page
 def claim(request: HttpRequest, id: UUID) -> HttpResponse:
-    organization = organization_in(request)
-    one = claim_get(organization, id)
-    return JsonResponse(series.claims_chart(organization, [one], *span_of(request, "6h")))
+    one = claim_get(organization_in(request), id)
+    return JsonResponse(series.claims_chart([one], one.id, *span_of(request, "6h")))
 
 
 @require_safe

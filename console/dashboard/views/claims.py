@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from claims import metering, services
@@ -28,6 +29,7 @@ from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, member_page, organization_in, told
 from console.dashboard.forms import CountForm
+from console.dashboard.series import RANGES
 
 HOURS_A_MONTH = 730
 
@@ -58,6 +60,8 @@ def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
         "form": CountForm(initial={"count": claim.target}),
         "quota": quota_of(organization, claim.offering) if claim.kind == ClaimKind.CUSTOMER else None,
         "deleting": claim.status == Status.DELETING,
+        "ranges": list(RANGES),
+        "range": request.GET.get("range", "6h"),
     }
     if actor_in(request).sees_money:
         rows = metering.month_to_date(organization, clock.now())
@@ -150,7 +154,8 @@ def claim_new(request: HttpRequest) -> HttpResponse:
             context["refusal"] = refusal.message
         else:
             allocated, pending = claim_numbers(claim)
-            messages.success(request, f"{claim.name} is created: {allocated} instances allocated, {pending} pending.")
+            held = f"{allocated} instance{pluralize(allocated)} allocated"
+            messages.success(request, f"{claim.name} is created: {held}, {pending} pending.")
             return redirect("claim", claim.id)
         return render(request, "claims/new.html", context, status=422)
     return render(request, "claims/new.html", context)

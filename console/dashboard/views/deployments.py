@@ -82,6 +82,7 @@ def page_context(
         "replicas": replicas_of(one),
         "gateways": one.gateways.order_by("name"),
         "events": AuditEvent.objects.filter(object_type="Deployment", object_id=str(one.id)).order_by("-id")[:10],
+        "classes": classes_in_words(one.autoscaling.capacity_classes),
         "ranges": list(RANGES),
         "range": request.GET.get("range", "1h"),
         "price_min": price * one.autoscaling.min if price is not None else None,
@@ -153,8 +154,8 @@ def change(one: Deployment, form: AutoscalingForm, block: Autoscaling) -> dict[s
     policy, price = one.autoscaling, replica_price(one)
     rows = [
         ("Min replicas", policy.min, block.min), ("Max replicas", policy.max, block.max),
-        ("Target concurrency", policy.concurrency or "8 (unset)", block.concurrency or "8 (unset)"),
-        ("Priority", policy.priority or "0 (unset)", block.priority or "0 (unset)"),
+        ("Target concurrency", given(policy.concurrency, 8), given(block.concurrency, 8)),
+        ("Priority", given(policy.priority, 0), given(block.priority, 0)),
         ("Capacity", classes_in_words(policy.capacity_classes), classes_in_words(block.capacity_classes)),
     ]  # fmt: skip
     if price is not None:
@@ -167,6 +168,10 @@ def change(one: Deployment, form: AutoscalingForm, block: Autoscaling) -> dict[s
     elif running < block.min:
         effect = f"{block.min - running} replicas are started, as far as there are GPUs."
     return {"deployment": one, "rows": rows, "form": form, "effect": effect, "hidden": form.cleaned_data}
+
+
+def given(value: int | None, otherwise: int) -> str:
+    return f"{otherwise} (unset)" if value is None else str(value)
 
 
 def classes_in_words(classes: Any) -> str:

@@ -12,6 +12,7 @@ from console.common import clock
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.attention import notices
 from console.dashboard.live import last_sample
+from console.loops.selectors import loops_late
 from console.organizations.models import AuditEvent, Organization
 from deployments.core import explain
 from deployments.models import Decision
@@ -26,7 +27,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     organization, actor = organization_in(request), actor_in(request)
     deployments, claims = list(deployments_of(organization)), list(claims_of(organization))
     context: dict[str, Any] = {
-        "notices": notices(deployments, claims, quotas_of(organization)),
+        "notices": notices(loops_late(now=clock.now()), deployments, claims, quotas_of(organization)),
         "kpis": kpis(organization, deployments, claims),
         "pools": pools(),
         "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
