@@ -5,9 +5,12 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
 
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from console.organizations.actors import Actor
@@ -29,9 +32,10 @@ def organization_in(request: HttpRequest) -> Organization:
 def member_page(view: View[P]) -> View[P]:
     """For members of the organization and platform staff; another organization's object is not found."""
 
-    @login_required
     @wraps(view)
     def inside(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return to_sign_in(request)
         actor = actor_in(request)
         if actor.organization is None or (actor.role is None and not actor.is_platform):
             return render(request, "nowhere.html", status=403)
@@ -43,6 +47,16 @@ def member_page(view: View[P]) -> View[P]:
             return render(request, "403.html", status=403)
 
     return inside
+
+
+def to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign in, then come back. A part of a page that is fetched anew sends the whole page there: put in the part's
+    place, the sign-in page would leave a hole."""
+    htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined]
+    if not htmx:
+        return redirect_to_login(request.get_full_path())
+    page = htmx.current_url_abs_path or reverse("overview")
+    return HttpResponseClientRedirect(redirect_to_login(page).url)
 
 
 def told(request: HttpRequest, refusal: InvalidArgument | FailedPrecondition) -> None:

@@ -2,6 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from console.common.errors import body_of
 
@@ -17,4 +18,5 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def fault(request: HttpRequest) -> HttpResponse:
     if request.path.startswith(API):
         return JsonResponse(body_of(13, "Internal error."), status=500)
-    return render(request, "500.html", status=500)
+    # Without the request: what goes around a page asks the database, which may be what is wrong.
+    return HttpResponse(render_to_string("500.html"), status=500)
