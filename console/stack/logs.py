@@ -8,7 +8,13 @@ from contextlib import suppress
 COLOURS = {"stack": 1, "postgres": 34, "valkey": 35, "prepare": 36, "web": 32, "control": 33, "io": 36}
 PIECE = 65536
 # What parts say about an ordinary start and stop. (The broker keeps a few messages and never saves in the background.)
-ORDINARY = ("Memory overcommit must be enabled", "worker: Warm shutdown", "scheduling shutdown", "ready to exit, bye")
+ORDINARY = (
+    "Memory overcommit must be enabled",
+    "the database system is starting up",
+    "worker: Warm shutdown",
+    "scheduling shutdown",
+    "ready to exit, bye",
+)
 
 
 class Logs:

@@ -63,12 +63,13 @@ class Stack:
     def said(self, words: str) -> bool:
         return any(words in line for line in self.lines)
 
-    def wait_until_ready(self) -> float:
-        return until(lambda: self.said("Headroom is ready at") or self.process.poll() is not None,
-                     90, "not ready: " + "".join(self.lines[-20:]))  # fmt: skip
+    def wait_until_ready(self) -> None:
+        until(lambda: self.said("Headroom is ready at") or self.process.poll() is not None, 90, "not ready in time")
+        assert self.process.poll() is None, "the stack ended:\n" + "".join(self.lines[-20:])
 
-    def output(self) -> str:
-        return "".join(self.lines)
+    def complete(self) -> bool:
+        """Whether every part is alive and the console answers."""
+        return set(self.pids()) == set(PARTS) and self.get("/readyz")[0] == 200
 
     def pids(self) -> dict[str, int]:
         """The process of each part that is alive."""
