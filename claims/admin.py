@@ -51,7 +51,7 @@ class QuotaAdmin(ThroughServiceAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Quota]:
         """With what CUSTOMER claims commit (C3), in the same query."""
         live = (
-            models.Instance.objects.filter(claim=OuterRef("key"), state__in=LIVE_STATES)
+            models.Instance.objects.filter(claim=OuterRef("key"), state__in=LIVE_STATES, lost_at__isnull=True)
             .order_by()
             .values("claim")
             .annotate(n=Count("key"))

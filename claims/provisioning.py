@@ -8,6 +8,7 @@ sees the same row and asks again.
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 BATCH = 500
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=5)
+P, T = ParamSpec("P"), TypeVar("T")
 UNSETTLED = [InstanceState.REQUESTED, InstanceState.JOINING, InstanceState.FAILED, InstanceState.RELEASING]
 
 
@@ -41,14 +43,29 @@ def provision_pass(*, now: datetime, backend: NodeBackend | None = None) -> int:
 
 
 def lease(*, now: datetime) -> list[Instance]:
-    """Claim the instances that need work and that no other worker has; a dead worker's lease runs out."""
+    """Claim the instances that need work and that no other worker has; a dead worker's lease runs out.
+
+    New ones first, then those looked at longest ago: a thousand that are joining keep nobody waiting.
+    """
     due = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now)
     free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
     with transaction.atomic():
         found = Instance.objects.select_for_update(skip_locked=True, no_key=True)
-        keys = list(found.filter(due, free, state__in=UNSETTLED).order_by("key").values_list("key", flat=True)[:BATCH])
+        longest_ago = [F("next_attempt_at").asc(nulls_first=True), "key"]
+        waiting = found.filter(due, free, state__in=UNSETTLED).order_by(*longest_ago)
+        keys = list(waiting.values_list("key", flat=True)[:BATCH])
         Instance.objects.filter(key__in=keys).update(leased_until=now + LEASE)
     return list(Instance.objects.filter(key__in=keys).order_by("key"))
+
+
+def asked(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the backend answers; whatever goes wrong in it is a BackendError, so that it stops nothing else."""
+    try:
+        return call(*args, **kwargs)
+    except BackendError:
+        raise
+    except Exception as error:
+        raise BackendError(f"{type(error).__name__}: {error}") from error
 
 
 def _step(instance: Instance, backend: NodeBackend) -> int:
@@ -65,7 +82,7 @@ def _step(instance: Instance, backend: NodeBackend) -> int:
 
 
 def _join(instance: Instance, backend: NodeBackend) -> int:
-    expected_at = backend.join(instance.key)
+    expected_at = asked(backend.join, instance.key)
     return change(instance, InstanceState.REQUESTED, InstanceState.JOINING, clock.now(),
                   joining_at=clock.now(), expected_at=expected_at)  # fmt: skip
 
@@ -75,8 +92,8 @@ def _give_back(instance: Instance, backend: NodeBackend) -> int:
 
 
 def _leave(instance: Instance, backend: NodeBackend) -> int:
-    if not backend.leave(instance.key):
-        _release_lease(instance)
+    if not asked(backend.leave, instance.key):
+        _look_again(instance)
         return 0
     now = clock.now()
     return change(instance, InstanceState.RELEASING, InstanceState.RELEASED, now,
@@ -86,7 +103,7 @@ def _leave(instance: Instance, backend: NodeBackend) -> int:
 def _watch_joining(instances: Sequence[Instance], backend: NodeBackend) -> int:
     """Instances that have joined become READY and are billed from now on; those that failed are replaced (C6)."""
     try:
-        seen = backend.observe([instance.key for instance in instances])
+        seen = asked(backend.observe, [instance.key for instance in instances])
     except BackendError as error:
         for instance in instances:
             _retry_later(instance, error)
@@ -95,14 +112,15 @@ def _watch_joining(instances: Sequence[Instance], backend: NodeBackend) -> int:
 
 
 def _settle_joining(instance: Instance, seen: Observation | None) -> int:
-    if seen is None or seen.state == NodeState.JOINING:
-        _release_lease(instance)
+    state = seen.state if seen else NodeState.GONE
+    if state == NodeState.JOINING:
+        _look_again(instance)
         return 0
     now = clock.now()
-    if seen.state == NodeState.READY:
+    if state == NodeState.READY:
         return change(instance, InstanceState.JOINING, InstanceState.READY, now, ready_at=now)
     return change(instance, InstanceState.JOINING, InstanceState.FAILED, now,
-                  last_error=f"The backend says {seen.state}.")  # fmt: skip
+                  last_error=f"The backend says {state}.")  # fmt: skip
 
 
 def change(instance: Instance, old: InstanceState, new: InstanceState, now: datetime, **fields: object) -> int:
@@ -110,7 +128,7 @@ def change(instance: Instance, old: InstanceState, new: InstanceState, now: date
     with transaction.atomic():
         locks.offerings_lock([instance.offering_id])
         current = Instance.objects.select_related("claim").get(key=instance.key)
-        fields |= {"state": new, "leased_until": None, "attempts": 0, "next_attempt_at": None}
+        fields |= {"state": new, "leased_until": None, "attempts": 0, "next_attempt_at": now}
         if not Instance.objects.filter(key=instance.key, state=old).update(**fields):
             return 0
         if new == InstanceState.READY and current.claim is not None:
@@ -125,7 +143,7 @@ def _watch_cluster(backend: NodeBackend) -> int:
     """Instances that vanished: billing ends now, nothing is placed there any more, and they are replaced (C6)."""
     keys = list(Instance.objects.filter(state__in=HELD_STATES, lost_at__isnull=True).values_list("key", flat=True))
     try:
-        seen = backend.observe(keys)
+        seen = asked(backend.observe, keys)
     except BackendError as error:
         log.warning("the cluster could not be looked at: %s", error)
         return 0
@@ -151,23 +169,26 @@ def instance_lost(key: int) -> int:
 def _return_strays(backend: NodeBackend) -> None:
     """Machines that came after we had given them up are released again; they were never billed (B4)."""
     try:
-        known = backend.nodes()
-        gone = set(known) - set(
-            Instance.objects.filter(key__in=known).exclude(state=InstanceState.RELEASED).values_list("key", flat=True)
-        )
-        for key in sorted(gone):
-            backend.leave(key)
+        known = asked(backend.nodes)
     except BackendError as error:
-        log.warning("strays could not be released: %s", error)
+        log.warning("strays could not be looked for: %s", error)
+        return
+    ours = Instance.objects.filter(key__in=known).exclude(state=InstanceState.RELEASED)
+    for key in sorted(set(known) - set(ours.values_list("key", flat=True))):
+        try:
+            asked(backend.leave, key)
+        except BackendError as error:
+            log.warning("stray machine %s could not be released: %s", key, error)
 
 
-def _release_lease(instance: Instance) -> None:
-    Instance.objects.filter(key=instance.key).update(leased_until=None)
+def _look_again(instance: Instance) -> None:
+    Instance.objects.filter(key=instance.key).update(leased_until=None, next_attempt_at=clock.now())
 
 
 def _retry_later(instance: Instance, error: BackendError) -> None:
     wait = min(FIRST_RETRY * 2 ** min(instance.attempts, 10), LONGEST_RETRY)
-    Instance.objects.filter(key=instance.key).update(
+    log.warning("instance %s: %s; asked again in %s", instance.name, error, wait)
+    Instance.objects.filter(key=instance.key, state=instance.state).update(
         leased_until=None,
         attempts=F("attempts") + 1,
         next_attempt_at=clock.now() + wait,

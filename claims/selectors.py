@@ -27,6 +27,8 @@ from console.common.errors import NotFound
 from console.organizations.models import Organization
 
 IN_CLUSTER = Q(instances__state=InstanceState.READY, instances__lost_at__isnull=True)
+# What quota stays committed to until its release is confirmed (C3); a lost machine is gone already (C6).
+UNRELEASED = Q(instances__state__in=LIVE_STATES, instances__lost_at__isnull=True)
 
 
 def claims_of(organization: Organization) -> QuerySet[CapacityClaim]:
@@ -105,7 +107,7 @@ def quotas_of(organization: Organization) -> list[QuotaRow]:
 
 def committed_by_offering(organization: Organization) -> dict[int, int]:
     """Instances committed by CUSTOMER claims, by offering key (C3)."""
-    live = Count("instances", filter=Q(instances__state__in=LIVE_STATES))
+    live = Count("instances", filter=UNRELEASED)
     claims = CapacityClaim.objects.filter(organization=organization, kind=ClaimKind.CUSTOMER)
     found: dict[int, list[rule.Commitment]] = {}
     for offering, target, unreleased in claims.annotate(n=live).values_list("offering_id", "target", "n"):

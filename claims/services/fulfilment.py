@@ -47,6 +47,12 @@ class Holding:
         return 0 if self.deleting else max(0, self.claim.target - len(self.counting))
 
     @property
+    def to_request(self) -> int:
+        """Machines to ask for: one that leaves or failed keeps its place until it is gone, a lost one does not (C3)."""
+        occupied = sum(one.lost_at is None for one in self.instances)
+        return 0 if self.deleting else max(0, self.claim.target - occupied)
+
+    @property
     def surplus(self) -> int:
         return len(self.counting) if self.deleting else max(0, len(self.counting) - self.claim.target)
 
@@ -138,8 +144,8 @@ def _request(offering: Offering, holdings: Iterable[Holding], now: datetime) -> 
     """CUSTOMER claims get machines of their own, asked for by the provision loop (C1)."""
     touched = set()
     for holding in holdings:
-        if holding.claim.kind == ClaimKind.CUSTOMER and holding.missing:
-            count = min(holding.missing, hands.LARGEST_STEP)
+        if holding.claim.kind == ClaimKind.CUSTOMER and holding.to_request:
+            count = min(holding.to_request, hands.LARGEST_STEP)
             hands.new_instances(offering=offering, source=Source.CUSTOMER, count=count, now=now, claim=holding.claim)
             touched.add(holding.claim.organization_id)
     return touched

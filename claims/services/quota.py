@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count
 
 from claims import locks
 from claims.core import quota as rule
-from claims.core.states import LIVE_STATES
 from claims.models import CapacityClaim, ClaimKind, Offering, Quota, QuotaChange
+from claims.selectors import UNRELEASED
 from console.common import clock
 from console.common.errors import (
     FailedPrecondition,
@@ -26,7 +26,7 @@ MOST = 1_000_000
 
 def commitments_of(organization: Organization, offering: Offering) -> dict[int, rule.Commitment]:
     """By claim key: what each CUSTOMER claim of the organization commits in the offering, DELETING included."""
-    live = Count("instances", filter=Q(instances__state__in=LIVE_STATES))
+    live = Count("instances", filter=UNRELEASED)
     rows = CapacityClaim.objects.filter(organization=organization, offering=offering, kind=ClaimKind.CUSTOMER)
     return {
         key: rule.Commitment(target, unreleased)

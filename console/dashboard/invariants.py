@@ -43,6 +43,7 @@ INVARIANTS: dict[str, str] = {
         WITH held AS (
             SELECT c.key, c.organization_id, c.offering_id, greatest(c.target, count(i.key)) AS committed, c.updated_at
             FROM claims_capacityclaim c LEFT JOIN claims_instance i ON i.claim_id = c.key AND i.state <> 'RELEASED'
+                                           AND i.lost_at IS NULL
             WHERE c.kind = 'CUSTOMER' GROUP BY c.key),
         total AS (SELECT organization_id, offering_id, sum(committed) AS committed FROM held GROUP BY 1, 2),
         widest AS (SELECT organization_id, offering_id, max("limit" - other_usage) AS room
