@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 BATCH = 500
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=5)
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 UNSETTLED = [InstanceState.REQUESTED, InstanceState.JOINING, InstanceState.FAILED, InstanceState.RELEASING]
 
 
@@ -51,8 +52,8 @@ def lease(*, now: datetime) -> list[Instance]:
     free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
     with transaction.atomic():
         found = Instance.objects.select_for_update(skip_locked=True, no_key=True)
-        longest_ago = [F("next_attempt_at").asc(nulls_first=True), "key"]
-        waiting = found.filter(due, free, state__in=UNSETTLED).order_by(*longest_ago)
+        waiting = found.filter(due, free, state__in=UNSETTLED)
+        waiting = waiting.order_by(F("next_attempt_at").asc(nulls_first=True), "key")
         keys = list(waiting.values_list("key", flat=True)[:BATCH])
         Instance.objects.filter(key__in=keys).update(leased_until=now + LEASE)
     return list(Instance.objects.filter(key__in=keys).order_by("key"))
