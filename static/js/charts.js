@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const charts = new Map();
-  const MOST = 600;
+  const ROWS = 120, MOST = 600;
   const SLOW_MS = 30000; // how often a chart that the stream has no points for is fetched anew
   let crosshair = null;
 
@@ -42,6 +42,36 @@
     },
   };
 
+  /* What the pointer is over: of a line the nearest point, of what holds until it changes (steps, limits) the last one
+     before, of bars those of the nearest day. Chart.js's own mode "index" would put points of different times together. */
+  const under = (chart, event) => {
+    const { x: at } = Chart.helpers.getRelativePosition(event, chart);
+    const found = [];
+    for (const meta of chart.getSortedVisibleDatasetMetas()) {
+      const points = meta.data;
+      let next = 0, end = points.length;
+      while (next < end) {
+        const middle = (next + end) >> 1;
+        if (points[middle].x <= at) next = middle + 1; else end = middle;
+      }
+      let index = next - 1;
+      const nearer = index < 0 || (next < points.length && points[next].x - at < at - points[index].x);
+      if (nearer && !chart.data.datasets[meta.index].holds) index = next;
+      const element = points[index];
+      if (element && !element.skip) found.push({ element, datasetIndex: meta.index, index });
+    }
+    if (chart.config.type !== "bar") return found;
+    const nearest = Math.min(...found.map(({ element }) => Math.abs(element.x - at)));
+    return found.filter(({ element }) => Math.abs(element.x - at) <= nearest + 1);
+  };
+
+  const moment = (items) => {
+    if (!items.length) return "";
+    const { chart } = items[0];
+    const value = chart.config.type === "bar" ? items[0].parsed.x : crosshair;
+    return value === null ? "" : chart.scales.x.getLabelForValue(value);
+  };
+
   const dataset = (series, kind) => {
     const rgb = color(series.color);
     const area = series.style === "area";
@@ -53,10 +83,12 @@
       borderWidth: kind === "bar" ? 0 : 1.6,
       borderDash: series.style === "dashed" ? [4, 4] : [],
       stepped: series.style === "step" ? "before" : false,
+      holds: series.style === "step" || series.style === "dashed",
       fill: area ? "origin" : false,
       pointRadius: 0,
       pointHitRadius: 8,
       spanGaps: false,
+      clip: 4, // half a line at the very top is still to be seen
       maxBarThickness: 28,
     };
   };
@@ -65,7 +97,7 @@
     animation: false,
     maintainAspectRatio: false,
     normalized: true,
-    interaction: { mode: "index", intersect: false },
+    interaction: { mode: "under", intersect: false },
     scales: {
       x: {
         type: "time",
@@ -78,7 +110,7 @@
     },
     plugins: {
       legend: { position: "top", align: "start", labels: { color: color("text"), boxWidth: 14, boxHeight: 2, padding: 12 } },
-      tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.formattedValue} ${data.unit}` } },
+      tooltip: { position: "pointer", callbacks: { title: moment, label: (item) => `${item.dataset.label}: ${item.formattedValue} ${data.unit}` } },
     },
   });
 
@@ -104,7 +136,8 @@
         rows.get(at)[place] = value;
       }
     });
-    const times = [...rows.keys()].sort((a, b) => b - a).slice(0, 120);
+    const times = [...rows.keys()].sort((a, b) => b - a).slice(0, ROWS);
+    if (rows.size > ROWS) body.createCaption().textContent = `The newest ${ROWS} of ${rows.size} moments.`;
     const tbody = body.createTBody();
     for (const at of times) {
       const row = tbody.insertRow();
@@ -127,17 +160,36 @@
     table(canvas, data);
   };
 
+  const say = (entry, text) => {
+    entry.note?.remove();
+    entry.note = null;
+    if (!text) return;
+    entry.note = document.createElement("p");
+    entry.note.setAttribute("role", "status");
+    entry.note.className = "hr-chart-note";
+    entry.note.textContent = text;
+    entry.canvas.after(entry.note);
+  };
+
   const load = async (entry) => {
     const url = new URL(entry.canvas.dataset.chartUrl, location.href);
     const range = new URLSearchParams(location.search).get("range");
     if (range) url.searchParams.set("range", range);
     entry.loaded = Date.now();
+    const turn = entry.turn = (entry.turn ?? 0) + 1;
+    let data = null;
     try {
       const answer = await fetch(url, { headers: { Accept: "application/json" } });
-      if (!answer.ok) return;
-      entry.data = await answer.json();
-      draw(entry);
+      if (answer.ok) data = await answer.json();
     } catch { /* the stream or the next poll tries again */ }
+    if (turn !== entry.turn) return; // asked again since: that answer counts
+    if (data) {
+      entry.data = data;
+      say(entry, "");
+      draw(entry);
+    } else if (!entry.data) {
+      say(entry, "This chart's data did not come. It is asked for again.");
+    }
   };
 
   /* An event of the stream: each series goes on with the value of its feed, and the window moves along. Where a chart
@@ -187,6 +239,8 @@
     }
   });
   if (window.Chart) {
+    Chart.Interaction.modes.under = under;
+    Chart.Tooltip.positioners.pointer = (items, { x, y }) => (items.length ? { x, y } : false);
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     Chart.defaults.font.size = 11;
     collect();

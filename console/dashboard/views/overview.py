@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from claims import metering
-from claims.selectors import claim_numbers, claims_of, pools, quotas_of
+from claims.selectors import claim_numbers, claims_of, quotas_of
 from console.common import clock
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.attention import notices
@@ -29,10 +29,8 @@ def overview(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "notices": notices(loops_late(now=clock.now()), deployments, claims, quotas_of(organization)),
         "kpis": kpis(organization, deployments, claims),
-        "pools": pools(),
         "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
         "events": AuditEvent.objects.filter(organization=organization).order_by("-id")[:RECENT],
-        "deployments": deployments,
     }
     if actor.sees_money:
         now = clock.now()
