@@ -1,6 +1,6 @@
 from claims.models.catalogue import InstanceType, Offering, Price, PriceKind, Zone
 from claims.models.claim import CapacityClaim, ClaimKind
-from claims.models.instance import Instance, Source
+from claims.models.instance import Instance, Source, Work
 from claims.models.quota import Quota, QuotaChange
 from claims.models.simulated import SimulatedNode
 from claims.models.usage import MeterCursor, RatedSlice, UsageInterval, UsageKind
@@ -21,5 +21,6 @@ __all__ = [
     "Source",
     "UsageInterval",
     "UsageKind",
+    "Work",
     "Zone",
 ]

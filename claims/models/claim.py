@@ -26,6 +26,8 @@ class CapacityClaim(models.Model):
     name = models.CharField(max_length=100)
     kind = models.CharField(max_length=10, choices=ClaimKind.choices)
     target = models.PositiveBigIntegerField(help_text="`spec.resources.instanceCount`.")
+    reduction_at = models.DateTimeField(null=True, help_text="A smaller target takes effect then (C7).")
+    reduced_at = models.DateTimeField(null=True, help_text="When a reduction last took effect (C7).")
 
     # Echoed exactly as sent (API.md, rule 2).
     sent_capacity_type = models.CharField(max_length=40)

@@ -13,6 +13,15 @@ class Source(models.TextChoices):
     CUSTOMER = "CUSTOMER"
 
 
+class Work(models.TextChoices):
+    """What the platform does to a machine. CORDON: it takes nothing new. DRAIN: and what it holds moves away, then it
+    stays in the cluster, cordoned. BAD: and it is given back and replaced."""
+
+    CORDON = "CORDON"
+    DRAIN = "DRAIN"
+    BAD = "BAD"
+
+
 class Instance(models.Model):
     """One machine. Its holder, state and `gpus_used` change only under the lock of its offering (W1)."""
 
@@ -28,6 +37,10 @@ class Instance(models.Model):
     )
     gpus = models.PositiveIntegerField()
     gpus_used = models.PositiveIntegerField(default=0)
+    kept = models.BooleanField(default=False, help_text="Kept free for a waiting claim: takes no new replica (C4).")
+    work = models.CharField(max_length=10, choices=Work.choices, blank=True, default="")
+    work_reason = models.CharField(max_length=200, blank=True, default="")
+    work_at = models.DateTimeField(null=True)
 
     created_at = models.DateTimeField(db_default=Now())
     claimed_at = models.DateTimeField(null=True, help_text="When the present claim got it, ready or not.")
@@ -63,6 +76,7 @@ class Instance(models.Model):
                 name="instance_state", condition=Q(state__in=[state.value for state in InstanceState])
             ),
             models.CheckConstraint(name="instance_source", condition=Q(source__in=Source.values)),
+            models.CheckConstraint(name="instance_work", condition=Q(work__in=["", *Work.values])),
             # R17: somebody who uses or claims it holds it, and nobody else does.
             models.CheckConstraint(
                 name="instance_holder",

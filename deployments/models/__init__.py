@@ -1,16 +1,20 @@
 from deployments.models.decision import Decision, PlannerState
 from deployments.models.deployment import AutoscalingPolicy, Deployment
 from deployments.models.gateway import Gateway
+from deployments.models.hold import Annotation, Hold, HoldKind
 from deployments.models.replica import CapacityClass, Replica, ReplicaPlacement
 from deployments.models.signal import SignalBlock, SignalChunk
 from deployments.models.simulated import SimulatedReplica, SimulatedWorkload
 
 __all__ = [
+    "Annotation",
     "AutoscalingPolicy",
     "CapacityClass",
     "Decision",
     "Deployment",
     "Gateway",
+    "Hold",
+    "HoldKind",
     "PlannerState",
     "Replica",
     "ReplicaPlacement",

@@ -39,6 +39,7 @@ class Deployment(models.Model):
     status = models.CharField(max_length=20, default=Status.CREATING.value)
     conditions = models.JSONField(default=list)
     ever_ready = models.BooleanField(default=False)
+    failures = models.PositiveIntegerField(default=0, help_text="Replicas that failed since one became ready (R8).")
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 

@@ -25,6 +25,8 @@ class Replica(models.Model):
     state = models.PositiveSmallIntegerField(choices=[(s.value, s.name) for s in ReplicaState])
     gpus = models.PositiveIntegerField()
     active = models.PositiveIntegerField(default=0, help_text="Requests it runs, at the last sample.")
+    replaces = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="replacements",
+                                 help_text="The replica that goes once this one is ready.")  # fmt: skip
 
     created_at = models.DateTimeField(db_default=Now())
     loading_at = models.DateTimeField(null=True, help_text="When the runtime was told to start it.")
@@ -34,6 +36,10 @@ class Replica(models.Model):
     expected_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=60, blank=True, default="", help_text="Why it is draining, stopped, failed.")
     last_error = models.TextField(blank=True, default="")
+
+    crashes = models.PositiveIntegerField(default=0, help_text="Times its process ended and was started again (R8).")
+    ended_on = models.BigIntegerField(null=True, help_text="Key of the instance that it failed on (R8).")
+    retry_at = models.DateTimeField(null=True, help_text="Failed: until then its place is not tried again (R8).")
 
     # The work on it, claimed by lease (W4).
     leased_until = models.DateTimeField(null=True)
@@ -50,6 +56,7 @@ class Replica(models.Model):
             ),
             models.Index(fields=["deployment", "state"], name="replica_by_deployment"),
             models.Index(fields=["instance_type", "ready_at"], name="replica_by_ready_time"),
+            models.Index(fields=["retry_at"], name="replica_by_retry", condition=Q(retry_at__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(name="replica_state", condition=Q(state__in=[s.value for s in ReplicaState])),
