@@ -1,5 +1,5 @@
 # `make run` and `make test` do all their set-up themselves, on a fresh machine with Python >= 3.11, make, git and npm.
-.PHONY: run test test-long lint bench assets lock install install-dev browser clean
+.PHONY: run test test-long lint rules bench assets lock install install-dev browser clean
 .DEFAULT_GOAL := run
 SHELL := /bin/bash
 
@@ -52,6 +52,10 @@ lint: install-dev
 	$(BIN)/djlint templates --check --lint --quiet
 	$(BIN)/lint-imports
 	HEADROOM_SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
+
+# Which test proves which rule: docs/rules.md, from the names of the tests.
+rules: install-dev
+	$(BIN)/python -m tests.rules
 
 bench: install-dev assets
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
