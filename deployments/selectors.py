@@ -1,14 +1,15 @@
 """Reads of the deployments half, for pages and APIs. The number of queries never depends on the number of rows."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from django.db.models import Count, FilteredRelation, OuterRef, Q, QuerySet, Subquery
 
 from console.common.errors import NotFound
 from console.organizations.models import Organization
 from deployments.core.states import HOLDING, ReplicaState
-from deployments.models import Decision, Deployment, Gateway, Replica
+from deployments.models import Annotation, Decision, Deployment, Gateway, Hold, Replica
 
 
 def gateways_of(organization: Organization) -> QuerySet[Gateway]:
@@ -65,3 +66,29 @@ def replicas_of(deployment: Deployment) -> QuerySet[Replica]:
     """Replicas that hold GPUs, with where they are."""
     live = Replica.objects.filter(deployment=deployment, state__in=sorted(HOLDING))
     return live.prefetch_related("placements__instance__offering__zone").order_by("key")
+
+
+def in_force(holds: QuerySet[Hold], now: datetime) -> QuerySet[Hold]:
+    """Those that are neither ended nor expired (R19)."""
+    return holds.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now), ended_at__isnull=True)
+
+
+def holds_of(organization: Organization) -> QuerySet[Hold]:
+    """Every hold that concerns the organization: its deployments', its own, the fleet's; newest first."""
+    mine = Q(organization=organization) | Q(organization__isnull=True)
+    return Hold.objects.filter(mine).select_related("deployment", "organization").order_by("-created_at", "id")
+
+
+def holds_in_force(organization: Organization, now: datetime) -> list[Hold]:
+    return list(in_force(holds_of(organization), now))
+
+
+def concerning(holds: Iterable[Hold], deployment: Deployment) -> list[Hold]:
+    """Those of `holds` that hold this deployment: its own, its organization's, the fleet's."""
+    return [one for one in holds if one.deployment_id in (None, deployment.key)]
+
+
+def annotations_of(deployment: Deployment, since: datetime) -> list[Annotation]:
+    """Notes on its charts, newest first."""
+    found = Annotation.objects.filter(deployment=deployment, at__gte=since).select_related("user")
+    return list(found.order_by("-at", "id"))

@@ -1,6 +1,6 @@
 """The cast of every view and API test: two organizations, and everyone who may come to their door."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +23,10 @@ class Member:
     user: User
     secret: str
     actor: Actor
+
+    def actor_signed_in(self) -> Actor:
+        """As who the person acts in the console, where platform staff is staff: a token never is."""
+        return replace(self.actor, name=self.user.username, user=self.user, token=None, is_platform=self.user.is_staff)
 
     def api(self) -> "ApiClient":
         return ApiClient(self.secret)

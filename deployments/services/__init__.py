@@ -1,5 +1,6 @@
 """Writes of the deployments half, one module a noun."""
 
+from deployments.services.annotations import annotation_create, annotation_delete
 from deployments.services.deployments import (
     autoscaling_update,
     deployment_create,
@@ -8,8 +9,11 @@ from deployments.services.deployments import (
     deployment_update,
 )
 from deployments.services.gateways import gateway_create, gateway_delete, gateway_update
+from deployments.services.holds import hold_create, hold_end
 
 __all__ = [
+    "annotation_create",
+    "annotation_delete",
     "autoscaling_update",
     "deployment_create",
     "deployment_delete",
@@ -18,4 +22,6 @@ __all__ = [
     "gateway_create",
     "gateway_delete",
     "gateway_update",
+    "hold_create",
+    "hold_end",
 ]

@@ -1,0 +1,115 @@
+"""`/api/v1/holds`: scaling frozen or pinned by an operator (R19)."""
+
+from datetime import datetime
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from claims.api.views import checked
+from claims.core.conditions import timestamp
+from console.common import clock
+from console.common.errors import InvalidArgument
+from console.common.ids import parse_uuid
+from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
+from console.organizations.api.fields import EnumField, TextField, UInt32Field
+from console.organizations.api.ids import id_in_path
+from console.organizations.api.permissions import request_actor
+from deployments.models import Hold
+from deployments.selectors import holds_of, in_force
+from deployments.services import hold_create, hold_end
+from deployments.services.holds import hold_get
+
+ANY = OpenApiTypes.OBJECT
+STATES = ("inForce", "all")
+
+
+class HoldSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """A new hold. Without `deploymentId` and `fleet` it is the token's organization that is frozen."""
+
+    kind = EnumField(help_text="FREEZE: the size stays. PIN: the size is `size`.")
+    deploymentId = TextField(source="deployment_id", required=False, max_length=40)
+    fleet = serializers.BooleanField(required=False, default=False)
+    size = UInt32Field(required=False)
+    reason = TextField(max_length=1000)
+    expiresAt = serializers.DateTimeField(source="expires_at", required=False, allow_null=True)
+
+
+def hold_to(hold: Hold, now: datetime) -> dict[str, Any]:
+    def at(moment: datetime | None) -> str | None:
+        return timestamp(moment) if moment else None
+
+    over = hold.ended_at is not None or (hold.expires_at is not None and hold.expires_at <= now)
+    return {
+        "id": str(hold.id),
+        "kind": hold.kind,
+        "scope": "DEPLOYMENT" if hold.deployment else "ORGANIZATION" if hold.organization else "FLEET",
+        "deploymentId": str(hold.deployment.id) if hold.deployment else None,
+        "size": hold.size,
+        "reason": hold.reason,
+        "inForce": not over,
+        "createdBy": hold.created_by,
+        "createdAt": at(hold.created_at),
+        "expiresAt": at(hold.expires_at),
+        "endedBy": hold.ended_by or None,
+        "endedAt": at(hold.ended_at),
+    }
+
+
+class HoldsView(APIView):
+    @extend_schema(
+        responses=ANY, operation_id="ListHolds",
+        parameters=[OpenApiParameter("state", enum=list(STATES), description="Default: inForce."),
+                    OpenApiParameter("after", description="`nextCursor` of the page before."),
+                    OpenApiParameter("limit", OpenApiTypes.INT)],
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        """Holds of the organization's deployments, of the organization and of the fleet, newest first."""
+        found, now = holds_of(request_actor(request).require_organization()), clock.now()
+        state = request.query_params.get("state", "inForce")
+        if state not in STATES:
+            raise InvalidArgument.of("state", f"must be one of {', '.join(STATES)}; it is {state!r}")
+        if state == "inForce":
+            found = in_force(found, now)
+        if after := request.query_params.get("after"):
+            position = decode_cursor(after)
+            known = parse_uuid(position[0]) if len(position) == 1 else None
+            if known is None:
+                raise InvalidArgument.of("after", "is not a cursor that this API gave out")
+            found = found.filter(id__lt=known)
+        limit = parse_limit(request.query_params.get("limit"))
+        rows = list(found.order_by("-id")[: limit + 1])  # ids are in order of creation
+        more = encode_cursor([str(rows[limit - 1].id)]) if len(rows) > limit else None
+        return Response(page([hold_to(one, now) for one in rows[:limit]], more))
+
+    @extend_schema(
+        request=HoldSerializer, responses=ANY, operation_id="CreateHold",
+        examples=[OpenApiExample("Pin a deployment to six replicas for an hour", request_only=True, value={
+            "kind": "PIN", "deploymentId": "0198c0de-0000-7000-8000-000000000000", "size": 6,
+            "reason": "Launch at noon", "expiresAt": "2026-12-01T13:00:00Z"})],
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        """Freeze a deployment, the organization or (platform staff) the fleet; or pin a deployment to a size."""
+        data = checked(HoldSerializer(data=request.data))
+        deployment = data.pop("deployment_id", "")
+        id = parse_uuid(deployment) if deployment else None
+        if deployment and id is None:
+            raise InvalidArgument.of("deployment_id", "value must be a valid UUID")
+        return Response(hold_to(hold_create(actor=request_actor(request), deployment_id=id, **data), clock.now()))
+
+
+class HoldView(APIView):
+    @extend_schema(responses=ANY, operation_id="GetHold")
+    def get(self, request: Request, id: str) -> Response:
+        """One hold, also when it is over."""
+        return Response(hold_to(hold_get(request_actor(request), id_in_path("Hold", id)), clock.now()))
+
+    @extend_schema(responses=ANY, operation_id="EndHold")
+    def delete(self, request: Request, id: str) -> Response:
+        """End it: scaling goes on. The hold stays as history; ending it again changes nothing."""
+        hold = hold_end(actor=request_actor(request), hold_id=id_in_path("Hold", id))
+        return Response(hold_to(hold, clock.now()))
