@@ -32,6 +32,9 @@ class Deployment(models.Model):
     model_name = models.CharField(max_length=63)
     model_bucket = models.CharField(max_length=63)
     model_path = models.CharField(max_length=1024)
+    model_memory_gib = models.PositiveIntegerField(
+        null=True, blank=True, help_text="GPU memory that the weights of one replica need. Empty: estimated."
+    )
     traffic_weight = models.PositiveIntegerField(default=0)
     disabled = models.BooleanField(default=False)
 
@@ -51,6 +54,9 @@ class Deployment(models.Model):
             models.CheckConstraint(name="deployment_gpu_count", condition=Q(gpu_count__in=GPU_COUNTS)),
             models.CheckConstraint(name="deployment_status", condition=Q(status__in=[s.value for s in Status])),
             models.CheckConstraint(name="deployment_weight", condition=Q(traffic_weight__lte=1000)),
+            models.CheckConstraint(
+                name="deployment_model_memory", condition=Q(model_memory_gib__isnull=True) | Q(model_memory_gib__gt=0)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from deployments.services.deployments import (
 )
 from deployments.services.gateways import gateway_create, gateway_delete, gateway_update
 from deployments.services.holds import hold_create, hold_end
+from deployments.services.memory import model_memory_set
 
 __all__ = [
     "annotation_create",
@@ -24,4 +25,5 @@ __all__ = [
     "gateway_update",
     "hold_create",
     "hold_end",
+    "model_memory_set",
 ]
