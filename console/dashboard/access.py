@@ -9,7 +9,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
@@ -39,6 +39,8 @@ def member_page(view: View[P]) -> View[P]:
         actor = actor_in(request)
         if actor.organization is None or (actor.role is None and not actor.is_platform):
             return render(request, "nowhere.html", status=403)
+        if elsewhere := from_elsewhere(request, actor.organization):
+            return elsewhere
         try:
             return view(request, *args, **kwargs)
         except NotFound as refusal:
@@ -57,6 +59,18 @@ def to_sign_in(request: HttpRequest) -> HttpResponse:
         return redirect_to_login(request.get_full_path())
     page = htmx.current_url_abs_path or reverse("overview")
     return HttpResponseClientRedirect(redirect_to_login(page).url)
+
+
+def from_elsewhere(request: HttpRequest, organization: Organization) -> HttpResponse | None:
+    """The answer to a part or a form of a page that was opened in another organization than the one entered since:
+    the page is loaded anew, the form changes nothing. None when all is of one organization."""
+    htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined]
+    if htmx and request.headers.get("X-Organization", organization.id) != organization.id:
+        return HttpResponseClientRefresh()
+    before = request.POST.get("in_organization", organization.id)
+    if before != organization.id:
+        return render(request, "elsewhere.html", {"before": before}, status=409)
+    return None
 
 
 def told(request: HttpRequest, refusal: InvalidArgument | FailedPrecondition) -> None:

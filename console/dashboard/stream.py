@@ -24,6 +24,7 @@ from django.views.decorators.http import require_safe
 
 from console.common.notify import CHANNEL
 from console.dashboard import points
+from console.dashboard.lateness import late_names_apart
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
 
@@ -34,6 +35,7 @@ LIFE_S = 600.0  # then the browser connects anew, and its sign-in and membership
 GAP_S = 1.0  # between two events of a topic, however many changes there are
 WAITING_EVENTS = 50  # a browser that does not read loses the oldest; each event only says "look again"
 RECONNECTED = "reconnected"
+LATE, LATE_LOOK_S = "late", 10.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
 
 
@@ -67,7 +69,8 @@ class Hub:
             # A context of their own: the request's ends with the page that happened to be first.
             make, context = asyncio.get_running_loop().create_task, contextvars.Context()
             self.woken = asyncio.Event()
-            self.tasks = [make(self._hear(), context=context), make(self._tell(), context=context)]
+            parts = (self._hear(), self._tell(), self._watch())
+            self.tasks = [make(part, context=context) for part in parts]
 
     def leave(self, listener: Listener) -> None:
         self.listeners.discard(listener)
@@ -109,6 +112,17 @@ class Hub:
                     if listener.organization == key:
                         listener.offer(event)
             await asyncio.sleep(GAP_S)
+
+    async def _watch(self) -> None:
+        """A loop that has stopped says nothing, so somebody has to look: pages hear when another is late, or none."""
+        known: frozenset[str] | None = None
+        while True:
+            late = await sync_to_async(late_names_apart)() if self.listeners else None
+            if late is not None and known is not None and late != known:
+                for listener in self.listeners:
+                    listener.offer(json.dumps({"topic": LATE}))
+            known = known if late is None else late
+            await asyncio.sleep(LATE_LOOK_S)
 
 
 hub = Hub()

@@ -9,6 +9,8 @@ urlpatterns = [
     path("accounts/sign-in", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
     path("accounts/sign-out", LogoutView.as_view(), name="sign-out"),
     path("accounts/organization", session.switch_organization, name="switch-organization"),
+    path("accounts/organizations", session.organization_list, name="organizations"),
+    path("late", overview.late, name="late"),
     path("events", stream.events, name="events"),
     path("deployments", deployments.deployment_list, name="deployments"),
     path("deployments/new", deployments.deployment_new, name="deployment-new"),

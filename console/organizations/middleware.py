@@ -44,4 +44,5 @@ def actor_of(request: HttpRequest) -> Actor:
 
 def chosen_organization(user: User, key: int | None) -> Organization | None:
     available = organizations_of(user)
-    return next((one for one in available if one.key == key), available[0] if available else None)
+    chosen = available.filter(key=key).first() if key is not None else None
+    return chosen or available.first()

@@ -1,6 +1,6 @@
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from console.common.errors import NotFound
 from console.organizations.models import ApiToken, Membership, Organization, User
@@ -17,10 +17,10 @@ def organization_named(name: str) -> Organization:
     return found
 
 
-def organizations_of(user: User) -> list[Organization]:
+def organizations_of(user: User) -> QuerySet[Organization]:
     """What the user may switch to: all for platform staff, else those it is a member of."""
     everything = Organization.objects.all()
-    return list(everything if user.is_staff else everything.filter(memberships__user=user))
+    return everything if user.is_staff else everything.filter(memberships__user=user)
 
 
 def membership_of(user: User, organization: Organization) -> Membership | None:

@@ -263,3 +263,16 @@ def test_who_is_not_signed_in_or_in_no_organization_gets_no_stream(cast: Cast) -
         assert not stream.hub.listeners
 
     run(story)
+
+
+def test_open_pages_hear_that_a_loop_is_late(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "LATE_LOOK_S", 0.05)
+    seen = [frozenset[str](), frozenset[str](), frozenset({"scale"})]
+    monkeypatch.setattr(stream, "late_names_apart", lambda: seen.pop(0) if len(seen) > 1 else seen[0])
+
+    async def story() -> None:
+        stream.hub.tasks.clear()
+        async with opened(cast.viewer.user) as page:
+            await page.until(stream.LATE)
+
+    run(story)

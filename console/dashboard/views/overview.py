@@ -39,6 +39,13 @@ def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "overview.html", context)
 
 
+@require_safe
+@member_page
+def late(request: HttpRequest) -> HttpResponse:
+    """The banner alone, for pages that are open."""
+    return render(request, "parts/late.html")
+
+
 def kpis(organization: Organization, deployments: Any, claims: Any) -> dict[str, int]:
     numbers = [claim_numbers(claim) for claim in claims]
     sample = last_sample(organization)
