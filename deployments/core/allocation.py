@@ -62,6 +62,10 @@ def _before_contention(deployments: Deployments, wanted: Wanted, current: Int32s
         missing_gpus=(lacks * deployments.gpu_count).astype(np.int32),
         offering=np.full(len(current), -1, np.int32),
         capacity_class=np.zeros(len(current), np.int8),
+        other=np.full(len(current), -1, np.int64),
+        coming=np.zeros(len(current), np.int32),
+        moves=np.zeros(len(current), np.int32),
+        moves_short=np.zeros(len(current), np.int32),
     )
 
 

@@ -8,17 +8,19 @@ and at most one span (a fifteenth) more.
 import struct
 import zlib
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
 from deployments.core.columns import Columns, Int8s, Int32s, Int64s, column
 
+T = TypeVar("T", bound=Columns)
+
 BUCKETS = 16
 EMPTY = -1  # a span in which nothing was recommended; a size or limit that is not known
 _MAGIC = b"HRAS"
-_VERSION = 1
-_HEADER = struct.Struct("<4sHHqI")
+_VERSION = 2
+_HEADER = struct.Struct("<4sHHqII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,19 @@ class Memory(Columns):
     bound: Int8s = field(metadata=column(np.int8, EMPTY))  # plan.Bound of the last tick
     burst_until_ms: Int64s = field(metadata=column(np.int64, 0))  # burst mode lasts until then
     short_since_ms: Int64s = field(metadata=column(np.int64, 0))  # since when granted < wanted; 0 = it is not
+    free_since_ms: Int64s = field(metadata=column(np.int64, 0))  # since when it could move to claims (R15); 0 = not
     width_ms: Int32s = field(metadata=column(np.int32, 0))  # length of a span; 0 = nothing remembered
     bucket: Int64s = field(metadata=column(np.int64, 0))  # number of the newest span (time / width)
     highest: Int32s = field(metadata=column(np.int32, EMPTY, BUCKETS))  # [D, BUCKETS]; span n is at n % BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Columns):
+    """Instances from which replicas were let go to make room for a deployment that waits. Keys, not rows."""
+
+    instance: Int64s = field(metadata=column(np.int64))
+    deployment: Int64s = field(metadata=column(np.int64))
+    since_ms: Int64s = field(metadata=column(np.int64, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,7 @@ class AutoscalerState:
 
     at_ms: int  # 0 = there was no tick yet
     memory: Memory
+    kept: Kept = field(default_factory=Kept.none)
 
     @classmethod
     def empty(cls) -> Self:
@@ -59,23 +72,34 @@ class AutoscalerState:
         rows, found = _positions(self.memory.key, keys)
         for name, values in fresh.items():
             values[found] = getattr(self.memory, name)[rows]
-        return type(self)(self.at_ms, fresh)
+        return type(self)(self.at_ms, fresh, self.kept)
 
     def to_bytes(self) -> bytes:
         """Compressed bytes of a version of their own; `from_bytes` reads them back exactly."""
-        planes = b"".join(_planes(values) for _, values in self.memory.items())
-        return _HEADER.pack(_MAGIC, _VERSION, BUCKETS, self.at_ms, len(self)) + zlib.compress(planes, 1)
+        planes = b"".join(_planes(values) for table in (self.memory, self.kept) for _, values in table.items())
+        header = _HEADER.pack(_MAGIC, _VERSION, BUCKETS, self.at_ms, len(self), len(self.kept))
+        return header + zlib.compress(planes, 1)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read `to_bytes`. Raises ValueError for anything else: a caller then starts from `empty()`."""
+        """Read `to_bytes`; of what another version wrote nothing is remembered.
+
+        Raises ValueError for anything else: a caller then starts from `empty()`.
+        """
         try:
-            magic, version, buckets, at_ms, rows = _HEADER.unpack_from(data)
-            if (magic, version, buckets) != (_MAGIC, _VERSION, BUCKETS):
-                raise ValueError("not an autoscaler state of this version")
-            return cls(at_ms, _unpack(zlib.decompress(data[_HEADER.size :]), rows))
+            magic, version, buckets, at_ms, rows, kept_rows = _HEADER.unpack_from(data)
+            if magic != _MAGIC:
+                raise ValueError("not an autoscaler state")
+            if (version, buckets) != (_VERSION, BUCKETS):
+                return cls.empty()
+            planes = zlib.decompress(data[_HEADER.size :])
+            memory, offset = _unpack(Memory, planes, 0, rows)
+            kept, offset = _unpack(Kept, planes, offset, kept_rows)
         except (struct.error, zlib.error) as error:
             raise ValueError("not an autoscaler state") from error
+        if offset != len(planes):
+            raise ValueError("not an autoscaler state of that length")
+        return cls(at_ms, memory, kept)
 
 
 def _positions(have: Int64s, keys: Int64s) -> tuple[Int64s, Int64s]:
@@ -93,16 +117,14 @@ def _planes(values: Int64s) -> bytes:
     return little.view(np.uint8).reshape(-1, values.dtype.itemsize).T.tobytes()
 
 
-def _unpack(data: bytes, rows: int) -> Memory:
-    offset = 0
+def _unpack(record: type[T], data: bytes, offset: int, rows: int) -> tuple[T, int]:
+    """A table of so many rows from the planes that begin at `offset`, and where they end."""
     given: dict[str, np.ndarray] = {}
-    for name, empty in Memory.none().items():
+    for name, empty in record.none().items():
         width = empty.shape[1] if empty.ndim == 2 else 1
         size = rows * width * empty.dtype.itemsize
         plane = np.frombuffer(data, np.uint8, size, offset).reshape(empty.dtype.itemsize, rows * width)
         flat = np.ascontiguousarray(plane.T).view(empty.dtype.newbyteorder("<")).astype(empty.dtype).ravel()
         given[name] = flat.reshape(width, rows).T if empty.ndim == 2 else flat
         offset += size
-    if offset != len(data):
-        raise ValueError("an autoscaler state of another length")
-    return Memory.build(**given)
+    return record.build(**given), offset

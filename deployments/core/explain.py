@@ -1,6 +1,8 @@
 """From the row of a decision to sentences, and the decision made once more from its row."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypedDict
 
 import numpy as np
@@ -51,8 +53,15 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
         "gpu_count",
         "zone",
         "wanted",
+        "min",
+        "other",
+        "coming",
+        "moves",
+        "moves_short",
     ),
 }
+Names = Mapping[int, str]
+NO_NAMES: Names = MappingProxyType({})
 _CODES = ("signal_code", "need_code", "damped_code", "wanted_code", "granted_code")
 
 
@@ -77,17 +86,20 @@ class Rerun:
         return not self.differences
 
 
-def steps(row: Row) -> list[Step]:
-    """Every stage of a decision with its reason, numbers and sentence, in order."""
-    numbers = _readable(row)
+def steps(row: Row, names: Names = NO_NAMES) -> list[Step]:
+    """Every stage of a decision with its reason, numbers and sentence, in order.
+
+    `names` are those of other deployments by their key, as far as the reader may see them.
+    """
+    numbers = _readable(row, names)
     return [_step(_int(row, name), numbers) for name in _CODES]
 
 
-def line(row: Row) -> str:
+def line(row: Row, names: Names = NO_NAMES) -> str:
     """A decision in one line: the numbers, then what decided."""
     wanted, granted = _int(row, "wanted_value"), _int(row, "granted_value")
     head = f"{granted} replicas" if wanted == granted else f"{granted} of {wanted} replicas"
-    texts = [step["text"] for step in steps(row) if Reason[step["code"]] not in _QUIET]
+    texts = [step["text"] for step in steps(row, names) if Reason[step["code"]] not in _QUIET]
     return " ".join([f"{head}.", *texts])
 
 
@@ -137,7 +149,7 @@ def _step(code: int, numbers: dict[str, int | float | str]) -> Step:
     return Step(stage=name, code=Reason(code).name, numbers=chosen, text=sentence(code, chosen))
 
 
-def _readable(row: Row) -> dict[str, int | float | str]:
+def _readable(row: Row, names: Names) -> dict[str, int | float | str]:
     """Numbers as sentences show them: seconds, means, percentages."""
     wanted, granted, current = (_int(row, name) for name in ("wanted_value", "granted_value", "current"))
     numbers: dict[str, int | float | str] = {name: _int(row, name) for name in ("min", "max", "pin", "gpu_count")}
@@ -162,8 +174,19 @@ def _readable(row: Row) -> dict[str, int | float | str]:
         "missing": max(0, wanted - granted),
         "missing_gpus": _int(row, "granted_missing_gpus"),
         "zone": str(row["zone"]) or "its zones",
+        "other": _name_of(_added(row, "granted_other", -1), names),
     }
+    numbers |= {name: _added(row, f"granted_{name}", 0) for name in ("coming", "moves", "moves_short")}
     return numbers
+
+
+def _name_of(key: int, names: Names) -> str:
+    return names.get(key, f"deployment {key}") if key >= 0 else "another deployment"
+
+
+def _added(row: Row, name: str, absent: int) -> int:
+    """A number that rows from before it was thought of do not have."""
+    return _int(row, name) if name in row else absent
 
 
 def _mean(row: Row, window: str) -> float:

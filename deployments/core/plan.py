@@ -93,17 +93,25 @@ class Granted(Columns):
     missing_gpus: Int32s = field(metadata=column(np.int32))  # GPUs of the replicas wanted but not granted
     offering: Int32s = field(metadata=column(np.int32))  # offering that ran short; -1 = none
     capacity_class: Int8s = field(metadata=column(np.int8))  # class that ran short; 0 = none
+    other: Int64s = field(metadata=column(np.int64, -1))  # key of the deployment served first, or that gave way; -1
+    coming: Int32s = field(metadata=column(np.int32, 0))  # replicas short whose GPUs are being let go by others
+    moves: Int32s = field(metadata=column(np.int32, 0))  # replicas being replaced, those that begin now included
+    moves_short: Int32s = field(metadata=column(np.int32, 0))  # replicas to be replaced for which there is no room
 
 
 @dataclass(frozen=True, slots=True)
 class Starts(Columns):
-    """GPUs to take, one row per instance and replica; rows with the same `replica` are one replica (R16)."""
+    """GPUs to take, one row per instance and replica; rows with the same `replica` are one replica (R16).
+
+    One that `replaces` another does not change the size: once it is ready, a later plan lets the other go.
+    """
 
     replica: Int32s = field(metadata=column(np.int32))  # 0, 1, 2, ... in order of grant
     deployment: Int32s = field(metadata=column(np.int32))
     instance: Int32s = field(metadata=column(np.int32))
     gpus: Int32s = field(metadata=column(np.int32))
     capacity_class: Int8s = field(metadata=column(np.int8))
+    replaces: Int32s = field(metadata=column(np.int32, -1))  # row of the live replica that it replaces; -1 = none
 
 
 @dataclass(frozen=True, slots=True)

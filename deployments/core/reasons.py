@@ -66,11 +66,22 @@ class Reason(IntEnum):
     BACKING_OFF = 611
     SHADOW = 612
     STALE = 613
+    MOVING = 614
+    YIELDED = 615
+    RECLAIMED = 616
+    WAITS_FOR_RELEASE = 617
 
     STOP_NOT_READY = 700
     STOP_ON_DRAINING = 701
     STOP_ON_DEMAND = 702
     STOP_LEAST_ACTIVE = 703
+    STOP_REPLACED = 704
+    STOP_OUTDATED = 705
+    STOP_MAKES_ROOM = 706
+    STOP_DEADLINE = 707
+    STOP_NO_ROOM = 708
+    STOP_YIELDED = 709
+    STOP_RECLAIMED = 710
 
 
 SENTENCES: dict[Reason, str] = {
@@ -139,10 +150,33 @@ SENTENCES: dict[Reason, str] = {
     Reason.BACKING_OFF: "{missing} replicas wait before they are tried again after failures.",
     Reason.SHADOW: "Shadow: {wanted} is what would be done; nothing is acted on.",
     Reason.STALE: "What was planned no longer held when it was to be done; the next pass plans again.",
+    Reason.MOVING: (
+        "The size stays at {granted}: {moves} replicas are being replaced, {moves_short} more have to be and find "
+        "no room."
+    ),
+    Reason.YIELDED: (
+        "{removed} replicas that load no longer asks for are let go before their delay is over: {other} has a "
+        "higher priority and waits for their GPUs."
+    ),
+    Reason.RECLAIMED: (
+        "{removed} replicas above the minimum of {min} are let go, so that {other}, which has a higher priority, "
+        "reaches its minimum."
+    ),
+    Reason.WAITS_FOR_RELEASE: (
+        "{missing_gpus} GPUs short: for {coming} of {missing} replicas they come free once {other} has let its "
+        "replicas go."
+    ),
     Reason.STOP_NOT_READY: "Let go first because it was not ready yet.",
     Reason.STOP_ON_DRAINING: "Let go because its instance is being drained.",
     Reason.STOP_ON_DEMAND: "Let go because it ran on demand, ahead of reserved capacity.",
     Reason.STOP_LEAST_ACTIVE: "Let go because it ran the fewest requests, then the newest.",
+    Reason.STOP_REPLACED: "Let go because its replacement is ready.",
+    Reason.STOP_OUTDATED: "Withdrawn while it loaded, because its deployment has a newer revision.",
+    Reason.STOP_MAKES_ROOM: "Let go first, because nothing was free beside it for one of the newest revision.",
+    Reason.STOP_DEADLINE: "Its instance is being drained and the time was up before its replacement was ready.",
+    Reason.STOP_NO_ROOM: "Its instance is being drained and nothing was free for a replacement until the time was up.",
+    Reason.STOP_YIELDED: "Let go before its delay was over, for a higher priority that waits for its GPUs.",
+    Reason.STOP_RECLAIMED: "Let go so that a higher priority of its organization reaches its minimum.",
 }
 
 

@@ -135,7 +135,10 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Replicas(Columns):
-    """Replicas that hold GPUs; STOPPED and FAILED rows are ignored. One on several instances names any."""
+    """Replicas that hold GPUs; STOPPED and FAILED rows are ignored.
+
+    One on several instances names any of them here, and all of them in `Snapshot.parts`.
+    """
 
     key: Int64s = field(metadata=column(np.int64))
     deployment: Int32s = field(metadata=column(np.int32))
@@ -146,6 +149,17 @@ class Replicas(Columns):
     started_at: Floats = field(metadata=column(np.float64, np.nan))
     ready_at: Floats = field(metadata=column(np.float64, np.nan))
     active: Int32s = field(metadata=column(np.int32, 0))  # requests it runs (R18)
+    revision: Int32s = field(metadata=column(np.int32, 1))  # 0 = an operator asked for its restart (R10)
+    replaces: Int32s = field(metadata=column(np.int32, -1))  # row of the replica that goes once this one is ready
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Columns):
+    """Placements of the replicas that lie on several instances (R16): one row per replica and instance."""
+
+    replica: Int32s = field(metadata=column(np.int32))  # row of Replicas
+    instance: Int32s = field(metadata=column(np.int32))
+    gpus: Int32s = field(metadata=column(np.int32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +174,9 @@ class Instances(Columns):
     gpus: Int32s = field(metadata=column(np.int32))
     gpus_used: Int32s = field(metadata=column(np.int32, 0))
     created_at: Floats = field(metadata=column(np.float64, 0.0))
-    held: Bools = field(metadata=column(np.bool_, False))  # kept free for a waiting claim: takes no new replica (C4)
+    held: Bools = field(metadata=column(np.bool_, False))  # takes no new replica: kept for a claim (C4), or cordoned
     source: Int8s = field(metadata=column(np.int8, Source.POOL))
+    drain_until: Floats = field(metadata=column(np.float64, np.nan))  # of a DRAINING one: by then it is to be empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +201,16 @@ class Snapshot:
     instances: Instances
     offerings: Offerings
     state: AutoscalerState = field(default_factory=AutoscalerState.empty)
+    parts: Parts = field(default_factory=Parts.none)
 
     def check(self) -> None:
         """Raise ColumnError when the tables do not fit together."""
         _check_signals(self.signals, len(self.deployments))
         _check_index("replicas.deployment", self.replicas.deployment, len(self.deployments), 0)
         _check_index("replicas.instance", self.replicas.instance, len(self.instances), -1)
+        _check_index("replicas.replaces", self.replicas.replaces, len(self.replicas), -1)
+        _check_index("parts.replica", self.parts.replica, len(self.replicas), 0)
+        _check_index("parts.instance", self.parts.instance, len(self.instances), 0)
         _check_index("deployments.avoid", self.deployments.avoid, len(self.instances), -1)
         _check_index("instances.offering", self.instances.offering, len(self.offerings), 0)
         if len(self.offerings) > MAX_OFFERINGS:

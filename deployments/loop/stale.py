@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.plan import Bound, Plan
 from deployments.core.reasons import Reason
 
@@ -27,4 +26,4 @@ def without(plan: Plan, lost: dict[int, int]) -> Plan:
     since[rows] = np.where(since[rows] > 0, since[rows], now_ms)
     known = replace(memory, granted=value, bound=bound, short_since_ms=since)
     granted = replace(plan.granted, value=value, code=code, bound=bound)
-    return replace(plan, granted=granted, changed=changed, state=AutoscalerState(now_ms, known))
+    return replace(plan, granted=granted, changed=changed, state=replace(plan.state, memory=known))

@@ -2,6 +2,8 @@
 
 import re
 import string
+import struct
+import zlib
 from fractions import Fraction
 from math import ceil
 
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.core import states
-from deployments.core.autoscaler_state import AutoscalerState, Memory
+from deployments.core.autoscaler_state import AutoscalerState, Kept, Memory
 from deployments.core.columns import ColumnError
 from deployments.core.params import Params
 from deployments.core.policy import slots, validate
@@ -19,7 +21,7 @@ from deployments.core.reach import BOUND_OF
 from deployments.core.reasons import SENTENCES, STAGES, Reason, sentence, stage
 from deployments.core.snapshot import Deployments, Instances, Signals, history_s
 from deployments.core.states import ALLOWED, IllegalTransitionError, ReplicaState
-from tests.core.fleet import decide, deployments, shard, steady
+from tests.core.fleet import decide, deployments, replicas, shard, steady
 
 
 def test_every_replica_state_is_in_the_table_and_reachable() -> None:
@@ -68,14 +70,28 @@ columns = st.integers(0, 30).flatmap(
 )
 
 
-@given(columns, st.integers(0, 2**50))
-def test_the_state_comes_back_from_its_bytes_exactly(table: dict[str, list[int]], at_ms: int) -> None:
-    state = AutoscalerState(at_ms, Memory.build(**table))
+kept = st.lists(st.tuples(st.integers(1, 2**60), st.integers(1, 2**60), st.integers(0, 2**50)), max_size=9)
+
+
+@given(columns, kept, st.integers(0, 2**50))
+def test_the_state_comes_back_from_its_bytes_exactly(
+    table: dict[str, list[int]], places: list[tuple[int, int, int]], at_ms: int
+) -> None:
+    instance, deployment, since = zip(*places, strict=True) if places else ((), (), ())
+    held = Kept.build(instance=instance, deployment=deployment, since_ms=since)
+    state = AutoscalerState(at_ms, Memory.build(**table), held)
     back = AutoscalerState.from_bytes(state.to_bytes())
     assert back.at_ms == at_ms
-    for (_, before), (_, after) in zip(state.memory.items(), back.memory.items(), strict=True):
-        assert before.dtype == after.dtype
-        assert np.array_equal(before, after)
+    for one, other in ((state.memory, back.memory), (state.kept, back.kept)):
+        for (_, before), (_, after) in zip(one.items(), other.items(), strict=True):
+            assert before.dtype == after.dtype
+            assert np.array_equal(before, after)
+
+
+def test_of_what_another_version_remembered_nothing_is_remembered() -> None:
+    version_1 = struct.pack("<4sHHqI", b"HRAS", 1, 16, 5, 0) + zlib.compress(b"")
+    assert AutoscalerState.from_bytes(version_1).at_ms == 0
+    assert len(AutoscalerState.from_bytes(version_1)) == 0
 
 
 @pytest.mark.parametrize("data", [b"", b"HRAS", b"x" * 60, AutoscalerState.empty().to_bytes()[:-1] + b"?"])
@@ -99,6 +115,8 @@ def test_tables_that_do_not_fit_together_are_refused() -> None:
         Instances.build(key=[1, 2], offering=[0], gpus=[8])
     with pytest.raises(ColumnError, match="no column"):
         Instances.build(key=[1], offering=[0], gpus=[8], colour=[1])
+    with pytest.raises(ColumnError, match=r"replicas\.replaces"):
+        decide(shard(deployments({}), have=replicas({"replaces": 1})))
     with pytest.raises(ColumnError, match="signals"):
         decide(shard(deployments({}, {}), steady([1])))
     with pytest.raises(ColumnError, match="ascend"):
