@@ -32,11 +32,18 @@ class RuntimeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A replica as the runtime sees it; `active` counts the requests it runs."""
+    """A replica as the runtime sees it; `active` counts the requests it runs.
+
+    A process that ended and was started again by the runtime is a crash; `since` is when the present one began, and
+    `error` what is known of why the last one ended or this one does not get ready.
+    """
 
     state: RuntimeState
     expected_at: datetime | None = None
     active: int = 0
+    crashes: int = 0
+    error: str = ""
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 real traces queue and run at trace speed in the slots of the replicas. The queue is `deployments.sim`, the same that
 backtests use; its state is in the database, so it survives restarts.
 
+A deployment may have a fault: its models never get ready, or their process ends every so often and loads again.
+
 Requests begin to come once a deployment first has a replica to answer them. While nothing samples, nobody asks:
 requests that would have come during a pause of the stack did not come, those of its last minute excepted.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -18,7 +21,7 @@ from django.db.models.functions import Coalesce
 
 from console.common import clock
 from deployments.backends.base import Observation, RuntimeState, Samples, Target
-from deployments.models import Replica, SimulatedReplica, SimulatedWorkload
+from deployments.models import Replica, ReplicaPlacement, SimulatedFault, SimulatedReplica, SimulatedWorkload
 from deployments.sim import packing
 from deployments.sim.demand import Demand, RateDemand, RequestDemand
 from deployments.sim.queue import QueueState, Sample, advance
@@ -37,9 +40,19 @@ def demand_of(trace: str, scale: float, seed: int, phase_s: float) -> Demand:
     return RequestDemand(load_requests(trace), scale, seed=seed, phase_s=phase_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What runs of a replica at a moment: how many ended before it, since when it is there, when it answers."""
+
+    crashes: int
+    since: datetime
+    ready_at: datetime | None
+
+
 class SimulatedRuntimeBackend:
     def start(self, replicas: Sequence[Replica]) -> Mapping[int, datetime | None]:
         now = clock.now()
+        faults = _faults(replicas)
         SimulatedReplica.objects.bulk_create(
             (
                 SimulatedReplica(
@@ -47,6 +60,7 @@ class SimulatedRuntimeBackend:
                     deployment_key=one.deployment_id,
                     started_at=now,
                     ready_at=now + timedelta(seconds=load_seconds(one.deployment_id, one.key) / settings.SIM_SPEED),
+                    **faults.get(one.key, {}),
                 )
                 for one in replicas
             ),
@@ -66,12 +80,7 @@ class SimulatedRuntimeBackend:
     def observe(self, keys: Sequence[int]) -> Mapping[int, Observation]:
         now = clock.now()
         rows = SimulatedReplica.objects.filter(replica_key__in=list(keys))
-        return {
-            key: Observation(_state(ready_at, draining_at, active, now), ready_at, active)
-            for key, ready_at, draining_at, active in rows.values_list(
-                "replica_key", "ready_at", "draining_at", "active"
-            )
-        }
+        return {row.replica_key: _observation(row, now) for row in rows}
 
     def replicas(self) -> Sequence[int]:
         return list(SimulatedReplica.objects.values_list("replica_key", flat=True))
@@ -94,10 +103,45 @@ class SimulatedRuntimeBackend:
         return _columns(targets, samples)
 
 
-def _state(ready_at: datetime, draining_at: datetime | None, active: int, now: datetime) -> RuntimeState:
-    if draining_at is not None:
-        return RuntimeState.READY if active else RuntimeState.DRAINED
-    return RuntimeState.READY if ready_at <= now else RuntimeState.LOADING
+def _faults(replicas: Sequence[Replica]) -> dict[int, dict[str, object]]:
+    """What is to go wrong, by replica."""
+    known = SimulatedFault.objects.in_bulk({one.deployment_id for one in replicas})
+    if not known:
+        return {}
+    on: dict[int, set[int]] = {}
+    rows = ReplicaPlacement.objects.filter(replica__in=[one.key for one in replicas])
+    for replica, instance in rows.values_list("replica_id", "instance_id"):
+        on.setdefault(replica, set()).add(instance)
+    return {
+        one.key: {"never_ready": fault.never_ready, "error": fault.error,
+                  "crash_every_s": fault.crash_every_s and fault.crash_every_s / settings.SIM_SPEED}
+        for one in replicas
+        if (fault := known.get(one.deployment_id)) is not None
+        and (fault.instance_key is None or fault.instance_key in on.get(one.key, ()))
+    }  # fmt: skip
+
+
+def process_of(row: SimulatedReplica, now: datetime) -> Process:
+    """Every process loads as long as the first one did."""
+    ended = 0 if row.crash_every_s is None else max(0, int((now - row.started_at).total_seconds() / row.crash_every_s))
+    later = timedelta(seconds=ended * (row.crash_every_s or 0.0))
+    return Process(ended, row.started_at + later, None if row.never_ready else row.ready_at + later)
+
+
+def _observation(row: SimulatedReplica, now: datetime) -> Observation:
+    process = process_of(row, now)
+    failing = row.never_ready or process.crashes
+    return Observation(
+        _state(row, process, now), process.ready_at, row.active, process.crashes, row.error if failing else "",
+        process.since,
+    )  # fmt: skip
+
+
+def _state(row: SimulatedReplica, process: Process, now: datetime) -> RuntimeState:
+    if row.draining_at is not None:
+        return RuntimeState.READY if row.active else RuntimeState.DRAINED
+    answers = process.ready_at is not None and process.ready_at <= now
+    return RuntimeState.READY if answers else RuntimeState.LOADING
 
 
 def _advance(workload: SimulatedWorkload, rows: list[SimulatedReplica], slots: int, now: datetime) -> Sample | None:
@@ -105,11 +149,17 @@ def _advance(workload: SimulatedWorkload, rows: list[SimulatedReplica], slots: i
 
     None while the deployment has never had a replica that answers: nobody asks it yet.
     """
-    if workload.state is None and not any(row.ready_at <= now for row in rows):
+    processes = [(row, process_of(row, now)) for row in rows]
+    if workload.state is None and not any(one.ready_at and one.ready_at <= now for _, one in processes):
         return None
     until = (now - workload.origin).total_seconds()
     state = QueueState(until) if workload.state is None else packing.from_bytes(workload.state)
-    servers = [_server(row, slots, workload.origin) for row in rows]
+    seen_at = workload.origin + timedelta(seconds=state.until_s)
+    servers = [
+        _server(row, one.ready_at, slots, workload.origin)
+        for row, one in processes
+        if one.ready_at is not None and not _died_after(one, seen_at)
+    ]
     if until - state.until_s > LONGEST_SLICE_S:
         state, _ = advance(state, np.empty(0), np.empty(0), servers, until - LONGEST_SLICE_S)
     until = max(until, state.until_s)
@@ -120,9 +170,14 @@ def _advance(workload: SimulatedWorkload, rows: list[SimulatedReplica], slots: i
     return sample
 
 
-def _server(row: SimulatedReplica, slots: int, origin: datetime) -> Server:
+def _died_after(process: Process, seen_at: datetime) -> bool:
+    """Whether the process before ended since: the replica is not there for this slice, so what it ran waits again."""
+    return process.crashes > 0 and process.since > seen_at
+
+
+def _server(row: SimulatedReplica, ready_at: datetime, slots: int, origin: datetime) -> Server:
     drains = (row.draining_at - origin).total_seconds() if row.draining_at else None
-    return Server(row.replica_key, slots, (row.ready_at - origin).total_seconds(), drains)
+    return Server(row.replica_key, slots, (ready_at - origin).total_seconds(), drains)
 
 
 def _write_states(workloads: Sequence[SimulatedWorkload]) -> None:

@@ -7,6 +7,8 @@ from datetime import datetime
 from claims.core.conditions import FALSE, TRUE, Condition, timestamp
 from claims.core.states import Status
 
+FAILURES_IN_A_ROW = 5
+
 MakeCondition = Callable[[str, bool, str, str], Condition]
 
 
@@ -15,6 +17,7 @@ class Facts:
     """What the status of one deployment depends on.
 
     `live` counts every replica that still holds GPUs; `zone` is one that it may run in, for its conditions.
+    `failures` counts replicas that failed since one became ready, `last_error` says why the last one did (R8).
     """
 
     status: Status
@@ -24,13 +27,20 @@ class Facts:
     ready: int
     live: int
     old_revision: int = 0
+    failures: int = 0
+    last_error: str = ""
     zone: str = ""
+
+    @property
+    def failing(self) -> bool:
+        return self.failures >= FAILURES_IN_A_ROW
 
 
 def deployment_status(facts: Facts, now: datetime) -> tuple[Status, list[Condition]]:
     """READY once ready replicas reach min; a later shortage keeps READY and says so in the condition `Ready`.
 
-    CREATING never passes through UPDATING; DELETING stays until the row goes.
+    Five failures in a row are a condition of their own, and an ERROR where it never was ready; it ends by itself when a
+    replica becomes ready (R8). CREATING never passes through UPDATING; DELETING stays until the row goes.
     """
     stamp = timestamp(now)
 
@@ -65,8 +75,26 @@ def _enabled(facts: Facts, one: MakeCondition) -> tuple[Status, list[Condition]]
         ("RollingOut", f"{facts.old_revision} replicas have an older revision")
         if facts.old_revision else ("Applied", "Every replica has the newest revision")))  # fmt: skip
     counts = f"{facts.ready} replicas are ready, at least {facts.min} are wanted"
+    conditions = [one("Ready", enough, *_readiness(facts, counts)), applied]
+    if facts.failing:
+        text = f"{facts.failures} replicas failed in a row; the last: {facts.last_error or 'no reason is known'}"
+        conditions.append(one("ReplicasFailing", True, "FailedInARow", text))
     if enough and not facts.old_revision:
-        return Status.READY, [one("Ready", True, "MinReady", counts), applied]
+        return Status.READY, conditions
+    return _unsettled(facts), conditions
+
+
+def _readiness(facts: Facts, counts: str) -> tuple[str, str]:
+    if facts.ready >= facts.min:
+        return "MinReady", counts
+    if facts.failing:
+        return "ReplicasFailing", counts
     settled = facts.status == Status.READY and not facts.old_revision
-    reason = "CapacityShort" if settled else "Starting"
-    return facts.status, [one("Ready", enough, "MinReady" if enough else reason, counts), applied]
+    return "CapacityShort" if settled else "Starting", counts
+
+
+def _unsettled(facts: Facts) -> Status:
+    """While it has fewer replicas than it must, or old ones."""
+    if facts.failing and not facts.ever_ready:
+        return Status.ERROR
+    return Status.UPDATING if facts.status == Status.ERROR else facts.status

@@ -13,8 +13,9 @@ from django.db.models import Q
 
 from console.common import clock
 from console.common.notify import publish
-from deployments.backends.base import BackendError, RuntimeBackend, RuntimeState, runtime_backend
+from deployments.backends.base import BackendError, Observation, RuntimeBackend, RuntimeState, runtime_backend
 from deployments.core.states import HOLDING, ReplicaState
+from deployments.loop.failures import Failure, given_up, note_observed, replicas_fail
 from deployments.loop.transitions import replicas_become_ready, replicas_end, replicas_locked
 from deployments.models import Replica
 
@@ -24,9 +25,8 @@ LEASE = timedelta(seconds=60)
 BATCH = 2000
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=5)
 UNDER_WAY = [ReplicaState.STARTING, ReplicaState.DRAINING]
-ENDED = (RuntimeState.FAILED, RuntimeState.GONE)
 
-Step = Callable[[Sequence[Replica], RuntimeBackend], int]
+Step = Callable[[Sequence[Replica], RuntimeBackend, datetime], int]
 
 
 def actuate_pass(*, now: datetime, backend: RuntimeBackend | None = None) -> int:
@@ -34,11 +34,11 @@ def actuate_pass(*, now: datetime, backend: RuntimeBackend | None = None) -> int
     backend = backend or runtime_backend()
     changed, after = 0, 0
     while leased := lease(now=now, after=after):
-        changed += _bring(leased, backend)
+        changed += _bring(leased, backend, now)
         _release(leased)
         after = leased[-1].key
     try:
-        changed += _watch_ready(backend)
+        changed += _watch_ready(backend, now)
         _stop_strays(backend)
     except BackendError as error:
         log.warning("the runtime did not answer: %s", error)
@@ -56,20 +56,20 @@ def lease(*, now: datetime, after: int = 0) -> list[Replica]:
     return list(Replica.objects.filter(key__in=keys).select_related("deployment").order_by("key"))
 
 
-def _bring(leased: Sequence[Replica], backend: RuntimeBackend) -> int:
+def _bring(leased: Sequence[Replica], backend: RuntimeBackend, now: datetime) -> int:
     """The steps, each by itself: that one kind of call fails keeps no other replica waiting."""
     starting = [one for one in leased if one.state == ReplicaState.STARTING]
     draining = [one for one in leased if one.state == ReplicaState.DRAINING]
-    changed = _step(_start, [one for one in starting if one.loading_at is None], backend)
-    changed += _step(_watch_starting, [one for one in starting if one.loading_at is not None], backend)
-    return changed + _step(_drain, draining, backend)
+    changed = _step(_start, [one for one in starting if one.loading_at is None], backend, now)
+    changed += _step(_watch_starting, [one for one in starting if one.loading_at is not None], backend, now)
+    return changed + _step(_drain, draining, backend, now)
 
 
-def _step(step: Step, replicas: list[Replica], backend: RuntimeBackend) -> int:
+def _step(step: Step, replicas: list[Replica], backend: RuntimeBackend, now: datetime) -> int:
     if not replicas:
         return 0
     try:
-        changed = step(replicas, backend)
+        changed = step(replicas, backend, now)
     except BackendError as error:
         _retry_later(replicas, error)
         return 0
@@ -77,7 +77,7 @@ def _step(step: Step, replicas: list[Replica], backend: RuntimeBackend) -> int:
     return changed
 
 
-def _start(replicas: Sequence[Replica], backend: RuntimeBackend) -> int:
+def _start(replicas: Sequence[Replica], backend: RuntimeBackend, _: datetime) -> int:
     """Replicas whose start the runtime has taken note of; they are watched from then on."""
     expected = backend.start(replicas)
     now = clock.now()
@@ -95,39 +95,49 @@ def _start(replicas: Sequence[Replica], backend: RuntimeBackend) -> int:
     return len(replicas)
 
 
-def _watch_starting(replicas: Sequence[Replica], backend: RuntimeBackend) -> int:
-    states = _states([one.key for one in replicas], backend)
-    ready = [one for one in replicas if states[one.key] == RuntimeState.READY]
-    failed = [one for one in replicas if states[one.key] in ENDED]
+def _watch_starting(replicas: Sequence[Replica], backend: RuntimeBackend, now: datetime) -> int:
+    seen = backend.observe([one.key for one in replicas])
+    note_observed(replicas, seen)
+    failed = given_up(replicas, seen, now)
+    lost = {failure.replica.key for failure in failed}
+    ready = [one for one in replicas
+             if one.key not in lost and one.key in seen and seen[one.key].state == RuntimeState.READY]  # fmt: skip
     return replicas_become_ready(ready) + _fail(failed, backend)
 
 
-def _drain(replicas: Sequence[Replica], backend: RuntimeBackend) -> int:
+def _drain(replicas: Sequence[Replica], backend: RuntimeBackend, _: datetime) -> int:
     """Ask draining replicas to finish; those that have, or never began, are stopped and release their GPUs."""
     keys = [one.key for one in replicas]
     backend.drain(keys)
-    states = _states(keys, backend)
-    done = [one for one in replicas if states[one.key] != RuntimeState.READY]
+    seen = backend.observe(keys)
+    done = [one for one in replicas if one.key not in seen or seen[one.key].state != RuntimeState.READY]
     if done:
         backend.stop([one.key for one in done])
     return replicas_end(done, ReplicaState.STOPPED)
 
 
-def _watch_ready(backend: RuntimeBackend) -> int:
-    """Replicas that ended on their own: their GPUs are released, and the next tick plans again."""
+def _watch_ready(backend: RuntimeBackend, now: datetime) -> int:
+    """Replicas that ended on their own, or load again and again: the next tick plans without them."""
     changed = 0
     ready = Replica.objects.filter(state=ReplicaState.READY).order_by("key").values_list("key", flat=True)
     for keys in _slices(ready):
-        ended = [key for key, state in _states(keys, backend).items() if state in ENDED]
-        if ended:
-            changed += _fail(list(Replica.objects.filter(key__in=ended).select_related("deployment")), backend)
+        seen = backend.observe(keys)
+        unwell = [key for key in keys if key not in seen or not _well(seen[key])]
+        if unwell:
+            rows = list(Replica.objects.filter(key__in=unwell, state=ReplicaState.READY).select_related("deployment"))
+            note_observed(rows, seen)
+            changed += _fail(given_up(rows, seen, now), backend)
     return changed
 
 
-def _fail(replicas: Sequence[Replica], backend: RuntimeBackend) -> int:
-    if replicas:
-        backend.stop([one.key for one in replicas])
-    return replicas_end(replicas, ReplicaState.FAILED, reason="FAILED")
+def _well(seen: Observation) -> bool:
+    return seen.state == RuntimeState.READY and not seen.crashes
+
+
+def _fail(failures: Sequence[Failure], backend: RuntimeBackend) -> int:
+    if failures:
+        backend.stop([one.replica.key for one in failures])
+    return replicas_fail(failures)
 
 
 def _stop_strays(backend: RuntimeBackend) -> None:
@@ -139,11 +149,6 @@ def _stop_strays(backend: RuntimeBackend) -> None:
     if strays := sorted(running - wanted):
         log.warning("the runtime ran %s replicas that nothing wants; they are stopped", len(strays))
         backend.stop(strays)
-
-
-def _states(keys: Sequence[int], backend: RuntimeBackend) -> dict[int, RuntimeState]:
-    seen = backend.observe(keys)
-    return {key: seen[key].state if key in seen else RuntimeState.GONE for key in keys}
 
 
 def _slices(keys: Iterable[int]) -> Iterator[list[int]]:

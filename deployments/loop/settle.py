@@ -3,13 +3,13 @@
 from dataclasses import replace
 from datetime import datetime
 
-from django.db.models import Count, F, Q
+from django.db.models import Case, Count, F, OuterRef, Q, Subquery, TextField, Value, When
 
 from claims.core.conditions import Condition
 from claims.core.states import Status
 from claims.models import InstanceType
 from deployments.core.states import HOLDING, ReplicaState
-from deployments.core.status import Facts, deployment_status
+from deployments.core.status import FAILURES_IN_A_ROW, Facts, deployment_status
 from deployments.models import Deployment, Replica
 from deployments.services.deployments import deployments_settle
 from deployments.zones import all_zones, common_zones
@@ -19,18 +19,29 @@ def settle(instance_type: InstanceType, now: datetime) -> set[int]:
     """Write the statuses that changed; returns the organizations that have deployments in the shard."""
     counts = _counts(instance_type)
     organizations, changed = set(), {}
-    rows = Deployment.objects.filter(instance_type=instance_type).values_list(
-        "key", "organization_id", "conditions", "status", "disabled", "ever_ready", "autoscaling__min"
-    )
-    for key, organization, conditions, status, disabled, ever_ready, least in rows:
+    rows = Deployment.objects.filter(instance_type=instance_type).annotate(last_error=_LAST_ERROR).values_list(
+        "key", "organization_id", "conditions", "status", "disabled", "ever_ready", "autoscaling__min", "failures",
+        "last_error",
+    )  # fmt: skip
+    for key, organization, conditions, status, disabled, ever_ready, least, failures, error in rows:
         organizations.add(organization)
-        judged = Facts(Status(status), disabled, ever_ready, least, *counts.get(key, (0, 0, 0)))
+        judged = Facts(Status(status), disabled, ever_ready, least, *counts.get(key, (0, 0, 0)), failures, error or "")
         gone = judged.status == Status.DELETING and not judged.live
         if gone or _said(*deployment_status(judged, now)) != _said(Status(status), conditions):
             changed[key] = judged
     if changed:
         deployments_settle(facts=_with_zones(changed), now=now)
     return organizations
+
+
+# Only looked up for deployments of which it is told.
+_LAST_ERROR = Case(
+    When(failures__gte=FAILURES_IN_A_ROW, then=Subquery(
+        Replica.objects.filter(deployment=OuterRef("key"), state=ReplicaState.FAILED, retry_at__isnull=False)
+        .order_by("-stopped_at", "-key").values("last_error")[:1]
+    )),
+    default=Value(""), output_field=TextField(),
+)  # fmt: skip
 
 
 def _counts(instance_type: InstanceType) -> dict[int, tuple[int, int, int]]:

@@ -26,6 +26,9 @@ NAN = "'NaN'::float8"
 SETTINGS = {"stable_s": "stable_window", "burst_s": "burst_window", "scale_down_s": "scale_down_delay",
             "drain_s": "drain_goal"}  # fmt: skip
 MEASURED_OVER = timedelta(hours=24)
+# A replica is not tried again on the instance that it failed on, until so long after its back-off (R8): by then there is
+# no other place for it.
+AVOIDED_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,14 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
     """Everything the planner looks at for one instance type."""
     with repeatable_read():
         offerings = list(Offering.objects.filter(instance_type=instance_type).select_related("zone").order_by("key"))
-        deployments = _deployments(instance_type, offerings, now)
         instances, claims = _instances(offerings)
+        deployments = _deployments(instance_type, offerings, instances, now)
         replicas, revisions = _replicas(instance_type, deployments, instances)
         going = leaving(instance_type)
         blocks = _blocks(instance_type, core.history_s(deployments, params), now)
         state, state_at = _state(instance_type)
     signals, service_s = _signals(blocks, deployments.key)
-    deployments = _with_service_time(deployments, service_s)
+    deployments = _with(deployments, service_s=np.where(service_s >= 0, service_s, np.nan))
     snapshot = core.Snapshot(
         deployments=deployments,
         signals=signals,
@@ -80,7 +83,9 @@ def repeatable_read() -> Iterator[None]:
         yield
 
 
-def _deployments(instance_type: InstanceType, offerings: list[Offering], now: datetime) -> core.Deployments:
+def _deployments(
+    instance_type: InstanceType, offerings: list[Offering], instances: core.Instances, now: datetime
+) -> core.Deployments:
     settings = ", ".join(
         f"coalesce(extract(epoch FROM p.{column})::float8, {NAN}) AS {name}" for name, column in SETTINGS.items()
     )
@@ -92,7 +97,8 @@ def _deployments(instance_type: InstanceType, offerings: list[Offering], now: da
                CASE coalesce(p.capacity_classes[2], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
                     WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS second_class,
                CASE WHEN d.disabled OR d.status = 'STATUS_DELETING' THEN 0 ELSE 1 END AS enabled,
-               d.revision, coalesce(p.burst_factor, {NAN}) AS burst_factor, coalesce(p.tolerance, {NAN}) AS tolerance,
+               d.revision, coalesce(f.waiting, 0) AS backoff, coalesce(f.failed_on, -1) AS failed_on,
+               coalesce(p.burst_factor, {NAN}) AS burst_factor, coalesce(p.tolerance, {NAN}) AS tolerance,
                coalesce(s.startup, {NAN}) AS startup_s, {settings}
         FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
         LEFT JOIN (
@@ -100,19 +106,27 @@ def _deployments(instance_type: InstanceType, offerings: list[Offering], now: da
                        ORDER BY extract(epoch FROM ready_at - created_at)::float8) AS startup
             FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s GROUP BY deployment_id
         ) s ON s.deployment_id = d.key
+        LEFT JOIN (
+            SELECT deployment_id, count(*) FILTER (WHERE retry_at > %s) AS waiting,
+                   (array_agg(ended_on ORDER BY stopped_at DESC, key DESC))[1] AS failed_on
+            FROM deployments_replica WHERE instance_type_id = %s AND retry_at > %s GROUP BY deployment_id
+        ) f ON f.deployment_id = d.key
         WHERE d.instance_type_id = %s ORDER BY d.key"""  # noqa: S608 - names of our own columns
     whole = ["key", "org", "min", "max", "priority", "concurrency", "gpu_count", "first_class", "second_class",
-             "enabled", "revision"]  # fmt: skip
+             "enabled", "revision", "backoff", "failed_on"]  # fmt: skip
     floats = ["created_at", "burst_factor", "tolerance", "startup_s", *SETTINGS]
     kinds = [(name, "bigint") for name in whole] + [(name, "float8") for name in floats]
-    values = read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER, instance_type.key])
+    type_ = instance_type.key
+    given = [type_, now - MEASURED_OVER, now, type_, now - AVOIDED_FOR, type_]
+    values = read_columns(query, kinds, given)
     columns = dict(zip([name for name, _ in kinds], values, strict=True))
-    first, second = columns.pop("first_class"), columns.pop("second_class")
+    first, second, failed_on = (columns.pop(name) for name in ("first_class", "second_class", "failed_on"))
     unset = first == 0
     order = np.stack([np.where(unset, 1, first), np.where(unset, 2, second)], axis=1)
     return core.Deployments.build(
         **{**columns, "enabled": columns["enabled"] == 1},
         class_order=order,
+        avoid=_places(instances.key, failed_on),
         zones=_zone_bits(instance_type, columns["key"], offerings),
     )
 
@@ -209,9 +223,8 @@ def _signals(blocks: list[tuple[float, Block]], keys: Array) -> tuple[core.Signa
         return signals, np.where(ended > 0, (seconds[-1] - seconds[0]) / ended, np.nan)
 
 
-def _with_service_time(deployments: core.Deployments, service_s: Array) -> core.Deployments:
-    columns = dict(deployments.items())
-    return core.Deployments.build(**{**columns, "service_s": np.where(service_s >= 0, service_s, np.nan)})
+def _with(deployments: core.Deployments, **columns: Array) -> core.Deployments:
+    return core.Deployments.build(**{**dict(deployments.items()), **columns})
 
 
 def _state(instance_type: InstanceType) -> tuple[AutoscalerState, datetime | None]:

@@ -4,7 +4,7 @@ from deployments.models.gateway import Gateway
 from deployments.models.hold import Annotation, Hold, HoldKind
 from deployments.models.replica import CapacityClass, Replica, ReplicaPlacement
 from deployments.models.signal import SignalBlock, SignalChunk
-from deployments.models.simulated import SimulatedReplica, SimulatedWorkload
+from deployments.models.simulated import SimulatedFault, SimulatedReplica, SimulatedWorkload
 
 __all__ = [
     "Annotation",
@@ -20,6 +20,7 @@ __all__ = [
     "ReplicaPlacement",
     "SignalBlock",
     "SignalChunk",
+    "SimulatedFault",
     "SimulatedReplica",
     "SimulatedWorkload",
 ]

@@ -10,9 +10,25 @@ class SimulatedReplica(models.Model):
     ready_at = models.DateTimeField()
     draining_at = models.DateTimeField(null=True)
     active = models.PositiveIntegerField(default=0)
+    never_ready = models.BooleanField(default=False)
+    crash_every_s = models.FloatField(null=True, help_text="Seconds a process of it lives.")
+    error = models.TextField(blank=True, default="")
 
     def __str__(self) -> str:
         return f"simulated replica {self.replica_key}"
+
+
+class SimulatedFault(models.Model):
+    """What goes wrong with replicas of a deployment that start from now on, everywhere or on one instance."""
+
+    deployment_key = models.BigIntegerField(primary_key=True)
+    instance_key = models.BigIntegerField(null=True)
+    never_ready = models.BooleanField(default=False)
+    crash_every_s = models.FloatField(null=True, help_text="Seconds a process lives; divided by the speed.")
+    error = models.TextField(blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{'never ready' if self.never_ready else 'crashes'}: deployment {self.deployment_key}"
 
 
 class SimulatedWorkload(models.Model):

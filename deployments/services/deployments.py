@@ -236,13 +236,16 @@ def _said(conditions: Sequence[Condition], *, messages: bool) -> list[tuple[str,
 
 
 def _mark(deployment: Deployment, changed: Sequence[str], *, rolls: bool) -> None:
-    """Note a change: UPDATING at once (CREATING stays), and a new revision where replicas must take it on."""
+    """Note a change: UPDATING at once (CREATING stays), and a new revision where replicas must take it on, which are
+    tried at once, whatever failed before (R8)."""
     deployment.updated_at = clock.now()
     fields = [*changed, "updated_at"]
     if rolls:
         deployment.revision += 1
-        fields.append("revision")
-    if (changed or rolls) and deployment.status == Status.READY:
+        deployment.failures = 0
+        fields += ["revision", "failures"]
+        deployment.replicas.filter(retry_at__isnull=False).update(retry_at=None)
+    if (changed or rolls) and deployment.status in (Status.READY, Status.ERROR):
         deployment.status = Status.UPDATING
         fields.append("status")
     deployment.save(update_fields=fields)

@@ -9,25 +9,47 @@ from console.common import clock
 from deployments.backends.base import RuntimeBackend, RuntimeState, Target
 from deployments.backends.simulated import SimulatedRuntimeBackend
 from deployments.core.states import ReplicaState
-from deployments.models import Deployment, Replica, SimulatedReplica, SimulatedWorkload
+from deployments.models import Deployment, Replica, SimulatedFault, SimulatedReplica, SimulatedWorkload
 from tests import fleet, world
 from tests.cast import Cast
 
 pytestmark = pytest.mark.django_db
 
 
-def simulated_loads() -> None:
-    fleet.loaded()
+class SimulatedWorld:
+    """What happens to replicas of the simulated runtime."""
+
+    backend = SimulatedRuntimeBackend
+
+    @staticmethod
+    def loads() -> None:
+        """Every model is loaded at once."""
+        fleet.loaded()
+
+    @staticmethod
+    def never_loads(of: Deployment, error: str) -> None:
+        SimulatedFault.objects.create(deployment_key=of.key, never_ready=True, error=error)
+
+    @staticmethod
+    def crash(times: int, error: str) -> None:
+        """The process of every replica has ended so often, the last one a moment ago."""
+        at = clock.now() - timedelta(seconds=100 * times + 1)
+        SimulatedReplica.objects.update(started_at=at, ready_at=at + timedelta(seconds=60), crash_every_s=100,
+                                        error=error)  # fmt: skip
 
 
-# Each with what makes its models be loaded at once.
-IMPLEMENTATIONS = [(SimulatedRuntimeBackend, simulated_loads)]
+IMPLEMENTATIONS = [SimulatedWorld]
 
 
-@pytest.fixture(params=IMPLEMENTATIONS, ids=lambda one: one[0].__name__)
-def runtime(request: pytest.FixtureRequest) -> tuple[RuntimeBackend, Callable[[], None]]:
-    make, loads = request.param
-    return make(), loads
+@pytest.fixture(params=IMPLEMENTATIONS, ids=lambda one: one.__name__)
+def outside(request: pytest.FixtureRequest) -> type[SimulatedWorld]:
+    world_of: type[SimulatedWorld] = request.param
+    return world_of
+
+
+@pytest.fixture
+def runtime(outside: type[SimulatedWorld]) -> tuple[RuntimeBackend, Callable[[], None]]:
+    return outside.backend(), outside.loads
 
 
 @pytest.fixture
@@ -76,6 +98,33 @@ def test_each_call_may_be_repeated(runtime: tuple[RuntimeBackend, Callable[[], N
     assert not backend.replicas()
 
 
+def test_r8_crashes_are_counted_and_say_why_and_the_model_loads_again(
+    outside: type[SimulatedWorld], one: Deployment
+) -> None:
+    backend, (replica,) = outside.backend(), rows(one, 1)
+    backend.start([replica])
+    outside.loads()
+    well = backend.observe([replica.key])[replica.key]
+    assert (well.state, well.crashes, well.error) == (RuntimeState.READY, 0, "")
+    outside.crash(2, "CUDA out of memory")
+    ill = backend.observe([replica.key])[replica.key]
+    assert (ill.state, ill.crashes, ill.error) == (RuntimeState.LOADING, 2, "CUDA out of memory")
+    assert ill.since is not None
+    assert timedelta() < clock.now() - ill.since < timedelta(seconds=30)
+    backend.drain([replica.key])
+    assert states(backend, [replica]) == [RuntimeState.DRAINED]
+
+
+def test_r8_a_model_that_never_loads_says_so_and_why(outside: type[SimulatedWorld], one: Deployment) -> None:
+    outside.never_loads(one, "no weights at this path")
+    backend, (replica,) = outside.backend(), rows(one, 1)
+    backend.start([replica])
+    outside.loads()
+    seen = backend.observe([replica.key])[replica.key]
+    assert (seen.state, seen.crashes, seen.error) == (RuntimeState.LOADING, 0, "no weights at this path")
+    assert seen.since is not None
+
+
 def test_what_was_never_started_can_be_drained_and_stopped(
     runtime: tuple[RuntimeBackend, Callable[[], None]], one: Deployment
 ) -> None:
@@ -106,6 +155,27 @@ def test_samples_are_in_the_order_asked_and_whole(
     for name in ("queued", "active", "arrived", "finished", "service_seconds", "waited_le_1s", "waited_le_5s"):
         assert len(getattr(samples, name)) == 2
     assert len(backend.sample([], clock.now()).queued) == 0
+
+
+def test_simulated_requests_of_a_process_that_crashes_wait_again(one: Deployment) -> None:
+    backend = SimulatedRuntimeBackend()
+    backend.start(rows(one, 1))
+    fleet.loaded()
+    start = clock.now()
+    fleet.workload(one, scale=1.0)
+    at = 0
+    while not SimulatedReplica.objects.filter(active__gt=0).exists():
+        at += 5
+        before = backend.sample([Target(one.key, 12)], start + timedelta(seconds=at))
+    crash = start + timedelta(seconds=at + 2)
+    began = crash - timedelta(seconds=1000)
+    SimulatedReplica.objects.update(started_at=began, ready_at=began + timedelta(seconds=60), crash_every_s=1000)
+    after = backend.sample([Target(one.key, 12)], start + timedelta(seconds=at + 5))
+    assert int(after.active[0]) == 0
+    assert int(after.queued[0]) >= int(before.active[0]) > 0
+    assert int(after.finished[0]) == int(before.finished[0])
+    again = backend.sample([Target(one.key, 12)], crash + timedelta(seconds=70))
+    assert int(again.active[0]) > 0
 
 
 def test_simulated_counters_only_grow_and_requests_go_nowhere_else(one: Deployment) -> None:

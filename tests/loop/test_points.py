@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from deployments.loop.blocks import Block, UnreadableBlockError
 from deployments.loop.points import COUNTERS, Points, UnreadablePointsError, aggregate, from_samples
@@ -19,9 +20,8 @@ def samples(draw: st.DrawFn) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
     n = draw(st.integers(2, 60))
     gaps = draw(st.lists(st.sampled_from([4.9, 5.0, 5.2, 10.0, 65.0, 4000.0]), min_size=n, max_size=n))
     at = START + np.cumsum(gaps)
-    gauges = np.array(draw(st.lists(st.tuples(*[st.integers(0, 50)] * 4), min_size=n, max_size=n)), float)
-    steps = np.array(draw(st.lists(st.tuples(*[st.integers(0, 900)] * 5), min_size=n, max_size=n)), float)
-    totals = np.cumsum(steps, axis=0)
+    gauges = draw(arrays(np.int64, (n, 4), elements=st.integers(0, 50))).astype(float)
+    totals = np.cumsum(draw(arrays(np.int64, (n, 5), elements=st.integers(0, 900))).astype(float), axis=0)
     reset = draw(st.integers(1, 2 * n))
     if reset < n:
         totals[reset:] -= totals[reset - 1]
