@@ -1,11 +1,12 @@
 from django.urls import path
 
-from deployments.api import holds, v1
+from deployments.api import explanation, holds, v1
 
 urlpatterns = [
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
     path("deployments/<str:id>/signals", v1.SignalsView.as_view(), name="api-signals"),
     path("deployments/<str:id>/replicas", v1.ReplicasView.as_view(), name="api-replicas"),
+    path("deployments/<str:id>/explanation", explanation.ExplanationView.as_view(), name="api-explanation"),
     path("holds", holds.HoldsView.as_view(), name="api-holds"),
     path("holds/<str:id>", holds.HoldView.as_view(), name="api-hold"),
 ]

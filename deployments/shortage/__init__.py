@@ -1,0 +1,141 @@
+"""Why a deployment has no more replicas, and what would change it (R19).
+
+The last decision says what was wanted and why. What stands in the way is read anew: the shard as it is now, planned
+again by the planner itself, so that the answer is what the next pass would do. The changes it names are tried the
+same way. The number of queries depends on nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from claims.models import Offering
+from claims.selectors import quotas_of
+from deployments.core import explain
+from deployments.core.plan import Plan
+from deployments.core.reasons import Reason, stage
+from deployments.core.states import ReplicaState
+from deployments.models import Decision, Deployment, Replica
+from deployments.selectors import concerning, decisions_of, holds_in_force
+from deployments.shortage.changes import Case, Change, changes_for
+from deployments.shortage.expected import Ahead, Expected, Line, ahead_in, expected_in
+from deployments.shortage.holders import Holder, Names, holders_of
+from deployments.shortage.room import Room, rooms_of
+from deployments.shortage.words import Facts, paragraph
+from deployments.trial import Trial
+
+FAILED_WITHIN = timedelta(hours=1)
+__all__ = ["Ahead", "Change", "Expected", "Explanation", "Holder", "Room", "explanation_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The whole answer, as of `at`. `code` is the reason that decides now, `decided` the one of the last decision."""
+
+    at: datetime
+    decision: Decision | None
+    code: Reason
+    decided: Reason | None
+    text: str
+    wanted: int
+    granted: int
+    wishes: int  # what load asks for, before holds and bounds
+    gpu_count: int
+    rooms: Sequence[Room]
+    holders: Sequence[Holder]
+    ahead: Sequence[Ahead]
+    expected: Sequence[Expected]
+    changes: Sequence[Change]
+
+    @property
+    def missing(self) -> int:
+        """Replicas that are wanted and that capacity keeps from it."""
+        return self.wanted - self.granted
+
+    @property
+    def missing_gpus(self) -> int:
+        return self.missing * self.gpu_count
+
+    @property
+    def held_back(self) -> bool:
+        """Whether load asks for more than it has."""
+        return self.granted < max(self.wanted, self.wishes)
+
+
+def explanation_of(deployment: Deployment, now: datetime, *, platform: bool = False) -> Explanation | None:
+    """None until the loop has decided for the first time. `platform` names other organizations.
+
+    `deployment` is one of `deployments.selectors.deployment_get`.
+    """
+    decision = next(iter(decisions_of(deployment, 1)), None)
+    trial = Trial.read(deployment.instance_type, now)
+    row = trial.row_of(deployment.key)
+    if decision is None or row is None:
+        return None
+    made, names = trial.plan(), Names.read(trial, deployment.organization, platform=platform)
+    case = _case(trial, row, made, names, deployment, decision, now)
+    code, decided = _deciding(made, row, decision), _decided(decision)
+    short = case.granted < int(made.wanted.value[row])
+    line = Line.read(trial, row, names)
+    waiting = ahead_in(line, made)
+    facts = _facts(case, deployment, decision, waiting, now)
+    return Explanation(
+        at=now, decision=decision, code=code, decided=decided,
+        text=_comes_free(decision) if decision.granted < decision.wanted and not short else paragraph(code, facts),
+        wanted=facts.wanted, granted=case.granted, wishes=case.wishes, gpu_count=deployment.gpu_count,
+        rooms=facts.rooms, holders=holders_of(trial, row, names) if short else [],
+        ahead=waiting if short else [], expected=expected_in(line) if short else [], changes=changes_for(case),
+    )  # fmt: skip
+
+
+def _case(
+    trial: Trial, row: int, made: Plan, names: Names, deployment: Deployment, decision: Decision, now: datetime
+) -> Case:
+    rows = Offering.objects.filter(instance_type=deployment.instance_type).select_related("zone", "instance_type")
+    by_key = {one.key: one for one in rows}
+    offerings = {place: by_key[key] for place, key in enumerate(trial.snapshot.offerings.key.tolist())}
+    quotas = {one.offering.key: one for one in quotas_of(deployment.organization)}
+    holds = concerning(holds_in_force(deployment.organization, now), deployment)
+    load = decision.record["damped_value"]
+    wishes = max(load, int(trial.snapshot.deployments.min[row])) if not deployment.disabled else 0
+    return Case(trial, row, made, wishes, names, holds, offerings, quotas)
+
+
+def _facts(case: Case, deployment: Deployment, decision: Decision, waiting: Sequence[Ahead], now: datetime) -> Facts:
+    failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, retry_at__gt=now)
+    zones = {zone.upper() for one in deployment.gateways.all() for zone in one.sent_zones}
+    return Facts(
+        type_name=deployment.instance_type.name, size=deployment.instance_type.gpus, gpu_count=deployment.gpu_count,
+        wanted=int(case.made.wanted.value[case.row]), granted=case.granted, min=deployment.autoscaling.min,
+        max=deployment.autoscaling.max, wishes=case.wishes, rooms=rooms_of(case.trial, case.row),
+        gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
+        holds=case.holds, failed=list(failed.order_by("retry_at")), signal=explain.steps(decision.record)[0]["text"],
+    )  # fmt: skip
+
+
+def _comes_free(decision: Decision) -> str:
+    """What was short when it was decided, and is not any more."""
+    last = explain.steps(decision.record)[-1]["text"]
+    return f"{last} That was then: planned again now it gets all {decision.wanted}; the next pass starts them."
+
+
+def _deciding(made: Plan, row: int, decision: Decision) -> Reason:
+    """What stands in the way now: capacity where it is short, else what bound the size when it was decided."""
+    if made.granted.value[row] < made.wanted.value[row]:
+        return Reason(int(made.granted.code[row]))
+    if made.granted.code[row] == Reason.SHADOW:
+        return Reason.SHADOW
+    now = Reason(int(made.wanted.code[row]))
+    # Sizes hold here for want of signals, which the last pass had or had not.
+    return Reason(int(decision.record["wanted_code"])) if now in (Reason.HELD, Reason.WITHIN_BOUNDS) else now
+
+
+def _decided(decision: Decision) -> Reason:
+    code = Reason(int(decision.record["granted_code"]))
+    quiet = code in (Reason.NOTHING_ASKED, Reason.GRANTED, Reason.RELEASED)
+    return Reason(int(decision.record["wanted_code"])) if quiet else code
+
+
+def named(code: Reason) -> dict[str, Any]:
+    return {"code": code.name, "stage": stage(code)}

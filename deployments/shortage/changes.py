@@ -1,0 +1,214 @@
+"""The smallest changes that would help: each is tried, by planning the shard again with it."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from claims.core.states import Status
+from claims.models import CapacityClaim, Offering
+from claims.selectors import QuotaRow
+from deployments.core.plan import Bound, Plan
+from deployments.core.snapshot import CapacityClass
+from deployments.models import Hold
+from deployments.shortage.holders import Names, held_by_rows
+from deployments.shortage.room import BOTH, classes_of, zones_of
+from deployments.trial import Trial
+
+MOST_PRIORITY = 1000
+MOST_OTHERS = 3  # other deployments whose GPUs are tried
+WORDS = {CapacityClass.RESERVED: "RESERVED", CapacityClass.ON_DEMAND: "ON_DEMAND"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change and how many replicas more it would give at once. `kind` and `id` say where it is made."""
+
+    kind: str  # max, hold, enable, classes, claim, zones, other, priority, gpus
+    text: str
+    replicas: int
+    id: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A deployment that has less than it would have."""
+
+    trial: Trial
+    row: int
+    made: Plan  # as things are
+    wishes: int  # the size that load asks for, before holds and bounds
+    names: Names
+    holds: Sequence[Hold]
+    offerings: dict[int, Offering]  # of the type, by row of the snapshot
+    quotas: dict[int, QuotaRow]  # by key of the offering
+
+    @property
+    def granted(self) -> int:
+        return int(self.made.granted.value[self.row])
+
+    @property
+    def missing(self) -> int:
+        """Replicas that capacity keeps from it."""
+        return int(self.made.wanted.value[self.row]) - self.granted
+
+    @property
+    def withheld(self) -> int:
+        """Replicas that load asks for, and holds and max keep from it."""
+        return max(0, self.wishes - int(self.made.wanted.value[self.row]))
+
+    def column(self, name: str) -> int:
+        return int(getattr(self.trial.snapshot.deployments, name)[self.row])
+
+    def gain(self, trial: Trial) -> int:
+        return int(trial.plan().granted.value[self.row]) - self.granted
+
+
+def changes_for(case: Case) -> list[Change]:
+    """What would give most first; of equals, what is told first costs least."""
+    bound = Bound(int(case.made.wanted.bound[case.row]))
+    if bound == Bound.DISABLED:
+        return [Change("enable", "enable it", case.gain(case.trial.setting(case.row, enabled=True)))]
+    short = [one for one in _capacity(case) if one.replicas > 0] if case.missing else []
+    limits = list(_limits(case)) if case.withheld else []
+    return sorted(short, key=lambda one: -one.replicas) + limits
+
+
+def _limits(case: Case) -> Iterator[Change]:
+    """Holds, pins, min and max: told even where no GPUs are free for what they would allow."""
+    if case.holds:
+        freed = case.trial.setting(case.row, freeze=False, pin=min(case.wishes, case.column("max")))
+        for hold in case.holds:
+            what = "pin" if hold.size is not None else "freeze"
+            text = f"end the {what} by {hold.created_by} ({hold.reason})"
+            yield Change("hold", text, max(0, case.gain(freed)), hold.id)
+    most = case.column("max")
+    if case.wishes > most:
+        raised = case.trial.setting(case.row, max=case.wishes, pin=case.wishes)
+        yield Change("max", f"max {case.wishes} instead of {most}", max(0, case.gain(raised)))
+
+
+def _capacity(case: Case) -> Iterator[Change]:
+    yield from _classes(case)
+    yield from _priority(case)
+    yield from _claim(case)
+    yield from _others(case)
+    yield from _zones(case)
+    yield from _gpus(case)
+
+
+def _classes(case: Case) -> Iterator[Change]:
+    allowed = classes_of(case.trial.snapshot, case.row)
+    for each in BOTH:
+        if each not in allowed:
+            opened = case.trial.setting(case.row, class_order=(*allowed, each))
+            yield Change("classes", f"allow {WORDS[each]}", case.gain(opened))
+
+
+def _priority(case: Case) -> Iterator[Change]:
+    """One above those whose min the free GPUs are kept for."""
+    table = case.trial.snapshot.deployments
+    waits = (table.org == table.org[case.row]) & (case.made.granted.value < table.min) & ~table.shadow
+    waits[case.row] = False
+    rows = np.flatnonzero(waits & (table.priority >= table.priority[case.row]))
+    if not len(rows):
+        return
+    above = int(table.priority[rows].max()) + 1
+    if above <= MOST_PRIORITY:
+        text = f"priority {above} instead of {case.column('priority')}"
+        yield Change("priority", text, case.gain(case.trial.setting(case.row, priority=above)))
+
+
+def _claim(case: Case) -> Iterator[Change]:
+    """As many more instances as all missing replicas need, in the zone where the quota has room, if one has."""
+    places = [one for one in zones_of(case.trial.snapshot, case.row) if case.offerings[one].claimable]
+    if not places:
+        return
+    offering = min(places, key=lambda one: (-_quota_free(case, one), case.trial.snapshot.offerings.zone[one]))
+    count = _instances(case, offering)
+    if not count:
+        return
+    allowed, trial = classes_of(case.trial.snapshot, case.row), case.trial
+    prefix = ""
+    if CapacityClass.RESERVED not in allowed:
+        trial = trial.setting(case.row, class_order=(*allowed, CapacityClass.RESERVED))
+        prefix = "allow RESERVED, and "
+    gain = case.gain(trial.with_machines(offering, case.column("org"), count))
+    row = case.offerings[offering]
+    where = f"{row.instance_type.name} in {row.zone.name}"
+    claim = _own_claim(case, row)
+    free = _quota_free(case, offering)
+    if claim is not None:
+        text = f"claim {claim.name}: {claim.target + count} {where} instead of {claim.target}"
+    else:
+        text = f"a claim of {count} more {where}"
+    limit = f" (the quota leaves {free})" if claim is None or claim.kind == "CUSTOMER" else " (once the pool has them)"
+    yield Change("claim", prefix + text + limit, gain, claim.id if claim else None)
+
+
+def _own_claim(case: Case, offering: Offering) -> CapacityClaim | None:
+    mine = [one for one in case.names.claims.values()
+            if one.organization_id == case.column("org") and one.offering_id == offering.key
+            and one.status != Status.DELETING]  # fmt: skip
+    return min(mine, key=lambda one: (one.created_at, one.key), default=None)
+
+
+def _quota_free(case: Case, offering: int) -> int:
+    found = case.quotas.get(case.offerings[offering].key)
+    return found.free if found else 0
+
+
+def _instances(case: Case, offering: int) -> int:
+    """How many machines hold what is missing; 0 where a replica fits on none."""
+    size, gpus = int(case.trial.snapshot.offerings.gpus_per_instance[offering]), case.column("gpu_count")
+    if gpus <= size:
+        return -(-case.missing // (size // gpus))
+    return case.missing * (gpus // size) if gpus % size == 0 else 0
+
+
+def _others(case: Case) -> Iterator[Change]:
+    """GPUs above the min of other deployments of the organization, lower priorities first."""
+    snapshot = case.trial.snapshot
+    table, size = snapshot.deployments, int(snapshot.offerings.gpus_per_instance.max(initial=0))
+    held = held_by_rows(case.trial, case.row)
+    rows = [one for one in held if one != case.row and int(table.gpu_count[one]) <= size]
+    rows = [one for one in rows if len(case.trial.live_of(one)) > int(table.min[one])]
+    rows.sort(key=lambda one: (int(table.priority[one]), -held[one], int(table.key[one])))
+    for one in rows[:MOST_OTHERS]:
+        yield from _from_other(case, one)
+
+
+def _from_other(case: Case, other: int) -> Iterator[Change]:
+    table = case.trial.snapshot.deployments
+    live, least, key = case.trial.live_of(other), int(table.min[other]), int(table.key[other])
+    gpus = int(table.gpu_count[other])
+    spare = min(len(live) - least, -(-case.missing * case.column("gpu_count") // gpus))
+    if spare <= 0 or key not in case.names.deployments:
+        return
+    without = case.trial.setting(other, max=len(live) - spare).without_replicas(live[-spare:].tolist())
+    id, name = case.names.deployments[key]
+    above, priority = (len(live) - least) * gpus, int(table.priority[other])
+    text = (f"max {len(live) - spare} for {name} (priority {priority}), which holds {above} GPUs above its min "
+            f"of {least}")  # fmt: skip
+    yield Change("other", text, case.gain(without), id)
+
+
+def _zones(case: Case) -> Iterator[Change]:
+    """Zones that its gateways leave out."""
+    bits = case.column("zones")
+    names = case.trial.snapshot.offerings.zone
+    tried = []
+    for one in sorted(range(len(names)), key=lambda one: names[one]):
+        if not bits >> one & 1:
+            opened = case.trial.setting(case.row, zones=np.uint64(bits | 1 << one))
+            tried.append(Change("zones", f"let its gateways serve {names[one]}", case.gain(opened)))
+    yield from sorted(tried, key=lambda one: -one.replicas)[:1]
+
+
+def _gpus(case: Case) -> Iterator[Change]:
+    """GPUs a replica that an instance can hold, where the present number fits nowhere."""
+    size, gpus = int(case.trial.snapshot.offerings.gpus_per_instance.max(initial=0)), case.column("gpu_count")
+    if size and gpus > size and gpus % size:
+        text = f"{size} GPUs a replica instead of {gpus}, or an instance type with {gpus} GPUs"
+        yield Change("gpus", text, case.gain(case.trial.setting(case.row, gpu_count=size)))

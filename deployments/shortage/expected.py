@@ -1,0 +1,217 @@
+"""What will change about the room, and when; and who stands in line for it."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from claims.core.states import PENDING_STATES, InstanceState, Status
+from claims.models import CapacityClaim, ClaimKind, Instance
+from claims.models import Source as InstanceSource
+from deployments.core.placement import NOBODY
+from deployments.core.plan import Plan
+from deployments.core.snapshot import CapacityClass, Source
+from deployments.core.states import ReplicaState
+from deployments.shortage.holders import ANOTHER, Names
+from deployments.shortage.room import classes_of, reachable, zones_of
+from deployments.trial import Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """GPUs that are to come; `at` is None where nobody can tell."""
+
+    gpus: int
+    zone: str
+    text: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """One that gets room first, or shares in it."""
+
+    kind: str  # claim, deployment, organization
+    name: str
+    id: uuid.UUID | None
+    gpus: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What both lists are made from."""
+
+    trial: Trial
+    row: int
+    names: Names
+    machines: list[Instance]  # joining and draining ones of the allowed zones
+
+    @classmethod
+    def read(cls, trial: Trial, row: int, names: Names) -> "Line":
+        """One query."""
+        keys = [int(trial.snapshot.offerings.key[one]) for one in zones_of(trial.snapshot, row)]
+        states = [*PENDING_STATES, InstanceState.DRAINING]
+        found = Instance.objects.filter(offering__in=keys, state__in=states, lost_at__isnull=True)
+        return cls(trial, row, names, list(found.order_by("expected_at", "drain_until", "key")))
+
+    @property
+    def org(self) -> int:
+        return int(self.trial.snapshot.deployments.org[self.row])
+
+    @property
+    def on_demand(self) -> bool:
+        return CapacityClass.ON_DEMAND in classes_of(self.trial.snapshot, self.row)
+
+    @property
+    def reserved(self) -> bool:
+        return CapacityClass.RESERVED in classes_of(self.trial.snapshot, self.row)
+
+    def zone_of(self, offering_key: int) -> str:
+        offerings = self.trial.snapshot.offerings
+        return str(offerings.zone[offerings.key.tolist().index(offering_key)])
+
+    def claims(self) -> list[CapacityClaim]:
+        """Of the allowed zones, in the order in which the pool serves them (C4)."""
+        keys = {int(self.trial.snapshot.offerings.key[one]) for one in zones_of(self.trial.snapshot, self.row)}
+        here = [one for one in self.names.claims.values() if one.offering_id in keys]
+        return sorted(here, key=lambda one: (one.created_at, one.key))
+
+    def owner(self, claim: CapacityClaim) -> tuple[str, uuid.UUID | None]:
+        """What a claim is called here."""
+        if claim.organization_id == self.org:
+            return claim.name, claim.id
+        other = self.names.organizations.get(claim.organization_id)
+        return (f"{claim.name} of {other}" if other else f"a claim of {ANOTHER}"), None
+
+    def in_cluster(self, claim: CapacityClaim) -> int:
+        return int((self.trial.snapshot.instances.claim == claim.key).sum())
+
+
+def expected_in(line: Line) -> list[Expected]:
+    """Soonest first; what nobody can tell the time of comes last."""
+    found = [*_machines(line), *_reductions(line), *_replicas(line)]
+    return sorted(found, key=lambda one: (one.at is None, one.at.timestamp() if one.at else 0.0, one.text))
+
+
+def ahead_in(line: Line, made: Plan) -> list[Ahead]:
+    """Waiting claims of the pool, then deployments of the organization, then other organizations."""
+    return [*_waiting_claims(line), *_waiting_deployments(line, made), *_waiting_organizations(line, made)]
+
+
+def _machines(line: Line) -> Iterator[Expected]:
+    groups: dict[tuple[str, str, datetime | None], int] = {}
+    for one in line.machines:
+        text = _what_comes(line, one)
+        if text:
+            at = one.drain_until if one.state == InstanceState.DRAINING else one.expected_at
+            key = (line.zone_of(one.offering_id), text, at)
+            groups[key] = groups.get(key, 0) + one.gpus
+    for (zone, text, at), gpus in groups.items():
+        yield Expected(gpus, zone, text, at)
+
+
+def _what_comes(line: Line, one: Instance) -> str:
+    """In words, what a joining or draining instance means for the deployment; empty where nothing."""
+    claim = line.names.claims.get(one.claim_id) if one.claim_id else None
+    if one.state == InstanceState.DRAINING:
+        if claim is None:
+            return "a draining instance comes back, or is replaced" if line.on_demand and _pool(one) else ""
+        leaves = line.on_demand and claim.kind == ClaimKind.SERVERLESS
+        return f"given up by {line.owner(claim)[0]}, back in the pool once drained" if leaves else ""
+    if claim is not None:
+        mine = line.reserved and claim.organization_id == line.org
+        return f"an instance of claim {claim.name} joins" if mine else ""
+    return "an instance of the pool joins" if line.on_demand and _pool(one) else ""
+
+
+def _pool(one: Instance) -> bool:
+    return one.source == InstanceSource.POOL
+
+
+def _reductions(line: Line) -> Iterator[Expected]:
+    """SERVERLESS claims that were lowered, and whose instances go back to the pool later (C7)."""
+    for claim in line.claims() if line.on_demand else []:
+        surplus = line.in_cluster(claim) - claim.target
+        if claim.kind == ClaimKind.SERVERLESS and claim.reduction_at is not None and surplus > 0:
+            zone = line.zone_of(claim.offering_id)
+            size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
+            text = f"{line.owner(claim)[0]} gives {surplus} instances back to the pool"
+            yield Expected(surplus * size, zone, text, claim.reduction_at)
+
+
+def _replicas(line: Line) -> Iterator[Expected]:
+    """Replicas of the organization that finish what they run."""
+    snapshot = line.trial.snapshot
+    replicas, reach = snapshot.replicas, reachable(snapshot, line.row)
+    going = (replicas.state == ReplicaState.DRAINING) & (replicas.instance >= 0)
+    rows = np.flatnonzero(going & (snapshot.deployments.org[replicas.deployment] == line.org))
+    rows = rows[reach[replicas.instance[rows]]]
+    places = snapshot.instances.offering[replicas.instance[rows]]
+    for one, offering in sorted(set(zip(replicas.deployment[rows].tolist(), places.tolist(), strict=True))):
+        mine = rows[(replicas.deployment[rows] == one) & (places == offering)]
+        _, name = line.names.deployments.get(int(snapshot.deployments.key[one]), (None, "a deployment"))
+        gpus = int(replicas.gpus[mine].sum())
+        text = f"{len(mine)} draining replicas of {name} finish what they run"
+        yield Expected(gpus, snapshot.offerings.zone[offering], text, None)
+
+
+def _waiting_claims(line: Line) -> Iterator[Ahead]:
+    """They take what the pool gets before on-demand growth does (C4)."""
+    size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
+    for claim in line.claims() if line.on_demand else []:
+        missing = claim.target - line.in_cluster(claim)
+        if claim.kind == ClaimKind.SERVERLESS and claim.status != Status.DELETING and missing > 0:
+            name, id = line.owner(claim)
+            text = f"waits for {missing} instances in {line.zone_of(claim.offering_id)}, ahead of on-demand growth"
+            yield Ahead("claim", name, id, missing * size, text)
+
+
+def _waiting_deployments(line: Line, made: Plan) -> Iterator[Ahead]:
+    """Deployments of the organization that the order of R11 puts before this one, or beside it."""
+    snapshot = line.trial.snapshot
+    table = snapshot.deployments
+    short = made.wanted.value - made.granted.value
+    mine, first = int(table.priority[line.row]), int(table.min[line.row])
+    to_min = bool(made.granted.value[line.row] < first)
+    rows = np.flatnonzero((table.org == line.org) & (short > 0) & ~table.shadow)
+    for one in sorted(rows.tolist(), key=lambda one: (-int(table.priority[one]), int(table.key[one]))):
+        key, priority = int(table.key[one]), int(table.priority[one])
+        if one == line.row or key not in line.names.deployments or not _meets(line, one):
+            continue
+        below = int(table.min[one] - made.granted.value[one])
+        before = priority > mine or (below > 0 and not to_min)
+        if before or priority == mine:
+            id, name = line.names.deployments[key]
+            why = f"lacks {below} replicas to its min" if below > 0 else f"lacks {int(short[one])} replicas"
+            order = "goes before" if before else "shares with this one"
+            yield Ahead("deployment", name, id, int(short[one] * table.gpu_count[one]),
+                        f"priority {priority}, {why}: {order}")  # fmt: skip
+
+
+def _meets(line: Line, other: int) -> bool:
+    """Whether both could use the same instance."""
+    both: np.ndarray = reachable(line.trial.snapshot, line.row) & reachable(line.trial.snapshot, other)
+    return bool(both.any())
+
+
+def _waiting_organizations(line: Line, made: Plan) -> Iterator[Ahead]:
+    """Other organizations that wait for the same pool; it goes to the one that holds fewest GPUs there (R14)."""
+    if not line.on_demand:
+        return
+    table, machines = line.trial.snapshot.deployments, line.trial.snapshot.instances
+    zones = zones_of(line.trial.snapshot, line.row)
+    pool = (machines.claim == 0) & (machines.source == Source.POOL) & np.isin(machines.offering, zones)
+    bits = sum(1 << one for one in zones)
+    short = made.wanted.value - made.granted.value
+    same = np.array([int(one) & bits != 0 for one in table.zones.tolist()], np.bool_)
+    ours = int(machines.gpus_used[pool & (machines.org == line.org)].sum())
+    for org in np.unique(table.org[(short > 0) & same & ~table.shadow]).tolist():
+        if org in (NOBODY, line.org):
+            continue
+        theirs = int(machines.gpus_used[pool & (machines.org == org)].sum())
+        gpus = int((short * table.gpu_count)[(table.org == org) & (short > 0) & same].sum())
+        text = f"holds {theirs} GPUs of the pool there, this organization {ours}: the fewest goes first"
+        yield Ahead("organization", line.names.other(org), None, gpus, text)

@@ -1,0 +1,125 @@
+"""Who holds the GPUs that a deployment could use, and with what right."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from claims.models import CapacityClaim, ClaimKind
+from console.organizations.models import Organization
+from deployments.core.placement import NOBODY
+from deployments.core.snapshot import CapacityClass, Source
+from deployments.core.states import HOLDING
+from deployments.models import Deployment
+from deployments.shortage.room import reachable, zones_of
+from deployments.trial import Trial
+
+ANOTHER = "another organization"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """One that holds GPUs. `id` is there where the reader may look at it; names of others are left out."""
+
+    kind: str  # deployment, claim, organization
+    name: str
+    id: uuid.UUID | None
+    gpus: int
+    above_min: int  # GPUs of a deployment above its min
+    priority: int | None
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What keys of the shard are called; of other organizations only for the platform."""
+
+    deployments: Mapping[int, tuple[uuid.UUID, str]]
+    claims: Mapping[int, CapacityClaim]
+    organizations: Mapping[int, str]
+
+    @classmethod
+    def read(cls, trial: Trial, organization: Organization, *, platform: bool) -> "Names":
+        """Three queries, two without the platform's right."""
+        keys = trial.snapshot.deployments.key[trial.snapshot.deployments.org == organization.key]
+        rows = Deployment.objects.filter(key__in=keys.tolist()).values_list("key", "id", "name")
+        claims = CapacityClaim.objects.filter(offering__in=trial.snapshot.offerings.key.tolist())
+        others = dict(Organization.objects.values_list("key", "name")) if platform else {}
+        return cls({key: (id, name) for key, id, name in rows}, {one.key: one for one in claims}, others)
+
+    def other(self, org: int) -> str:
+        return self.organizations.get(org, ANOTHER)
+
+
+def holders_of(trial: Trial, row: int, names: Names) -> list[Holder]:
+    """The organization's deployments, what its claims keep idle, then other organizations; most GPUs first."""
+    found = [*_deployments(trial, row, names), *_claims(trial, row, names), *_others(trial, row, names)]
+    return sorted(found, key=lambda one: (-one.gpus, one.kind, one.name))
+
+
+def held_by_rows(trial: Trial, row: int) -> dict[int, int]:
+    """GPUs in reach of a deployment that each of its organization's deployments (rows) holds."""
+    snapshot = trial.snapshot
+    replicas, table = snapshot.replicas, snapshot.deployments
+    placed = (replicas.instance >= 0) & np.isin(replicas.state, sorted(HOLDING))
+    rows = np.flatnonzero(placed & (table.org[replicas.deployment] == table.org[row]))
+    rows = rows[reachable(snapshot, row)[replicas.instance[rows]]]
+    held = np.bincount(replicas.deployment[rows], replicas.gpus[rows], minlength=len(table)).astype(int)
+    return {int(one): int(held[one]) for one in np.flatnonzero(held)}
+
+
+def _deployments(trial: Trial, row: int, names: Names) -> list[Holder]:
+    table, found = trial.snapshot.deployments, []
+    for one, gpus in held_by_rows(trial, row).items():
+        key = int(table.key[one])
+        if key not in names.deployments:
+            continue
+        id, name = names.deployments[key]
+        above = min(gpus, max(0, len(trial.live_of(one)) - int(table.min[one])) * int(table.gpu_count[one]))
+        priority, least = int(table.priority[one]), int(table.min[one])
+        right = f"priority {priority}; {above} GPUs above its min of {least}" if above else f"its min of {least}"
+        found.append(
+            Holder("deployment", name, id, gpus, above, priority, right + (", this one" if one == row else ""))
+        )
+    return found
+
+
+def _claims(trial: Trial, row: int, names: Names) -> list[Holder]:
+    """GPUs of the organization's claims that nobody uses: what they hold by right alone."""
+    snapshot = trial.snapshot
+    machines = snapshot.instances
+    mine = (machines.claim != 0) & (machines.org == snapshot.deployments.org[row])
+    mine &= np.isin(machines.offering, zones_of(snapshot, row))
+    found = []
+    for key in np.unique(machines.claim[mine]).tolist():
+        rows = np.flatnonzero(mine & (machines.claim == key))
+        idle, claim = int((machines.gpus[rows] - machines.gpus_used[rows]).sum()), names.claims.get(key)
+        if claim is not None and idle:
+            kind = "serverless" if claim.kind == ClaimKind.SERVERLESS else "customer"
+            right = f"{kind} claim of {len(rows)} instances, these GPUs idle"
+            found.append(Holder("claim", claim.name, claim.id, idle, 0, None, right))
+    return found
+
+
+def _others(trial: Trial, row: int, names: Names) -> list[Holder]:
+    """Other organizations on the pool of the allowed zones, where the pool is something it may use."""
+    snapshot = trial.snapshot
+    machines, mine = snapshot.instances, int(snapshot.deployments.org[row])
+    there = (machines.source == Source.POOL) & np.isin(machines.offering, zones_of(snapshot, row))
+    there &= ~np.isin(machines.org, (NOBODY, mine))
+    if not may_use_pool(snapshot.deployments.class_order[row]):
+        return []
+    found = []
+    for org in np.unique(machines.org[there]).tolist():
+        for claimed, right in ((False, "on demand: no organization evicts another"), (True, "claimed")):
+            rows = np.flatnonzero(there & (machines.org == org) & ((machines.claim != 0) == claimed))
+            if len(rows):
+                gpus = int(machines.gpus[rows].sum())
+                text = f"{right}; {len(rows)} instances, {int(machines.gpus_used[rows].sum())} GPUs in use"
+                found.append(Holder("organization", names.other(org), None, gpus, 0, None, text))
+    return found
+
+
+def may_use_pool(order: "np.ndarray") -> bool:
+    return not order.any() or bool((order == CapacityClass.ON_DEMAND).any())

@@ -1,0 +1,213 @@
+"""Why a deployment has no more replicas, as one paragraph with the numbers of this moment."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from deployments.core.reasons import Reason
+from deployments.core.snapshot import CapacityClass
+from deployments.models import Hold, Replica
+from deployments.shortage.room import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the sentences are made of. Sizes are replicas."""
+
+    type_name: str
+    size: int  # GPUs of one instance
+    gpu_count: int  # of one replica
+    wanted: int
+    granted: int
+    min: int
+    max: int
+    wishes: int  # before holds and bounds
+    rooms: Sequence[Room]  # of allowed zones
+    gateway_zones: Sequence[str]
+    waiting: Sequence[str]  # deployments whose min goes first
+    holds: Sequence[Hold]
+    failed: Sequence[Replica]  # whose place waits before it is tried again
+    signal: str  # the sentence on the signal
+
+    @property
+    def missing(self) -> int:
+        return self.wanted - self.granted
+
+    def of(self, *classes: CapacityClass) -> list[Room]:
+        return [one for one in self.rooms if one.allowed and one.capacity_class in classes]
+
+    @property
+    def zones(self) -> str:
+        return listed(sorted({one.zone for one in self.rooms})) or "its zones"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b and c`."""
+    every = list(names)
+    return " and ".join([", ".join(every[:-1]), every[-1]]) if len(every) > 1 else "".join(every)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def paragraph(code: Reason, facts: Facts) -> str:
+    """The answer to a reason of bounds or contention. Every reason has one; `BY_REASON` is the table."""
+    return BY_REASON.get(code, _enough)(facts)
+
+
+def _needs(facts: Facts) -> str:
+    gpus = counted(facts.missing * facts.gpu_count, "GPU")
+    return f"{counted(facts.missing, 'more replica')} of {facts.gpu_count} need {gpus}."
+
+
+def _pool(facts: Facts) -> str:
+    there = facts.of(CapacityClass.ON_DEMAND)
+    if not there:
+        return ""
+    gpus, free = sum(one.gpus for one in there), sum(one.free for one in there)
+    most = max(one.largest for one in there)
+    parts = [f"{free} free for it" + (f", at most {most} on one instance" if free else "")]
+    if kept := sum(one.kept for one in there):
+        parts.append(f"{kept} free but kept for a waiting claim, cordoned or draining")
+    if blocked := sum(one.blocked for one in there):
+        parts.append(f"{blocked} free on instances that serve another organization")
+    return f" The on-demand pool of {facts.type_name} in {facts.zones} has {gpus} GPUs: {'; '.join(parts)}."
+
+
+def _claims(facts: Facts) -> str:
+    there = facts.of(CapacityClass.RESERVED)
+    gpus, free = sum(one.gpus for one in there), sum(one.free for one in there)
+    if not there:
+        return " Reserved capacity is not allowed for it."
+    if not gpus:
+        return f" The organization has no claim of {facts.type_name} there."
+    return f" The organization's claims there hold {gpus} GPUs, {free} of them free."
+
+
+def _pool_exhausted(facts: Facts) -> str:
+    return _needs(facts) + _pool(facts) + _claims(facts)
+
+
+def _claim_exhausted(facts: Facts) -> str:
+    return f"{_needs(facts)} Only reserved capacity is allowed.{_claims(facts)}"
+
+
+def _fragmented(facts: Facts) -> str:
+    there = facts.of(CapacityClass.RESERVED, CapacityClass.ON_DEMAND)
+    free, most = sum(one.free for one in there), max((one.largest for one in there), default=0)
+    return (f"{_needs(facts)} {free} GPUs are free in {facts.zones}, but at most {most} together on one instance; "
+            f"a replica needs {facts.gpu_count} on one.")  # fmt: skip
+
+
+def _no_whole(facts: Facts) -> str:
+    there = facts.of(CapacityClass.RESERVED, CapacityClass.ON_DEMAND)
+    machines, most = facts.gpu_count // facts.size, max((one.whole for one in there), default=0)
+    return (f"{_needs(facts)} A replica takes {machines} whole instances of {facts.size} GPUs in one zone and class; "
+            f"at most {most} are empty together.")  # fmt: skip
+
+
+def _no_claim(facts: Facts) -> str:
+    return (f"{_needs(facts)} Only reserved capacity is allowed, and the organization has no claim of "
+            f"{facts.type_name} in {facts.zones}.")  # fmt: skip
+
+
+def _no_zone(facts: Facts) -> str:
+    zones = listed(facts.gateway_zones) or "no zone at all"
+    return f"{_needs(facts)} {facts.type_name} is not offered where its gateways serve ({zones})."
+
+
+def _no_size(facts: Facts) -> str:
+    return (f"{_needs(facts)} {facts.gpu_count} GPUs fit neither on one {facts.type_name} ({facts.size} GPUs) nor on "
+            "several whole ones.")  # fmt: skip
+
+
+def _kept(facts: Facts) -> str:
+    free = sum(one.free for one in facts.of(CapacityClass.RESERVED, CapacityClass.ON_DEMAND))
+    first = listed(facts.waiting) or "deployments of the same or a higher priority"
+    return f"{_needs(facts)} {free} GPUs are free in {facts.zones}; they are kept until {first} reach their min."
+
+
+def _backing_off(facts: Facts) -> str:
+    times = [one.retry_at for one in facts.failed if one.retry_at is not None]
+    text = f"{counted(len(facts.failed), 'replica')} failed and wait before they are tried again (R8)."
+    if times:
+        text += f" Next try: {min(times):%H:%M:%S} UTC."
+    errors = [one.last_error for one in facts.failed if one.last_error]
+    return f"{text} Last error: {errors[-1][:200]}" if errors else text
+
+
+def _at_max(facts: Facts) -> str:
+    return f"Load asks for {facts.wishes} replicas; its max is {facts.max}."
+
+
+def _fixed(facts: Facts) -> str:
+    more = f" Load asks for {facts.wishes}." if facts.wishes != facts.max else ""
+    return f"Min and max are both {facts.max}: the size is fixed.{more}"
+
+
+def _scheduled(facts: Facts) -> str:
+    return f"Load asks for {facts.wishes} replicas; the schedule window that is open allows at most {facts.wanted}."
+
+
+def _held(facts: Facts) -> str:
+    if not facts.holds:
+        return f"Scaling is held at {counted(facts.wanted, 'replica')}."
+    said = [f"{'pinned to ' + str(one.size) if one.size is not None else 'frozen'} by {one.created_by}, "
+            f"{until(one.expires_at)}: {one.reason}" for one in facts.holds]  # fmt: skip
+    asked = f" Load asks for {facts.wishes}." if facts.wishes != facts.wanted else ""
+    return f"Held at {counted(facts.wanted, 'replica')}: {'; '.join(said)}.{asked}"
+
+
+def until(at: datetime | None) -> str:
+    return f"until {at:%Y-%m-%d %H:%M} UTC" if at else "until somebody ends it"
+
+
+def _no_signal(facts: Facts) -> str:
+    return f"Without a signal to go by the size stays at {facts.wanted} (R5). {facts.signal}"
+
+
+def _disabled(facts: Facts) -> str:
+    return "The deployment is disabled: no replicas."
+
+
+def _shadow(facts: Facts) -> str:
+    return f"It runs in shadow: {facts.wanted} replicas is what would be done; nothing is acted on."
+
+
+def _stale(facts: Facts) -> str:
+    return f"{_needs(facts)} What was planned no longer held when it was to be done; the next pass plans again."
+
+
+def _enough(facts: Facts) -> str:
+    if facts.missing > 0:
+        return f"{_needs(facts)}{_pool(facts)}{_claims(facts)}"
+    return f"Nothing holds it back: load asks for {counted(facts.wishes, 'replica')}, and it has them."
+
+
+BY_REASON: Mapping[Reason, Callable[[Facts], str]] = {
+    Reason.WITHIN_BOUNDS: _enough,
+    Reason.AT_MIN: _enough,
+    Reason.SCHEDULED_MIN: _enough,
+    Reason.AT_MAX: _at_max,
+    Reason.SCHEDULED_MAX: _scheduled,
+    Reason.FIXED_SIZE: _fixed,
+    Reason.FROZEN: _held,
+    Reason.PINNED: _held,
+    Reason.HELD: _no_signal,
+    Reason.DISABLED: _disabled,
+    Reason.NOTHING_ASKED: _enough,
+    Reason.GRANTED: _enough,
+    Reason.RELEASED: _enough,
+    Reason.POOL_EXHAUSTED: _pool_exhausted,
+    Reason.CLAIM_EXHAUSTED: _claim_exhausted,
+    Reason.FRAGMENTED: _fragmented,
+    Reason.NO_CLAIM: _no_claim,
+    Reason.NO_ZONE: _no_zone,
+    Reason.NOT_ON_ONE_INSTANCE: _no_size,
+    Reason.NO_WHOLE_INSTANCES: _no_whole,
+    Reason.KEPT_FOR_PRIORITY: _kept,
+    Reason.BACKING_OFF: _backing_off,
+    Reason.SHADOW: _shadow,
+    Reason.STALE: _stale,
+}
