@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.conf import settings
 from django.db.models import Count, F, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
+from claims.core import allocation
 from claims.core import quota as rule
-from claims.core.states import HELD_STATES, LIVE_STATES, InstanceState, Status
+from claims.core.reductions import takes_effect
+from claims.core.states import HELD_STATES, LIVE_STATES, WANTED_STATES, InstanceState, Status
+from claims.holdings import holding_of
 from claims.models import (
     CapacityClaim,
     ClaimKind,
@@ -27,18 +31,20 @@ from console.common.errors import NotFound
 from console.organizations.models import Organization
 
 IN_CLUSTER = Q(instances__state=InstanceState.READY, instances__lost_at__isnull=True)
+COUNTING = Q(instances__state__in=WANTED_STATES, instances__lost_at__isnull=True)
 # What quota stays committed to until its release is confirmed (C3); a lost machine is gone already (C6).
 UNRELEASED = Q(instances__state__in=LIVE_STATES, instances__lost_at__isnull=True)
 
 
 def claims_of(organization: Organization) -> QuerySet[CapacityClaim]:
-    """The organization's claims, each with `allocated`, `held`, `gpus_used` and `next_expected_at`."""
+    """The organization's claims, each with `allocated`, `counting`, `held`, `gpus_used` and `next_expected_at`."""
     return (
         CapacityClaim.objects.filter(organization=organization)
         .select_related("offering__zone", "offering__instance_type", "organization")
         .annotate(
             allocated=Count("instances", filter=IN_CLUSTER),
             held=Count("instances", filter=Q(instances__state__in=LIVE_STATES)),
+            counting=Count("instances", filter=COUNTING),
             gpus_used=Coalesce(Sum("instances__gpus_used"), 0),
             next_expected_at=Min("instances__expected_at", filter=Q(instances__state=InstanceState.JOINING)),
         )
@@ -59,7 +65,46 @@ def claim_numbers(claim: CapacityClaim) -> tuple[int, int]:
     held: int = claim.held  # type: ignore[attr-defined]
     if claim.status == Status.DELETING:
         return held, 0
-    return min(allocated, claim.target), max(0, claim.target - allocated)
+    return allocated, max(0, claim_effective(claim) - allocated)
+
+
+def claim_effective(claim: CapacityClaim) -> int:
+    """Instances that a claim read by `claims_of` is to have now: its target, or what is held until a reduction."""
+    counting: int = claim.counting  # type: ignore[attr-defined]
+    return allocation.effective_count(
+        target=claim.target, held=counting, reduction_waits=claim.reduction_at is not None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PendingChange:
+    """So many instances from then on."""
+
+    instance_count: int
+    effective_at: datetime
+
+
+def pending_changes(claim: CapacityClaim) -> list[PendingChange]:
+    """What is decided and waits for its time (C7); empty where nothing does."""
+    return [] if claim.reduction_at is None else [PendingChange(claim.target, claim.reduction_at)]
+
+
+def would_give_up(claim: CapacityClaim, target: int, now: datetime) -> list[Instance]:
+    """The instances that the claim would give up if its target became `target` (0: if it were deleted), in the order
+    of C9; when that would happen says `reduction_time`."""
+    holding = holding_of(claim)
+    return holding.given_up(len(holding.counting) - target)
+
+
+def reduction_time(claim: CapacityClaim, target: int, now: datetime) -> datetime | None:
+    """When a change to `target` would take instances away (C7); None: at once, or it takes none away."""
+    if claim.kind != ClaimKind.SERVERLESS or target < 1:
+        return None
+    at = takes_effect(
+        held=len(holding_of(claim).counting), target=target, scheduled=claim.reduction_at, last=claim.reduced_at,
+        interval=settings.REDUCTION_INTERVAL, now=now,
+    )  # fmt: skip
+    return None if at is None or at <= now else at
 
 
 def instances_of(claim: CapacityClaim) -> QuerySet[Instance]:

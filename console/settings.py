@@ -1,6 +1,7 @@
 """All settings of Headroom. Every one that an operator may change is read from the environment here."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +29,8 @@ STATE_DIR = env.folder("HEADROOM_STATE_DIR", _default_state_dir())
 PORT = env.port("HEADROOM_PORT", 8000)
 BIND = env.text("HEADROOM_BIND", "127.0.0.1")
 DEMO = env.flag("DEMO", True)
+# A SERVERLESS claim shrinks at most once in this time (C7), in seconds.
+REDUCTION_INTERVAL = timedelta(seconds=env.number("HEADROOM_REDUCTION_INTERVAL", 3600, at_least=0))
 SIM_SPEED = env.number("HEADROOM_SIM_SPEED", 10, at_least=0.1)
 DEBUG = env.flag("HEADROOM_DEBUG", False)
 ALLOWED_HOSTS = env.words("HEADROOM_HOSTS", ["*"] if BIND == "127.0.0.1" else ["localhost"])

@@ -38,12 +38,18 @@ class ClaimSpecSerializer(serializers.Serializer):  # type: ignore[type-arg]
     resources = ResourcesSerializer()
 
 
+class PendingChangeSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    instanceCount = serializers.IntegerField()
+    effectiveAt = serializers.DateTimeField()
+
+
 class ClaimStatusSerializer(serializers.Serializer):  # type: ignore[type-arg]
     status = serializers.CharField()
     createdAt = serializers.DateTimeField()
     updatedAt = serializers.DateTimeField()
     allocatedInstances = serializers.IntegerField()
     pendingInstances = serializers.IntegerField()
+    pendingChanges = PendingChangeSerializer(many=True)
     conditions = ConditionSerializer(many=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from claims.core.conditions import timestamp
 from claims.core.rules import ClaimResources
 from claims.models import CapacityClaim, Offering
-from claims.selectors import claim_numbers
+from claims.selectors import claim_numbers, pending_changes
 
 # Integers are accepted for enums; number 1 is reserved and means nothing (PROTO.md "Enums").
 TYPE_NAMES = {2: "CAPACITY_TYPE_CUSTOMER", 3: "CAPACITY_TYPE_MANAGED"}
@@ -48,6 +48,10 @@ def claim_to(claim: CapacityClaim) -> dict[str, Any]:
             "updatedAt": timestamp(claim.updated_at),
             "allocatedInstances": allocated,
             "pendingInstances": pending,
+            "pendingChanges": [
+                {"instanceCount": one.instance_count, "effectiveAt": timestamp(one.effective_at)}
+                for one in pending_changes(claim)
+            ],
             "conditions": claim.conditions,
         },
     }

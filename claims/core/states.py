@@ -40,6 +40,7 @@ INSTANCE_TRANSITIONS: dict[InstanceState, frozenset[InstanceState]] = {
 # Machines that still exist somewhere or may come to: until RELEASED, quota stays committed to them (C3, C11).
 LIVE_STATES = frozenset(InstanceState) - {InstanceState.RELEASED}
 PENDING_STATES = frozenset({InstanceState.REQUESTED, InstanceState.JOINING})
+WANTED_STATES = PENDING_STATES | {InstanceState.READY}
 HELD_STATES = frozenset({InstanceState.READY, InstanceState.DRAINING})
 
 

@@ -1,6 +1,6 @@
 """Writes of the capacity half, one module a noun."""
 
-from claims.services.claims import claim_create, claim_delete, claim_resize
+from claims.services.claims import claim_create, claim_delete, claim_resize, claim_withdraw
 from claims.services.gpus import GpuRelease, GpuTake, gpus_release, gpus_take
 from claims.services.instances import pool_adopt, pool_resize
 from claims.services.quota import quota_set
@@ -11,6 +11,7 @@ __all__ = [
     "claim_create",
     "claim_delete",
     "claim_resize",
+    "claim_withdraw",
     "gpus_release",
     "gpus_take",
     "pool_adopt",

@@ -7,19 +7,22 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from claims import locks
 from claims.core import rules
-from claims.core.conditions import claim_conditions
+from claims.core.conditions import timestamp
+from claims.core.reductions import takes_effect
 from claims.core.rules import ClaimResources
 from claims.core.states import Status
+from claims.holdings import holding_of
 from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import claim_get, claims_of
 from claims.services import fulfilment
 from claims.services.quota import quota_check
 from console.common import clock
-from console.common.errors import AlreadyExists, InvalidArgument, NotFound
+from console.common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from console.common.ids import new_id
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
@@ -58,8 +61,7 @@ def claim_create(
         claim = _insert(actor, organization, offering, name, resources, chosen, now)
         audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
-        fulfilment.offering_settle(offering=offering, now=now, finish=False)
-        _tell(organization)
+        _settle(claim, now)
     return claim_get(organization, claim.id)
 
 
@@ -84,16 +86,25 @@ def claim_resize(*, actor: Actor, claim_id: uuid.UUID, resources: ClaimResources
                 organization=organization, offering=claim.offering, claim_key=claim.key,
                 target=resources.instance_count,
             )  # fmt: skip
-        now = clock.now()
-        before, claim.target = claim.target, resources.instance_count
-        status = claim.status if claim.status == Status.CREATING else Status.UPDATING
-        claim.status, claim.updated_at = status, now
-        claim.save(update_fields=["target", "status", "updated_at"])
-        audit_record(actor=actor, action="claim.resize", obj_type="CapacityClaim", obj_id=str(claim.id),
-                     obj_name=claim.name, before={"instanceCount": before},
-                     after={"instanceCount": claim.target}, organization=organization)  # fmt: skip
-        fulfilment.offering_settle(offering=claim.offering, now=now, finish=False)
-        _tell(organization)
+        _retarget(actor, claim, resources.instance_count, "claim.resize", clock.now())
+    return claim_get(organization, claim.id)
+
+
+def claim_withdraw(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
+    """Keep what is held instead of reducing it when the time comes (C7): the target becomes what is held.
+
+    Refuses with FailedPrecondition where no reduction waits.
+    """
+    actor.require_write()
+    organization = actor.require_organization()
+    with transaction.atomic():
+        claim = _locked(organization, claim_id)
+        if claim.status == Status.DELETING:
+            raise NotFound("CapacityClaim", claim_id)
+        held = len(holding_of(claim).counting)
+        if claim.reduction_at is None or held <= claim.target:
+            raise FailedPrecondition("NO_REDUCTION", str(claim.id), f"No reduction of {claim.name} waits for its time.")
+        _retarget(actor, claim, held, "claim.withdraw", clock.now())
     return claim_get(organization, claim.id)
 
 
@@ -106,13 +117,46 @@ def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
         if claim.status == Status.DELETING:
             return claim
         now = clock.now()
-        claim.status, claim.updated_at = Status.DELETING, now
-        claim.save(update_fields=["status", "updated_at"])
+        claim.status, claim.reduction_at, claim.updated_at = Status.DELETING, None, now
+        claim.save(update_fields=["status", "reduction_at", "updated_at"])
         audit_record(actor=actor, action="claim.delete", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=claim.name, before={"instanceCount": claim.target}, organization=organization)  # fmt: skip
-        fulfilment.offering_settle(offering=claim.offering, now=now, finish=False)
-        _tell(organization)
+        _settle(claim, now)
     return claim_get(organization, claim.id)
+
+
+def _retarget(actor: Actor, claim: CapacityClaim, target: int, action: str, now: datetime) -> None:
+    """Give the locked claim another target, now or when its interval has passed (C7), and take the first step."""
+    before, claim.target = _counted(claim), target
+    effect = None
+    if claim.kind == ClaimKind.SERVERLESS:
+        effect = takes_effect(
+            held=len(holding_of(claim).counting), target=target, scheduled=claim.reduction_at, last=claim.reduced_at,
+            interval=settings.REDUCTION_INTERVAL, now=now,
+        )  # fmt: skip
+    waits = effect is not None and effect > now
+    claim.reduction_at = effect if waits else None
+    claim.reduced_at = claim.reduced_at if effect is None or waits else now
+    if claim.status != Status.CREATING and not waits:
+        claim.status = Status.UPDATING
+    claim.updated_at = now
+    claim.save(update_fields=["target", "reduction_at", "reduced_at", "status", "updated_at"])
+    audit_record(actor=actor, action=action, obj_type="CapacityClaim", obj_id=str(claim.id), obj_name=claim.name,
+                 before=before, after=_counted(claim), organization=claim.organization)  # fmt: skip
+    _settle(claim, now)
+
+
+def _counted(claim: CapacityClaim) -> dict[str, Any]:
+    """Target, and the time of a reduction that waits, as the audit trail shows them."""
+    at = claim.reduction_at
+    return {"instanceCount": claim.target, **({"effectiveAt": timestamp(at)} if at else {})}
+
+
+def _settle(claim: CapacityClaim, now: datetime) -> None:
+    """The first step of a change, in its own transaction; the loop takes the others."""
+    fulfilment.offering_settle(offering=claim.offering, now=now, finish=False)
+    fulfilment.claim_describe(claim=claim, now=now)
+    _tell(claim.organization)
 
 
 def offering_wanted(name: str, resources: ClaimResources) -> Offering:
@@ -194,10 +238,6 @@ def _insert(
     id: uuid.UUID,
     now: datetime,
 ) -> CapacityClaim:
-    conditions = claim_conditions(
-        kind=resources.kind, allocated=0, effective=resources.instance_count, deleting=False, lost=0,
-        zone=offering.zone.name, now=now,
-    )  # fmt: skip
     try:
         with transaction.atomic():
             return CapacityClaim.objects.create(
@@ -210,7 +250,6 @@ def _insert(
                 sent_capacity_type=resources.capacity_type,
                 sent_instance_id=resources.instance_id,
                 sent_zone=resources.zones[0],
-                conditions=conditions,
                 created_at=now,
                 updated_at=now,
                 created_by_user=actor.user,

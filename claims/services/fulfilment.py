@@ -5,60 +5,18 @@ Safe to run twice, late and at the same time: everything happens under the lock 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
 
 from claims import locks
 from claims.core import allocation
-from claims.core.allocation import Held
 from claims.core.conditions import claim_conditions, merged
-from claims.core.states import PENDING_STATES, InstanceState, Status
-from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source
+from claims.core.states import InstanceState, Status
+from claims.holdings import Holding, holding_of, holdings_of
+from claims.models import CapacityClaim, ClaimKind, Offering, Source
 from claims.services import instances as hands
 from console.common.notify import publish
-
-WANTED_STATES = PENDING_STATES | {InstanceState.READY}
-
-
-@dataclass
-class Holding:
-    """A claim and all its instances, whatever their state, as read under the lock."""
-
-    claim: CapacityClaim
-    instances: list[Instance]
-
-    @property
-    def counting(self) -> list[Instance]:
-        """Those that fill the claim or will: not draining, lost or leaving."""
-        return [one for one in self.instances if one.state in WANTED_STATES and one.lost_at is None]
-
-    @property
-    def allocated(self) -> int:
-        return sum(one.state == InstanceState.READY for one in self.counting)
-
-    @property
-    def deleting(self) -> bool:
-        return self.claim.status == Status.DELETING
-
-    @property
-    def missing(self) -> int:
-        return 0 if self.deleting else max(0, self.claim.target - len(self.counting))
-
-    @property
-    def to_request(self) -> int:
-        """Machines to ask for: one that leaves or failed keeps its place until it is gone, a lost one does not (C3)."""
-        occupied = sum(one.lost_at is None for one in self.instances)
-        return 0 if self.deleting else max(0, self.claim.target - occupied)
-
-    @property
-    def surplus(self) -> int:
-        return len(self.counting) if self.deleting else max(0, len(self.counting) - self.claim.target)
-
-    @property
-    def lost(self) -> int:
-        return sum(one.lost_at is not None or one.state == InstanceState.FAILED for one in self.instances)
 
 
 def fulfil_pass(*, now: datetime) -> int:
@@ -80,31 +38,36 @@ def offering_settle(*, offering: Offering, now: datetime, finish: bool) -> list[
     """
     locks.offerings_lock([offering.key])
     offering.refresh_from_db(fields=["pool_size"])
-    holdings = _holdings(offering)
-    touched = _release(holdings, now) | _fill_from_pool(offering, holdings, now) | _request(offering, holdings, now)
+    holdings = holdings_of(offering)
+    touched = _reduce_what_is_due(holdings, now) | _release(holdings, now)
+    touched |= _fill_from_pool(offering, holdings, now) | _request(offering, holdings, now)
     hands.pool_reconcile(offering=offering, now=now)
     if finish:
-        current = _holdings(offering) if touched else holdings
+        current = holdings_of(offering) if touched else holdings
         touched |= {one.claim.organization_id for one in current if _finish(one, offering, now)}
     return sorted(touched)
 
 
-def _holdings(offering: Offering) -> list[Holding]:
-    """Claims of the offering in order of creation (C4), with their instances: two queries."""
-    claims = CapacityClaim.objects.filter(offering=offering).order_by("created_at", "key")
-    by_claim = {claim.key: Holding(claim, []) for claim in claims}
-    held = Instance.objects.filter(offering=offering, claim__isnull=False).order_by("key")
-    for instance in held:
-        assert instance.claim_id is not None
-        by_claim[instance.claim_id].instances.append(instance)
-    return list(by_claim.values())
+def _reduce_what_is_due(holdings: Iterable[Holding], now: datetime) -> set[int]:
+    """Scheduled reductions whose time has come take effect; one that would give up nothing any more is forgotten (C7)."""
+    touched = set()
+    for holding in holdings:
+        claim = holding.claim
+        if claim.reduction_at is None:
+            continue
+        moot = len(holding.counting) <= claim.target
+        if moot or claim.reduction_at <= now:
+            claim.reduction_at, claim.reduced_at = None, claim.reduced_at if moot else now
+            claim.save(update_fields=["reduction_at", "reduced_at"])
+            touched.add(claim.organization_id)
+    return touched
 
 
 def _release(holdings: Iterable[Holding], now: datetime) -> set[int]:
     """Give up what is too much (C7, C9, C11), and let go of what has drained (C10)."""
     touched = set()
     for holding in holdings:
-        surplus = _chosen(holding)
+        surplus = holding.given_up(holding.surplus)
         drained = [one for one in holding.instances if one.state == InstanceState.DRAINING and one.gpus_used == 0
                    and one.lost_at is None]  # fmt: skip
         if surplus or drained:
@@ -112,15 +75,6 @@ def _release(holdings: Iterable[Holding], now: datetime) -> set[int]:
             hands.let_go(instances=drained, now=now)
             touched.add(holding.claim.organization_id)
     return touched
-
-
-def _chosen(holding: Holding) -> list[Instance]:
-    by_key = {one.key: one for one in holding.counting}
-    held = [
-        Held(one.key, InstanceState(one.state), one.gpus_used, (one.claimed_at or one.created_at).timestamp())
-        for one in by_key.values()
-    ]
-    return [by_key[one.key] for one in allocation.to_give_up(held, holding.surplus)]
 
 
 def _fill_from_pool(offering: Offering, holdings: Iterable[Holding], now: datetime) -> set[int]:
@@ -151,22 +105,29 @@ def _request(offering: Offering, holdings: Iterable[Holding], now: datetime) -> 
     return touched
 
 
+def claim_describe(*, claim: CapacityClaim, now: datetime) -> None:
+    """Say at once how a claim that was just changed stands; that it is ready is for the loop to say, except where
+    nothing but the time of a reduction is awaited (C7)."""
+    _describe(holding_of(claim), claim.offering, now, may_be_ready=claim.reduction_at is not None)
+
+
 def _finish(holding: Holding, offering: Offering, now: datetime) -> bool:
     """Write status and conditions, or remove a claim with nothing left; whether anything changed."""
-    claim = holding.claim
     if holding.deleting and not holding.instances:
-        claim.delete()
+        holding.claim.delete()
         return True
-    effective = holding.allocated if holding.deleting else claim.target
-    status = Status(claim.status) if holding.deleting else allocation.next_status(
-        Status(claim.status), allocated=holding.allocated, effective=effective
-    )  # fmt: skip
-    conditions = merged(claim.conditions, claim_conditions(
-        kind=claim.kind, allocated=len(holding.instances) if holding.deleting else holding.allocated,
-        effective=effective, deleting=holding.deleting, lost=holding.lost, zone=offering.zone.name, now=now,
-    ))  # fmt: skip
-    if status == claim.status and conditions == claim.conditions:
+    return _describe(holding, offering, now, may_be_ready=True)
+
+
+def _describe(holding: Holding, offering: Offering, now: datetime, *, may_be_ready: bool) -> bool:
+    claim, before = holding.claim, (holding.claim.status, holding.claim.conditions)
+    if not holding.deleting and (may_be_ready or holding.allocated != holding.effective):
+        claim.status = allocation.next_status(
+            Status(claim.status), allocated=holding.allocated, effective=holding.effective
+        )
+    claim.conditions = merged(claim.conditions, claim_conditions(holding.facts(offering.zone.name), now))
+    if (claim.status, claim.conditions) == before:
         return False
-    claim.status, claim.conditions, claim.updated_at = status, conditions, now
+    claim.updated_at = now
     claim.save(update_fields=["status", "conditions", "updated_at"])
     return True

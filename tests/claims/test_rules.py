@@ -171,17 +171,6 @@ def test_c6_a_lost_instance_stops_billing_and_is_replaced(cast: Cast) -> None:
     assert UsageInterval.objects.count() == 2
 
 
-def test_c8_allocated_and_pending_are_the_effective_count(cast: Cast) -> None:
-    of = world.offering()
-    world.pool(of, 3)
-    claim = world.claim(cast.admin.actor, of, 7)
-    for count in (5, 2, 9, 1):
-        claim = claim_resize(actor=cast.admin.actor, claim_id=claim.id, resources=world.resources(of, count))
-        assert sum(claim_numbers(claim)) == count
-        world.settle()
-        assert sum(claim_numbers(world.reread(claim))) == count
-
-
 def test_c9_the_joining_and_the_newest_go_first(cast: Cast) -> None:
     of = world.offering()
     world.quota(cast.organization, of, limit=4)

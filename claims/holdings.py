@@ -1,0 +1,96 @@
+"""A claim with its instances, as read under the lock of its offering: what it has, lacks and has too much of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from claims.core import allocation
+from claims.core.allocation import Held
+from claims.core.conditions import ClaimFacts
+from claims.core.states import WANTED_STATES, InstanceState, Status
+from claims.models import CapacityClaim, Instance, Offering
+
+
+@dataclass
+class Holding:
+    """A claim and all its instances, whatever their state."""
+
+    claim: CapacityClaim
+    instances: list[Instance]
+
+    @property
+    def counting(self) -> list[Instance]:
+        """Those that fill the claim or will: not draining, lost or leaving."""
+        return [one for one in self.instances if one.state in WANTED_STATES and one.lost_at is None]
+
+    @property
+    def allocated(self) -> int:
+        return sum(one.state == InstanceState.READY for one in self.counting)
+
+    @property
+    def deleting(self) -> bool:
+        return self.claim.status == Status.DELETING
+
+    @property
+    def effective(self) -> int:
+        """What the claim is to have now (C8)."""
+        waits = self.claim.reduction_at is not None
+        return allocation.effective_count(target=self.claim.target, held=len(self.counting), reduction_waits=waits)
+
+    @property
+    def missing(self) -> int:
+        return 0 if self.deleting else max(0, self.effective - len(self.counting))
+
+    @property
+    def to_request(self) -> int:
+        """Machines to ask for: one that leaves or failed keeps its place until it is gone, a lost one does not (C3)."""
+        occupied = sum(one.lost_at is None for one in self.instances)
+        return 0 if self.deleting else max(0, self.effective - occupied)
+
+    @property
+    def surplus(self) -> int:
+        return len(self.counting) if self.deleting else max(0, len(self.counting) - self.effective)
+
+    @property
+    def lost(self) -> int:
+        return sum(one.lost_at is not None or one.state == InstanceState.FAILED for one in self.instances)
+
+    @property
+    def draining(self) -> int:
+        return sum(one.state == InstanceState.DRAINING and one.lost_at is None for one in self.instances)
+
+    def given_up(self, count: int) -> list[Instance]:
+        """The `count` instances that the claim would give up first (C9)."""
+        by_key = {one.key: one for one in self.counting}
+        return [by_key[one.key] for one in allocation.to_give_up(map(held, by_key.values()), count)]
+
+    def facts(self, zone: str) -> ClaimFacts:
+        claim = self.claim
+        return ClaimFacts(
+            kind=claim.kind, status=Status(claim.status), zone=zone, target=claim.target, effective=self.effective,
+            allocated=self.allocated, left=len(self.instances), lost=self.lost, draining=self.draining,
+            reduction_at=claim.reduction_at,
+        )  # fmt: skip
+
+
+def held(instance: Instance) -> Held:
+    since: datetime = instance.claimed_at or instance.created_at
+    return Held(instance.key, InstanceState(instance.state), instance.gpus_used, since.timestamp())
+
+
+def holdings_of(offering: Offering) -> list[Holding]:
+    """Claims of the offering in order of creation (C4), with their instances: two queries."""
+    claims = CapacityClaim.objects.filter(offering=offering).order_by("created_at", "key")
+    by_claim = {claim.key: Holding(claim, []) for claim in claims}
+    for instance in Instance.objects.filter(offering=offering, claim__isnull=False).order_by("key"):
+        assert instance.claim_id is not None
+        by_claim[instance.claim_id].instances.append(instance)
+    return list(by_claim.values())
+
+
+def holding_of(claim: CapacityClaim) -> Holding:
+    return Holding(claim, list(claim.instances.order_by("key")))
+
+
+def organizations(holdings: Iterable[Holding]) -> set[int]:
+    return {one.claim.organization_id for one in holdings}
