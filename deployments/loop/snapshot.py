@@ -16,6 +16,7 @@ from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import Params
 from deployments.loop.blocks import Block
 from deployments.loop.columns import read_columns
+from deployments.loop.holds import held
 from deployments.loop.leaving import leaving
 from deployments.loop.passes import readable
 from deployments.models import PlannerState, SignalBlock
@@ -122,11 +123,14 @@ def _deployments(
     columns = dict(zip([name for name, _ in kinds], values, strict=True))
     first, second, failed_on = (columns.pop(name) for name in ("first_class", "second_class", "failed_on"))
     unset = first == 0
+    freeze, pin = held(instance_type, columns["key"], columns["org"], now)
     order = np.stack([np.where(unset, 1, first), np.where(unset, 2, second)], axis=1)
     return core.Deployments.build(
         **{**columns, "enabled": columns["enabled"] == 1},
         class_order=order,
         avoid=_places(instances.key, failed_on),
+        freeze=freeze,
+        pin=pin,
         zones=_zone_bits(instance_type, columns["key"], offerings),
     )
 
