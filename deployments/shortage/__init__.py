@@ -104,6 +104,7 @@ def _case(
 
 def _facts(case: Case, deployment: Deployment, decision: Decision, waiting: Sequence[Ahead], now: datetime) -> Facts:
     failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, retry_at__gt=now)
+    granted = case.made.granted
     zones = {zone.upper() for one in deployment.gateways.all() for zone in one.sent_zones}
     return Facts(
         type_name=deployment.instance_type.name, size=deployment.instance_type.gpus, gpu_count=deployment.gpu_count,
@@ -111,6 +112,9 @@ def _facts(case: Case, deployment: Deployment, decision: Decision, waiting: Sequ
         max=deployment.autoscaling.max, wishes=case.wishes, rooms=rooms_of(case.trial, case.row),
         gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
         holds=case.holds, failed=list(failed.order_by("retry_at")), signal=explain.steps(decision.record)[0]["text"],
+        other=case.names.deployments.get(int(granted.other[case.row]), (None, "another deployment"))[1],
+        coming=int(granted.coming[case.row]), moves=int(granted.moves[case.row]),
+        moves_short=int(granted.moves_short[case.row]),
     )  # fmt: skip
 
 
@@ -124,8 +128,8 @@ def _deciding(made: Plan, row: int, decision: Decision) -> Reason:
     """What stands in the way now: capacity where it is short, else what bound the size when it was decided."""
     if made.granted.value[row] < made.wanted.value[row]:
         return Reason(int(made.granted.code[row]))
-    if made.granted.code[row] == Reason.SHADOW:
-        return Reason.SHADOW
+    if made.granted.code[row] in (Reason.SHADOW, Reason.MOVING, Reason.YIELDED, Reason.RECLAIMED):
+        return Reason(int(made.granted.code[row]))
     now = Reason(int(made.wanted.code[row]))
     # Sizes hold here for want of signals, which the last pass had or had not.
     return Reason(int(decision.record["wanted_code"])) if now in (Reason.HELD, Reason.WITHIN_BOUNDS) else now

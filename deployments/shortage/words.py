@@ -28,6 +28,10 @@ class Facts:
     holds: Sequence[Hold]
     failed: Sequence[Replica]  # whose place waits before it is tried again
     signal: str  # the sentence on the signal
+    other: str = "another deployment"  # that is served first, or that gives way
+    coming: int = 0  # replicas whose GPUs are being let go
+    moves: int = 0  # replicas being replaced
+    moves_short: int = 0  # replicas to be replaced, for which there is no room
 
     @property
     def missing(self) -> int:
@@ -130,7 +134,7 @@ def _kept(facts: Facts) -> str:
 
 def _backing_off(facts: Facts) -> str:
     times = [one.retry_at for one in facts.failed if one.retry_at is not None]
-    text = f"{counted(len(facts.failed), 'replica')} failed and wait before they are tried again (R8)."
+    text = f"{counted(len(facts.failed), 'replica')} failed; the next try waits for its time (R8)."
     if times:
         text += f" Next try: {min(times):%H:%M:%S} UTC."
     errors = [one.last_error for one in facts.failed if one.last_error]
@@ -179,6 +183,23 @@ def _stale(facts: Facts) -> str:
     return f"{_needs(facts)} What was planned no longer held when it was to be done; the next pass plans again."
 
 
+def _moving(facts: Facts) -> str:
+    text = f"The size stays at {facts.granted}: {counted(facts.moves, 'replica')} are being replaced."
+    if not facts.moves_short:
+        return text
+    return f"{text} {facts.moves_short} more have to be and find no room.{_pool(facts)}{_claims(facts)}"
+
+
+def _gave_way(facts: Facts) -> str:
+    return (f"It lets replicas go for {facts.other}, which has a higher priority and waits for their GPUs: "
+            f"{facts.granted} of {facts.wishes} that load asks for stay, its min of {facts.min} in any case.")  # fmt: skip
+
+
+def _waits_for_release(facts: Facts) -> str:
+    return (f"{_needs(facts)} For {counted(facts.coming, 'replica')} they come free once {facts.other} has let its "
+            f"replicas go.{_pool(facts)}")  # fmt: skip
+
+
 def _enough(facts: Facts) -> str:
     if facts.missing > 0:
         return f"{_needs(facts)}{_pool(facts)}{_claims(facts)}"
@@ -210,4 +231,8 @@ BY_REASON: Mapping[Reason, Callable[[Facts], str]] = {
     Reason.BACKING_OFF: _backing_off,
     Reason.SHADOW: _shadow,
     Reason.STALE: _stale,
+    Reason.MOVING: _moving,
+    Reason.YIELDED: _gave_way,
+    Reason.RECLAIMED: _gave_way,
+    Reason.WAITS_FOR_RELEASE: _waits_for_release,
 }

@@ -10,12 +10,15 @@ from django.test.utils import CaptureQueriesContext
 from claims.models import CapacityClaim, Instance, InstanceType, Offering, SimulatedNode
 from console.common import clock
 from deployments.core.reasons import Reason
+from deployments.core.snapshot import CapacityClass
 from deployments.models import AutoscalingPolicy, Deployment, Gateway, Replica
 from deployments.services import deployment_delete, deployment_set_disabled
 from deployments.shortage import Explanation, explanation_of
-from deployments.shortage.words import BY_REASON
+from deployments.shortage.room import Room
+from deployments.shortage.words import BY_REASON, Facts, paragraph
 from tests import fleet, world
 from tests.cast import Cast
+from tests.loop.test_failures import LIMIT, faulty, time_passes
 
 pytestmark = pytest.mark.django_db
 
@@ -215,6 +218,39 @@ def test_r19_gpus_kept_for_a_min_name_whose_min(cast: Cast, of: Offering, front:
         ("high", "priority 800, lacks 1 replicas to its min: goes before")
     ]
     assert changes(found)["priority"] == ("priority 801 instead of 10", 3)
+
+
+def test_r19_replicas_that_failed_say_when_the_next_is_tried_and_why(cast: Cast, of: Offering) -> None:
+    one = faulty(cast, of, never_ready=True, error="no weights at this path")
+    time_passes(LIMIT + timedelta(seconds=5))
+    fleet.tick(of.instance_type)
+    found, failed = explained(one), Replica.objects.get(retry_at__isnull=False)
+    assert (found.code, found.missing) == (Reason.BACKING_OFF, 1)
+    assert found.text.startswith("1 replica failed; the next try waits for its time (R8).")
+    assert f"Next try: {failed.retry_at:%H:%M:%S} UTC. Last error: " in found.text
+    assert "no weights at this path" in found.text
+
+
+FACTS = Facts(
+    type_name="gb200-4x", size=4, gpu_count=2, wanted=6, granted=4, min=1, max=9, wishes=8,
+    rooms=[Room("RNO2A", CapacityClass.ON_DEMAND, True, 12, 0, 0, 0, 4, 3)], gateway_zones=["RNO2A"], waiting=["high"],
+    holds=[], failed=[], signal="", other="batch", coming=1, moves=2, moves_short=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "said"), [
+    (Reason.SHADOW, ["shadow: 6 replicas"]),
+    (Reason.STALE, ["2 more replicas of 2 need 4 GPUs", "the next pass plans again"]),
+    (Reason.SCHEDULED_MAX, ["asks for 8 replicas", "allows at most 6"]),
+    (Reason.MOVING, ["2 replicas are being replaced", "1 more have to be", "12 GPUs"]),
+    (Reason.YIELDED, ["batch, which has a higher priority", "4 of 8"]),
+    (Reason.RECLAIMED, ["batch", "its min of 1"]),
+    (Reason.WAITS_FOR_RELEASE, ["For 1 replica", "batch has let its replicas go", "4 free but kept"]),
+    (Reason.FROZEN, ["held at 6 replicas"]),
+])  # fmt: skip
+def test_r19_what_comes_from_elsewhere_is_told_with_its_numbers_too(code: Reason, said: list[str]) -> None:
+    for part in said:
+        assert part in paragraph(code, FACTS)
 
 
 def test_r19_at_its_max_the_load_says_what_max_would_do(cast: Cast, of: Offering, front: Gateway) -> None:
