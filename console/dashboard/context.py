@@ -60,6 +60,11 @@ MENU: Sequence[tuple[str, Sequence[Page]]] = [
         Page("Reserve", "claim-new", "plus", writes),
         Page("Capacity", "capacity", "server-2"),
     ]),
+    ("Organization", [
+        Page("Members", "members", "users", writes),
+        Page("Tokens", "tokens", "shield-check", writes),
+        Page("Audit", "audit", "history"),
+    ]),
     ("Platform", [Page("Admin", "admin:index", "settings", platform)]),
 ]  # fmt: skip
 

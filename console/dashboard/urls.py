@@ -2,7 +2,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from console.dashboard import stream
-from console.dashboard.views import capacity, charts, claims, deployments, overview, session
+from console.dashboard.views import audit, capacity, charts, claims, deployments, members, overview, session, tokens
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -24,6 +24,13 @@ urlpatterns = [
     path("claims/<uuid:id>/resize", claims.claim_resize, name="claim-resize"),
     path("claims/<uuid:id>/delete", claims.claim_delete, name="claim-delete"),
     path("capacity", capacity.capacity, name="capacity"),
+    path("members", members.member_list, name="members"),
+    path("members/<int:id>/role", members.member_role, name="member-role"),
+    path("members/<int:id>/remove", members.member_remove, name="member-remove"),
+    path("tokens", tokens.token_list, name="tokens"),
+    path("tokens/new", tokens.token_new, name="token-new"),
+    path("tokens/<uuid:id>/revoke", tokens.token_revoke, name="token-revoke"),
+    path("audit", audit.audit, name="audit"),
     path("charts/fleet/replicas.json", charts.fleet, {"kind": "replicas"}, name="chart-fleet-replicas"),
     path("charts/fleet/queue.json", charts.fleet, {"kind": "queue"}, name="chart-fleet-queue"),
     path("charts/claims.json", charts.claims, name="chart-claims"),

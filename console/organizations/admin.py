@@ -3,11 +3,12 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.http import HttpRequest
 
 from console.common import clock
+from console.common.errors import Refusal
 from console.organizations import services
 from console.organizations.actors import Actor
 from console.organizations.models import ApiToken, AuditEvent, Membership, Organization, Role, User
@@ -60,11 +61,28 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_select_related = ["user", "organization"]
     autocomplete_fields = ["user", "organization"]
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["user", "organization"] if obj else []
+
     def save_model(self, request: HttpRequest, obj: Membership, form: forms.ModelForm[Any], change: bool) -> None:
-        made = services.membership_set(
-            actor=platform_actor(request), user=obj.user, organization=obj.organization, role=Role(obj.role)
-        )
-        obj.pk = made.pk
+        try:
+            made = services.membership_set(
+                actor=platform_actor(request), user=obj.user, organization=obj.organization, role=Role(obj.role)
+            )
+        except Refusal as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+        else:
+            obj.pk = made.pk
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        try:
+            services.membership_remove(actor=platform_actor(request), membership=obj)
+        except Refusal as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for membership in queryset.select_related("organization"):
+            self.delete_model(request, membership)
 
 
 @admin.register(User)

@@ -1,12 +1,15 @@
+import uuid
 from datetime import datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from console.common.errors import NotFound
-from console.organizations.models import ApiToken, Membership, Organization, User
+from console.organizations.actors import Actor
+from console.organizations.models import ApiToken, AuditEvent, Membership, Organization, User
 from console.organizations.services import token_hash
 
 LAST_USE_STEP = timedelta(minutes=1)
+FOR_ADMINS = ("ApiToken", "Membership")  # what only admins may read of (DESIGN section 4)
 
 
 def organization_named(name: str) -> Organization:
@@ -25,6 +28,47 @@ def organizations_of(user: User) -> QuerySet[Organization]:
 
 def membership_of(user: User, organization: Organization) -> Membership | None:
     return Membership.objects.filter(user=user, organization=organization).first()
+
+
+def members_of(organization: Organization, now: datetime) -> QuerySet[Membership]:
+    """Who belongs to it, each with `live_tokens`: the tokens they made here that are still valid."""
+    live = Q(user__apitoken__organization=organization) & _live("user__apitoken__", now)
+    found = Membership.objects.filter(organization=organization).select_related("user", "organization")
+    return found.annotate(live_tokens=Count("user__apitoken", filter=live)).order_by("user__username")
+
+
+def member_get(organization: Organization, id: int, now: datetime) -> Membership:
+    """One membership; NotFound also for another organization's."""
+    member = members_of(organization, now).filter(id=id).first()
+    if member is None:
+        raise NotFound("Membership", id)
+    return member
+
+
+def tokens_of(organization: Organization, now: datetime, *, live: bool) -> QuerySet[ApiToken]:
+    """The tokens that are valid, or those that have ended; newest first."""
+    found = ApiToken.objects.filter(organization=organization).select_related("created_by", "organization")
+    valid = _live("", now)
+    return (found.filter(valid) if live else found.exclude(valid)).order_by("-created_at", "id")
+
+
+def token_get(organization: Organization, id: uuid.UUID) -> ApiToken:
+    """One token; NotFound also for another organization's."""
+    token = ApiToken.objects.filter(organization=organization, id=id).select_related("organization").first()
+    if token is None:
+        raise NotFound("ApiToken", id)
+    return token
+
+
+def _live(prefix: str, now: datetime) -> Q:
+    no_end = Q(**{prefix + "expires_at__isnull": True}) | Q(**{prefix + "expires_at__gt": now})
+    return no_end & Q(**{prefix + "revoked_at__isnull": True})
+
+
+def audit_of(actor: Actor) -> QuerySet[AuditEvent]:
+    """What the actor may read of the organization's audit trail, newest first; not the platform's own events."""
+    found = AuditEvent.objects.filter(organization=actor.require_organization()).order_by("-id")
+    return found if actor.can_write else found.exclude(object_type__in=FOR_ADMINS)
 
 
 def token_by_secret(secret: str, now: datetime) -> ApiToken | None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from console.common.errors import FieldViolation, InvalidArgument
+from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
+from console.organizations import locks
 from console.organizations.actors import Actor
 from console.organizations.models import (
     ApiToken,
@@ -62,19 +63,66 @@ def organization_create(*, actor: Actor, id: str, slug: str, name: str) -> Organ
     return organization
 
 
+def require_admin_of(actor: Actor, organization: Organization) -> None:
+    """For admins of this very organization and for the platform; another organization is not found."""
+    actor.require_write()
+    if not actor.is_platform and actor.organization != organization:
+        raise NotFound("Organization", organization.id)
+
+
 def membership_set(*, actor: Actor, user: User, organization: Organization, role: Role) -> Membership:
-    """Give `user` the role in the organization; repeating it changes nothing."""
+    """Give `user` the role in the organization; repeating it changes nothing. The last admin stays one."""
+    require_admin_of(actor, organization)
     with transaction.atomic():
-        existing = Membership.objects.select_for_update().filter(user=user, organization=organization).first()
+        locks.members_lock(organization)
+        existing = Membership.objects.filter(user=user, organization=organization).first()
         before = {"role": existing.role} if existing else None
         if existing and existing.role == role:
             return existing
+        if existing:
+            _keep_an_admin(existing)
         membership, _ = Membership.objects.update_or_create(
             user=user, organization=organization, defaults={"role": role}
         )
         audit_record(actor=actor, action="member.set", obj_type="Membership", obj_id=str(membership.pk),
                      obj_name=user.username, before=before, after={"role": role}, organization=organization)  # fmt: skip
     return membership
+
+
+def member_add(*, actor: Actor, organization: Organization, username: str, role: Role) -> Membership:
+    """Make somebody who can sign in a member. One who is a member already keeps the role they have."""
+    require_admin_of(actor, organization)
+    user = User.objects.filter(username=username, is_active=True).first()
+    if user is None:
+        raise InvalidArgument.of("username", f"nobody signs in as {username!r}; the platform's staff makes accounts")
+    if Membership.objects.filter(user=user, organization=organization).exists():
+        raise InvalidArgument.of("username", f"{username} is a member already; change the role in the list")
+    return membership_set(actor=actor, user=user, organization=organization, role=role)
+
+
+def membership_remove(*, actor: Actor, membership: Membership) -> None:
+    """Take somebody out of the organization; the last admin stays. Removing again changes nothing."""
+    organization = membership.organization
+    require_admin_of(actor, organization)
+    with transaction.atomic():
+        locks.members_lock(organization)
+        found = Membership.objects.select_related("user").filter(pk=membership.pk).first()
+        if found is None:
+            return
+        _keep_an_admin(found)
+        found.delete()
+        audit_record(actor=actor, action="member.remove", obj_type="Membership", obj_id=str(membership.pk),
+                     obj_name=found.user.username, before={"role": found.role}, organization=organization)  # fmt: skip
+
+
+def _keep_an_admin(going: Membership) -> None:
+    """Refuse when nobody else who can sign in would be admin; the members' lock is held."""
+    admins = Membership.objects.filter(organization=going.organization_id, role=Role.ADMIN, user__is_active=True)
+    if going.role == Role.ADMIN and not admins.exclude(pk=going.pk).exists():
+        raise FailedPrecondition(
+            "LAST_ADMIN", f"organizations/{going.organization_id}",
+            f"{going.user.username} is the last admin of the organization; make somebody else admin first.",
+        )  # fmt: skip
 
 
 def token_create(
@@ -87,6 +135,7 @@ def token_create(
     lifetime: timedelta | None = None,
 ) -> tuple[ApiToken, str]:
     """A new token and its secret. The secret is returned this once; only its SHA-256 is stored."""
+    require_admin_of(actor, organization)
     violations = []
     if not name.strip() or len(name) > 100:
         violations.append(FieldViolation("name", "must have 1 to 100 characters"))
@@ -106,12 +155,15 @@ def token_create(
             expires_at=now + lifetime if lifetime else None,
         )
         audit_record(actor=actor, action="token.create", obj_type="ApiToken", obj_id=str(token.id), obj_name=name,
-                     after={"role": role, "prefix": token.prefix}, organization=organization)  # fmt: skip
+                     after={"role": role, "prefix": token.prefix,
+                            "expires_at": token.expires_at.isoformat() if token.expires_at else None},
+                     organization=organization)  # fmt: skip
     return token, secret
 
 
 def token_revoke(*, actor: Actor, token: ApiToken, now: datetime) -> None:
     """End a token; revoking it again changes nothing."""
+    require_admin_of(actor, token.organization)
     with transaction.atomic():
         if not ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=now):
             return

@@ -44,9 +44,9 @@ BOUNDS = {
     "DISABLED": "disabled", "SHADOW": "shadow",
 }  # fmt: skip
 
-DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize": "resized", "set": "set to",
+DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize": "resized", "set": "set",
         "revoke": "revoked", "disable": "disabled", "enable": "enabled", "autoscaling": "given new autoscaling",
-        "adopt": "taken over"}  # fmt: skip
+        "adopt": "taken over", "remove": "removed"}  # fmt: skip
 
 
 @register.simple_tag

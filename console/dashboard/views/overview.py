@@ -13,7 +13,8 @@ from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.attention import notices
 from console.dashboard.live import last_sample
 from console.loops.selectors import loops_late
-from console.organizations.models import AuditEvent, Organization
+from console.organizations.models import Organization
+from console.organizations.selectors import audit_of
 from deployments.core import explain
 from deployments.models import Decision
 from deployments.selectors import deployments_of, recent_decisions
@@ -30,7 +31,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "notices": notices(loops_late(now=clock.now()), deployments, claims, quotas_of(organization)),
         "kpis": kpis(organization, deployments, claims),
         "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
-        "events": AuditEvent.objects.filter(organization=organization).order_by("-id")[:RECENT],
+        "events": audit_of(actor)[:RECENT],
     }
     if actor.sees_money:
         now = clock.now()
