@@ -123,9 +123,7 @@ def _planned(
 
 def _drain(shard: Shard, plan: Plan, now: datetime) -> int:
     """Let replicas go, where they still are live; how many."""
-    reasons = {
-        int(shard.replica_keys[row]): "OLD_REVISION" for row in outdated(shard.snapshot, shard.replica_revision, plan)
-    }
+    reasons = {int(shard.replica_keys[row]): "OLD_REVISION" for row in outdated(shard.snapshot, plan)}
     reasons |= shard.leaving
     for row, code in zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True):
         reasons[int(shard.replica_keys[row])] = Reason(code).name

@@ -13,8 +13,7 @@ _ON_LEAVING_INSTANCES = """
     SELECT DISTINCT p.replica_id, 'INSTANCE_DRAINING' FROM claims_instance i
     JOIN claims_offering o ON o.key = i.offering_id
     JOIN deployments_replicaplacement p ON p.instance_id = i.key
-    WHERE o.instance_type_id = %(type)s AND i.state IN ('READY', 'DRAINING')
-      AND (i.state = 'DRAINING' OR i.lost_at IS NOT NULL)"""
+    WHERE o.instance_type_id = %(type)s AND i.state = 'DRAINING'"""
 
 # A tick that planned before the change may still have started them (R10). They serve until as many as the deployment has to have are ready on the new type.
 _MOVED_AWAY = """
@@ -28,18 +27,18 @@ _MOVED_AWAY = """
 
 
 def leaving(instance_type: InstanceType) -> dict[int, str]:
-    """Replica keys with the reason: any of its instances is draining or lost (C10), or its deployment moved (R10)."""
+    """Replica keys with the reason: any of its instances is draining (C10), or its deployment moved (R10)."""
     with connection.cursor() as cursor:
         cursor.execute(f"{_ON_LEAVING_INSTANCES} UNION ALL {_MOVED_AWAY}", {"type": instance_type.key})
         return dict(cursor.fetchall())
 
 
-def outdated(snapshot: Snapshot, revisions: "np.ndarray", plan: Plan) -> list[int]:
+def outdated(snapshot: Snapshot, plan: Plan) -> list[int]:
     """Row of one replica of an older revision for each deployment where nothing else is under way (R10)."""
     replicas = snapshot.replicas
     under_way = replicas.deployment[replicas.state != ReplicaState.READY]
     busy = np.union1d(under_way, np.concatenate([plan.starts.deployment, replicas.deployment[plan.stops.replica]]))
-    old = revisions < snapshot.deployments.revision[replicas.deployment]
+    old = replicas.revision < snapshot.deployments.revision[replicas.deployment]
     rows = np.flatnonzero((replicas.state == ReplicaState.READY) & old & ~np.isin(replicas.deployment, busy))
     _, first = np.unique(replicas.deployment[rows], return_index=True)
     return [int(row) for row in rows[first]]

@@ -40,7 +40,6 @@ class Shard:
     state_at: datetime | None  # of the planner state that it was made from
     deployment_keys: Array
     replica_keys: Array
-    replica_revision: Array
     leaving: dict[int, str]  # replicas that go whatever the plan says, and why
     instance_keys: Array
     instance_claims: Array
@@ -52,7 +51,8 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         offerings = list(Offering.objects.filter(instance_type=instance_type).select_related("zone").order_by("key"))
         instances, claims = _instances(offerings)
         deployments = _deployments(instance_type, offerings, instances, now)
-        replicas, revisions = _replicas(instance_type, deployments, instances)
+        replicas = _replicas(instance_type, deployments, instances)
+        parts = _parts(instance_type, replicas, instances)
         going = leaving(instance_type)
         blocks = _blocks(instance_type, core.history_s(deployments, params), now)
         state, state_at = _state(instance_type)
@@ -69,8 +69,9 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
             gpus_per_instance=np.full(len(offerings), instance_type.gpus, np.int32),
         ),
         state=state,
+        parts=parts,
     )
-    return Shard(snapshot, state_at, deployments.key, replicas.key, revisions, going, instances.key, claims)
+    return Shard(snapshot, state_at, deployments.key, replicas.key, going, instances.key, claims)
 
 
 @contextmanager
@@ -161,36 +162,53 @@ def _instances(offerings: list[Offering]) -> tuple[core.Instances, Array]:
     query = """
         SELECT key, offering_id AS offering, coalesce(organization_id, 0) AS org, coalesce(claim_id, 0) AS claim,
                CASE WHEN lost_at IS NOT NULL THEN 0 WHEN state = 'READY' THEN 1 ELSE 2 END AS state, gpus, gpus_used,
-               CASE source WHEN 'POOL' THEN 1 ELSE 2 END AS source, extract(epoch FROM created_at) AS created_at
+               CASE source WHEN 'POOL' THEN 1 ELSE 2 END AS source, CASE WHEN kept OR work <> '' THEN 1 ELSE 0 END AS held,
+               extract(epoch FROM created_at) AS created_at,
+               coalesce(extract(epoch FROM drain_until)::float8, 'NaN'::float8) AS drain_until
         FROM claims_instance WHERE offering_id = ANY(%s) AND state IN ('READY', 'DRAINING') ORDER BY key"""
-    names = ["key", "offering", "org", "claim", "state", "gpus", "gpus_used", "source"]
-    kinds = [*((name, "bigint") for name in names), ("created_at", "float8")]
+    names = ["key", "offering", "org", "claim", "state", "gpus", "gpus_used", "source", "held"]
+    kinds = [*((name, "bigint") for name in names), ("created_at", "float8"), ("drain_until", "float8")]
     offering_keys = [one.key for one in offerings]
     columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [offering_keys]), strict=True))
     columns["offering"] = np.searchsorted(np.array(offering_keys, np.int64), columns["offering"])
+    columns["held"] = columns["held"] == 1
     return core.Instances.build(**columns), columns["claim"]
 
 
-def _replicas(
-    instance_type: InstanceType, deployments: core.Deployments, instances: core.Instances
-) -> tuple[core.Replicas, Array]:
+def _replicas(instance_type: InstanceType, deployments: core.Deployments, instances: core.Instances) -> core.Replicas:
     """Replicas of the shard's own deployments: those of one that moved to another type are `leaving`."""
     query = """
         SELECT r.key, r.deployment_id AS deployment, r.state, r.capacity_class,
                coalesce(min(p.instance_id), -1) AS instance, r.gpus, r.active, r.revision,
+               coalesce(min(o.key), -1) AS replaces,
                extract(epoch FROM r.created_at) AS started_at,
                coalesce(extract(epoch FROM r.ready_at)::float8, 'NaN'::float8) AS ready_at
         FROM deployments_replica r
         JOIN deployments_deployment d ON d.key = r.deployment_id AND d.instance_type_id = r.instance_type_id
         LEFT JOIN deployments_replicaplacement p ON p.replica_id = r.key
+        LEFT JOIN deployments_replica o ON o.key = r.replaces_id AND o.state IN (1, 2) AND r.state IN (1, 2)
         WHERE r.instance_type_id = %s AND r.state IN (1, 2, 3) GROUP BY r.key ORDER BY r.key"""
-    names = ["key", "deployment", "state", "capacity_class", "instance", "gpus", "active", "revision"]
+    names = ["key", "deployment", "state", "capacity_class", "instance", "gpus", "active", "revision",
+             "replaces"]  # fmt: skip
     kinds = [*((name, "bigint") for name in names), ("started_at", "float8"), ("ready_at", "float8")]
     columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [instance_type.key]), strict=True))
-    revisions = columns.pop("revision")
     columns["deployment"] = np.searchsorted(deployments.key, columns["deployment"])
     columns["instance"] = _places(instances.key, columns["instance"])
-    return core.Replicas.build(**columns), revisions
+    columns["replaces"] = _places(columns["key"], columns["replaces"])
+    return core.Replicas.build(**columns)
+
+
+def _parts(instance_type: InstanceType, replicas: core.Replicas, instances: core.Instances) -> core.Parts:
+    """Placements of replicas that lie on several instances; one on an instance that is gone is no part."""
+    query = """
+        SELECT p.replica_id AS replica, p.instance_id AS instance, p.gpus FROM deployments_replica r
+        JOIN deployments_replicaplacement p ON p.replica_id = r.key
+        WHERE r.instance_type_id = %s AND r.state IN (1, 2, 3) AND p.gpus < r.gpus ORDER BY p.id"""
+    kinds = [("replica", "bigint"), ("instance", "bigint"), ("gpus", "bigint")]
+    replica, instance, gpus = read_columns(query, kinds, [instance_type.key])
+    replica, instance = _places(replicas.key, replica), _places(instances.key, instance)
+    known = (replica >= 0) & (instance >= 0)
+    return core.Parts.build(replica=replica[known], instance=instance[known], gpus=gpus[known])
 
 
 def _places(keys: Array, wanted: Array) -> Array:

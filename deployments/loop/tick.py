@@ -12,9 +12,11 @@ from claims.models import InstanceType
 from deployments.backends.base import BackendError, RuntimeBackend, runtime_backend
 from deployments.core.params import Params
 from deployments.core.planner import plan
+from deployments.core.states import HOLDING, ReplicaState
 from deployments.loop.apply import Applied, apply_plan
 from deployments.loop.sampling import sample_shard
 from deployments.loop.snapshot import read_shard
+from deployments.loop.transitions import replicas_end
 from deployments.models import Deployment, Replica
 
 log = logging.getLogger(__name__)
@@ -39,10 +41,21 @@ def shards() -> list[InstanceType]:
 
 def shard_tick(instance_type: InstanceType, now: datetime, backend: RuntimeBackend | None = None) -> Tick:
     """One pass. A runtime that does not answer leaves old samples, and the planner holds on those (R5)."""
+    replicas_lost(instance_type)
     sampled = _sample(instance_type, now, backend or runtime_backend())
     shard = read_shard(instance_type, PARAMS, now)
     made = plan(shard.snapshot, PARAMS, now.timestamp())
     return Tick(apply_plan(instance_type, shard, made, now), sampled)
+
+
+def replicas_lost(instance_type: InstanceType) -> int:
+    """Replicas with a part on a machine that has vanished end at once; what may still run of them somewhere is a stray
+    that the runtime is told to stop. Returns how many ended."""
+    on_lost = Replica.objects.filter(
+        instance_type=instance_type, state__in=sorted(HOLDING), placements__instance__lost_at__isnull=False
+    )
+    found = list(on_lost.select_related("deployment").order_by("key").distinct())
+    return replicas_end(found, ReplicaState.FAILED, reason="INSTANCE_LOST")
 
 
 def _sample(instance_type: InstanceType, now: datetime, backend: RuntimeBackend) -> bool:

@@ -50,6 +50,8 @@ def instances(type_: InstanceType) -> dict[int, dict[str, Any]]:
             "gpus": one.gpus,
             "gpus_used": one.gpus_used,
             "source": core.Source[one.source],
+            "held": one.kept or bool(one.work),
+            "drain_until": one.drain_until and one.drain_until.timestamp(),
         }
     return found
 
@@ -64,10 +66,23 @@ def replicas(type_: InstanceType) -> dict[int, dict[str, Any]]:
             "instance": min(one.placements.values_list("instance_id", flat=True), default=None),
             "gpus": one.gpus,
             "active": one.active,
+            "revision": one.revision,
+            "replaces": one.replaces_id
+            if one.replaces and one.state in (1, 2) and one.replaces.state in (1, 2)
+            else None,
             "started_at": one.created_at.timestamp(),
             "ready_at": one.ready_at and one.ready_at.timestamp(),
         }
     return found
+
+
+def parts(type_: InstanceType) -> list[tuple[int, int, int]]:
+    """(replica, instance, GPUs) of replicas on more than one instance."""
+    found = []
+    for one in Replica.objects.filter(instance_type=type_, deployment__instance_type=type_, state__in=[1, 2, 3]):
+        if one.placements.count() > 1:
+            found += [(one.key, part.instance_id, part.gpus) for part in one.placements.all()]
+    return sorted(found)
 
 
 def samples(type_: InstanceType, now: Any, params: Params) -> list[tuple[float, dict[int, tuple[int, int]]]]:

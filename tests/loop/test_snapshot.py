@@ -1,6 +1,6 @@
 """The shard read as columns, against the same read row by row."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 def busy_shard(cast: Cast) -> Any:
     """Two organizations, claims, all kinds of settings, replicas in every state."""
     of, other = world.offering(), world.offering("US-EAST-01A", "gb200-4x")
-    world.pool(of, 4)
+    world.pool(of, 6)
     world.pool(other, 2)
     world.claim(cast.admin.actor, of, 1)
     gateways = [fleet.gateway(cast.admin.actor), fleet.gateway(cast.admin.actor, of.zone.name.lower(), name="west")]
@@ -39,6 +39,7 @@ def busy_shard(cast: Cast) -> Any:
     fleet.deployment(cast.admin.actor, gateways[0], of, name="demand", capacity_classes=("CAPACITY_CLASS_ON_DEMAND",))
     fleet.deployment(cast.outsider.actor, theirs, of, name="both",
                      capacity_classes=("CAPACITY_CLASS_ON_DEMAND", "CAPACITY_CLASS_RESERVED"))  # fmt: skip
+    fleet.deployment(cast.admin.actor, gateways[0], of, name="large", gpu_count=8)
     off = fleet.deployment(cast.admin.actor, gateways[0], of, name="off")
     fleet.workload(west, scale=0.5)
     now = fleet.run(of.instance_type, start, 20)
@@ -48,7 +49,21 @@ def busy_shard(cast: Cast) -> Any:
     deployment_set_disabled(actor=cast.admin.actor, deployment_id=off.id, disabled=True)
     Instance.objects.filter(key=Instance.objects.filter(gpus_used=0).order_by("key")[0].key).update(lost_at=now)
     fleet.deployment(cast.admin.actor, gateways[0], of, name="fresh")
+    work_and_moves(now)
     return of.instance_type, now
+
+
+def work_and_moves(now: datetime) -> None:
+    """Instances that take nothing new, one that drains, and replicas that replace others in all states."""
+    used = Instance.objects.filter(gpus_used__gt=0).order_by("key")
+    changes: list[dict[str, Any]] = [{"kept": True}, {"work": "CORDON"}, {"state": "DRAINING", "drain_until": now}]
+    for instance, fields in zip(used, changes, strict=False):
+        Instance.objects.filter(key=instance.key).update(**fields)
+    ready = list(Replica.objects.filter(state=2).order_by("key"))
+    assert len(ready) > 5
+    for new, old in zip(ready[3:], ready[:3], strict=False):
+        Replica.objects.filter(key=new.key).update(replaces=old, revision=0)
+    Replica.objects.filter(key__in=[ready[0].key, ready[4].key]).update(state=3)
 
 
 def told(table: Columns, names: set[str], numbers: dict[str, Any]) -> dict[int, dict[str, Any]]:
@@ -80,7 +95,12 @@ def test_the_columns_are_what_the_rows_say(cast: Cast) -> None:
     same(shard.snapshot.deployments, reference.deployments(type_))
     same(shard.snapshot.instances, reference.instances(type_))
     same(shard.snapshot.replicas, reference.replicas(type_), instance=shard.instance_keys.tolist(),
-         deployment=shard.deployment_keys.tolist())  # fmt: skip
+         deployment=shard.deployment_keys.tolist(), replaces=shard.replica_keys.tolist())  # fmt: skip
+    parts = shard.snapshot.parts
+    assert sorted(zip(shard.replica_keys[parts.replica], shard.instance_keys[parts.instance], parts.gpus,
+                      strict=True)) == reference.parts(type_) != []  # fmt: skip
+    assert {False, True} == set(shard.snapshot.instances.held.tolist())
+    assert sum(shard.snapshot.replicas.replaces >= 0) == 1
     assert {1, 2} <= set(shard.snapshot.replicas.capacity_class.tolist())
     same_samples(shard, reference.samples(type_, now, Params()))
 
