@@ -3,12 +3,13 @@ everybody else's; the platform sees all names. The number of queries never depen
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet, Sum
 from django.urls import reverse
 
 from claims.core.states import LIVE_STATES, InstanceState
-from claims.models import Instance, Source, Work
+from claims.models import CapacityClaim, Instance, Source, Work
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
 from deployments.core.states import ReplicaState
@@ -65,6 +66,17 @@ class User:
     name: str
     gpus: int
     url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimUser:
+    """A deployment on a claim's instances. `share` is of the claim's GPUs, in percent."""
+
+    id: UUID
+    name: str
+    replicas: int
+    gpus: int
+    share: float
 
 
 @dataclass(slots=True)
@@ -205,3 +217,18 @@ def _rest(instance: Instance, known: bool) -> Gpu:
     if instance.kept or instance.work:
         return Gpu("away", "takes nothing: " + ("kept for a claim" if instance.kept else instance.work.lower()))
     return Gpu("free", "free")
+
+
+def users_of(claim: CapacityClaim, gpus: int) -> list[ClaimUser]:
+    """Who uses a claim of so many GPUs, most first: one query. A claim serves one organization only (R17)."""
+    rows = (
+        ReplicaPlacement.objects.filter(instance__claim=claim)
+        .values("replica__deployment__id", "replica__deployment__name")
+        .annotate(replicas=Count("replica", distinct=True), gpus=Sum("gpus"))
+        .order_by("-gpus", "replica__deployment__name")
+    )
+    return [
+        ClaimUser(row["replica__deployment__id"], row["replica__deployment__name"], row["replicas"], row["gpus"],
+                  100 * row["gpus"] / gpus if gpus else 0.0)
+        for row in rows
+    ]  # fmt: skip

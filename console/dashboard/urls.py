@@ -22,6 +22,7 @@ urlpatterns = [
     path("claims/new", claims.claim_new, name="claim-new"),
     path("claims/<uuid:id>", claims.claim_page, name="claim"),
     path("claims/<uuid:id>/resize", claims.claim_resize, name="claim-resize"),
+    path("claims/<uuid:id>/withdraw", claims.claim_withdraw, name="claim-withdraw"),
     path("claims/<uuid:id>/delete", claims.claim_delete, name="claim-delete"),
     path("capacity", capacity.capacity, name="capacity"),
     path("members", members.member_list, name="members"),

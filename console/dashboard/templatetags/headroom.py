@@ -46,7 +46,7 @@ BOUNDS = {
 
 DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize": "resized", "set": "set",
         "revoke": "revoked", "disable": "disabled", "enable": "enabled", "autoscaling": "given new autoscaling",
-        "adopt": "taken over", "remove": "removed"}  # fmt: skip
+        "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn"}  # fmt: skip
 
 
 @register.simple_tag
@@ -76,8 +76,15 @@ def ago(at: datetime | str | None) -> SafeString | str:
         return "never"
     seconds = (timezone.now() - at).total_seconds()
     text = f"{span(abs(seconds))} ago" if seconds >= 0 else f"in {span(-seconds)}"
-    exact = at.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, text)
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), text)
+
+
+@register.filter
+def exact(at: datetime | str | None) -> str:
+    """The time itself, to the second, in UTC. Takes RFC 3339 too."""
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at)
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC") if at else "never"
 
 
 @register.filter

@@ -1,5 +1,6 @@
 """Claims: list, page, reserve, resize, delete."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,9 @@ from django.shortcuts import redirect, render
 from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from claims import metering, services
+from claims import pricing, services
 from claims.core.rules import ClaimResources
-from claims.core.states import Status
+from claims.core.states import InstanceState, Status
 from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import (
     claim_get,
@@ -20,18 +21,23 @@ from claims.selectors import (
     claims_of,
     instances_of,
     offerings_claimable,
+    pending_changes,
     pools,
     prices_at,
     quota_of,
+    would_give_up,
 )
 from claims.services.claims import resources_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, member_page, organization_in, told
 from console.dashboard.forms import CountForm
+from console.dashboard.machines import Viewer, machines_of, users_of
 from console.dashboard.series import RANGES
+from console.organizations.models import AuditEvent
 
 HOURS_A_MONTH = 730
+MOST_EVENTS = 20
 
 
 @require_safe
@@ -54,9 +60,15 @@ def row_of(claim: CapacityClaim) -> dict[str, Any]:
 def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
     organization = organization_in(request)
     claim = claim_get(organization, id)
+    row, now = row_of(claim), clock.now()
     context: dict[str, Any] = {
-        **row_of(claim),
-        "instances": instances_of(claim),
+        **row,
+        "machines": machines_of(
+            Viewer.of(actor_in(request)), list(instances_of(claim).select_related("organization", "claim"))
+        ),
+        "users": users_of(claim, row["gpus"]),
+        "history": history_of(claim),
+        **under_way(claim, now),
         "form": CountForm(initial={"count": claim.target}),
         "quota": quota_of(organization, claim.offering) if claim.kind == ClaimKind.CUSTOMER else None,
         "deleting": claim.status == Status.DELETING,
@@ -64,10 +76,43 @@ def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
         "range": request.GET.get("range", "6h"),
     }
     if actor_in(request).sees_money:
-        rows = metering.month_to_date(organization, clock.now())
-        context["spent"] = metering.total(row for row in rows if row.holder_id == claim.id)
-        context["per_hour"] = price_of(claim.offering, claim.target)
+        context["spent"] = pricing.spent_this_month(claim, now)
+        context["per_hour"] = pricing.claim_hourly(claim, now)
+        context |= costs_until(claim, context, now)
     return render(request, "claims/detail.html", context)
+
+
+def under_way(claim: CapacityClaim, now: datetime) -> dict[str, Any]:
+    """The reduction that waits for its time with the instances that will go, and what is being drained."""
+    change = next(iter(pending_changes(claim)), None)
+    going = would_give_up(claim, change.instance_count, now) if change else []
+    draining = claim.instances.filter(state=InstanceState.DRAINING, lost_at__isnull=True).order_by("key")
+    held = change.instance_count + len(going) if change else None
+    return {"change": change, "going": going, "draining": list(draining), "held": held}
+
+
+def costs_until(claim: CapacityClaim, found: dict[str, Any], now: datetime) -> dict[str, Decimal | None]:
+    """What scheduled and draining instances cost until they go; only asked for those who see money."""
+    change = found["change"]
+    going = {one.key: change.effective_at for one in found["going"]}
+    draining = {one.key: one.drain_until or now for one in found["draining"]}
+    return {
+        "reduction_cost": pricing.cost_until(claim, going, now) if going else Decimal(0),
+        "draining_cost": pricing.cost_until(claim, draining, now) if draining else Decimal(0),
+    }
+
+
+def history_of(claim: CapacityClaim) -> list[tuple[AuditEvent, str]]:
+    """What was done to the claim, newest first, each with its numbers in words."""
+    events = AuditEvent.objects.filter(object_type="CapacityClaim", object_id=str(claim.id)).order_by("-id")
+    return [(event, counts_in_words(event)) for event in events[:MOST_EVENTS]]
+
+
+def counts_in_words(event: AuditEvent) -> str:
+    counts = [(values or {}).get("instanceCount", (values or {}).get("instance_count")) for values in
+              (event.before, event.after)]  # fmt: skip
+    before, after = (None if one is None else f"{one} instance{pluralize(one)}" for one in counts)
+    return f"from {before} to {after}" if before and after else before or after or ""
 
 
 def price_of(offering: Offering, count: int) -> Decimal | None:
@@ -115,6 +160,19 @@ def effect(claim: CapacityClaim, count: int) -> dict[str, Any]:
         "too_many": quota is not None and count - claim.target > quota.free,
         "quota_after": quota.free - (count - claim.target) if quota else None,
     }  # fmt: skip
+
+
+@require_POST
+@member_page
+def claim_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
+    """Keep what is held instead of reducing it when the time comes (C7)."""
+    try:
+        kept = services.claim_withdraw(actor=actor_in(request), claim_id=id)
+    except FailedPrecondition as refusal:
+        told(request, refusal)
+    else:
+        messages.success(request, f"The reduction of {kept.name} is withdrawn; it keeps {kept.target} instances.")
+    return redirect("claim", id)
 
 
 @require_http_methods(["GET", "POST"])
