@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Count, FilteredRelation, OuterRef, Q, QuerySet, Subquery
@@ -9,7 +10,7 @@ from django.db.models import Count, FilteredRelation, OuterRef, Q, QuerySet, Sub
 from console.common.errors import NotFound
 from console.organizations.models import Organization
 from deployments.core.states import HOLDING, ReplicaState
-from deployments.models import Annotation, Decision, Deployment, Gateway, Hold, Replica
+from deployments.models import Annotation, Decision, Deployment, Gateway, Hold, Replica, ReplicaPlacement
 
 
 def gateways_of(organization: Organization) -> QuerySet[Gateway]:
@@ -21,6 +22,27 @@ def gateway_get(organization: Organization, id: uuid.UUID) -> Gateway:
     if gateway is None:
         raise NotFound("Gateway", id)
     return gateway
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneReplicas:
+    """Live replicas of a deployment in a zone."""
+
+    deployment_id: uuid.UUID
+    deployment: str
+    zone: str
+    replicas: int
+
+
+def replicas_by_zone(gateway: Gateway) -> list[ZoneReplicas]:
+    """Where the replicas of a gateway's deployments run; by name and zone."""
+    held = ReplicaPlacement.objects.filter(
+        replica__deployment__gateways=gateway, replica__state__in=sorted(HOLDING)
+    ).values_list("replica__deployment__id", "replica__deployment__name", "instance__offering__zone__name")
+    counted = held.annotate(n=Count("replica", distinct=True))
+    return [
+        ZoneReplicas(*row) for row in counted.order_by("replica__deployment__name", "instance__offering__zone__name")
+    ]
 
 
 def deployments_of(organization: Organization) -> QuerySet[Deployment]:

@@ -2,7 +2,18 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from console.dashboard import stream
-from console.dashboard.views import audit, capacity, charts, claims, deployments, members, overview, session, tokens
+from console.dashboard.views import (
+    audit,
+    capacity,
+    charts,
+    claims,
+    deployments,
+    gateways,
+    members,
+    overview,
+    session,
+    tokens,
+)
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -25,6 +36,11 @@ urlpatterns = [
     path("claims/<uuid:id>/withdraw", claims.claim_withdraw, name="claim-withdraw"),
     path("claims/<uuid:id>/delete", claims.claim_delete, name="claim-delete"),
     path("capacity", capacity.capacity, name="capacity"),
+    path("gateways", gateways.gateway_list, name="gateways"),
+    path("gateways/new", gateways.gateway_new, name="gateway-new"),
+    path("gateways/<uuid:id>", gateways.gateway_page, name="gateway"),
+    path("gateways/<uuid:id>/edit", gateways.gateway_edit, name="gateway-edit"),
+    path("gateways/<uuid:id>/delete", gateways.gateway_delete, name="gateway-delete"),
     path("members", members.member_list, name="members"),
     path("members/<int:id>/role", members.member_role, name="member-role"),
     path("members/<int:id>/remove", members.member_remove, name="member-remove"),

@@ -19,14 +19,15 @@ from console.dashboard.access import actor_in, member_page
 from console.dashboard.changes import changes
 from console.organizations.models import AuditEvent
 from console.organizations.selectors import audit_of
-from deployments.models import Deployment
+from deployments.models import Deployment, Gateway
 
 SHOWN, RECENT = 50, 2000
 PLACE = re.compile(r"[0-9]{1,18}")
 RANGES = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-MODELS: dict[str, tuple[type[CapacityClaim | Deployment], str]] = {
+MODELS: dict[str, tuple[type[CapacityClaim | Deployment | Gateway], str]] = {
     "CapacityClaim": (CapacityClaim, "claim"),
     "Deployment": (Deployment, "deployment"),
+    "Gateway": (Gateway, "gateway"),
 }
 LISTS = {"Membership": "members", "ApiToken": "tokens"}
 
