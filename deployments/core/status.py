@@ -16,7 +16,8 @@ MakeCondition = Callable[[str, bool, str, str], Condition]
 class Facts:
     """What the status of one deployment depends on.
 
-    `live` counts every replica that still holds GPUs; `zone` is one that it may run in, for its conditions.
+    `live` counts every replica that still holds GPUs, `updated` those that are ready with the newest revision and
+    `old_revision` those that still serve with an older one (R10); `zone` is one that it may run in, for its conditions.
     `failures` counts replicas that failed since one became ready, `last_error` says why the last one did (R8).
     """
 
@@ -26,6 +27,7 @@ class Facts:
     min: int
     ready: int
     live: int
+    updated: int = 0
     old_revision: int = 0
     failures: int = 0
     last_error: str = ""
@@ -71,9 +73,7 @@ def deployment_status(facts: Facts, now: datetime) -> tuple[Status, list[Conditi
 
 def _enabled(facts: Facts, one: MakeCondition) -> tuple[Status, list[Condition]]:
     enough = facts.ready >= facts.min
-    applied = one("ResourcesApplied", not facts.old_revision, *(
-        ("RollingOut", f"{facts.old_revision} replicas have an older revision")
-        if facts.old_revision else ("Applied", "Every replica has the newest revision")))  # fmt: skip
+    applied = one("ResourcesApplied", not facts.old_revision, *_progress(facts))
     counts = f"{facts.ready} replicas are ready, at least {facts.min} are wanted"
     conditions = [one("Ready", enough, *_readiness(facts, counts)), applied]
     if facts.failing:
@@ -82,6 +82,13 @@ def _enabled(facts: Facts, one: MakeCondition) -> tuple[Status, list[Condition]]
     if enough and not facts.old_revision:
         return Status.READY, conditions
     return _unsettled(facts), conditions
+
+
+def _progress(facts: Facts) -> tuple[str, str]:
+    if facts.old_revision:
+        every = facts.updated + facts.old_revision
+        return "RollingOut", f"{facts.updated} of {every} replicas have the newest revision"
+    return "Applied", "Every replica has the newest revision"
 
 
 def _readiness(facts: Facts, counts: str) -> tuple[str, str]:

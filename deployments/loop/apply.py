@@ -5,6 +5,7 @@ planner state moves from the one they read to the next, once.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -45,16 +46,16 @@ def apply_plan(instance_type: InstanceType, shard: Shard, plan: Plan, now: datet
     with transaction.atomic():
         if not _move_state(instance_type, shard, plan):
             return None
-        started, stale = _start(instance_type, shard, plan, deployments, now)
+        started, stale, unmoved = _start(instance_type, shard, plan, deployments, now)
         stopped = _drain(shard, plan, now)
-        if stale:
-            plan = without(plan, stale)
+        if stale or unmoved:
+            plan = without(plan, stale, unmoved)
             PlannerState.objects.filter(instance_type=instance_type).update(payload=plan.state.to_bytes())
         decisions = _record(shard, plan, stale, deployments, now)
         if started or stopped:
             wake_on_commit("deployments.tasks.actuate", "io")
     publish("deployments", settle(instance_type, now))
-    return Applied(started, sum(stale.values()), stopped, decisions)
+    return Applied(started, (stale + unmoved).total(), stopped, decisions)
 
 
 def _concerned(instance_type: InstanceType, shard: Shard, plan: Plan) -> dict[int, Deployment]:
@@ -75,8 +76,9 @@ def _move_state(instance_type: InstanceType, shard: Shard, plan: Plan) -> bool:
 
 def _start(
     instance_type: InstanceType, shard: Shard, plan: Plan, deployments: dict[int, Deployment], now: datetime
-) -> tuple[int, Counter[int]]:
-    """Take the GPUs and make the replicas; how many, and by row of the deployment how many could not be placed."""
+) -> tuple[int, Counter[int], Counter[int]]:
+    """Take the GPUs and make the replicas; how many, and by row of the deployment how many could not be placed: such
+    that add to the size, and such that were to replace another."""
     rows = _planned(instance_type, shard, plan, deployments, now)
     takes, parts = [], []
     for replica, instances in rows:
@@ -92,7 +94,8 @@ def _start(
     Replica.objects.filter(key__in=[one.key for one in lost]).delete()
     ReplicaPlacement.objects.bulk_create(part for part in parts if part.replica.key in got)
     places = {key: row for row, key in enumerate(shard.deployment_keys.tolist())}
-    return len(got), Counter(places[one.deployment_id] for one in lost)
+    rows_of = [(places[one.deployment_id], one.replaces_id is None) for one in lost]
+    return len(got), Counter(row for row, adds in rows_of if adds), Counter(row for row, adds in rows_of if not adds)
 
 
 def _planned(
@@ -105,8 +108,8 @@ def _planned(
     of = shard.snapshot.deployments
     found: dict[int, tuple[Replica, list[tuple[int, int]]]] = {}
     columns = (plan.starts.replica, plan.starts.deployment, plan.starts.instance, plan.starts.gpus,
-               plan.starts.capacity_class)  # fmt: skip
-    for number, row, instance, gpus, capacity_class in zip(*(one.tolist() for one in columns), strict=True):
+               plan.starts.capacity_class, plan.starts.replaces)  # fmt: skip
+    for number, row, instance, gpus, capacity_class, old in zip(*(one.tolist() for one in columns), strict=True):
         deployment = deployments.get(int(shard.deployment_keys[row]))
         if deployment is None or deployment.disabled or deployment.status == Status.DELETING:
             continue
@@ -114,6 +117,7 @@ def _planned(
             replica = Replica(
                 deployment=deployment, instance_type=instance_type, revision=int(of.revision[row]),
                 capacity_class=capacity_class, state=ReplicaState.STARTING, gpus=int(of.gpu_count[row]), created_at=now,
+                replaces_id=int(shard.replica_keys[old]) if old >= 0 else None,
             )  # fmt: skip
             found[number] = (replica, [])
         found[number][1].append((instance, gpus))
@@ -127,11 +131,27 @@ def _drain(shard: Shard, plan: Plan, now: datetime) -> int:
     reasons |= shard.leaving
     for row, code in zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True):
         reasons[int(shard.replica_keys[row])] = Reason(code).name
-    live = replicas_locked(reasons, LIVE) if reasons else []
+    live = _may_go(reasons, _replacements(shard, plan)) if reasons else []
     for reason in sorted({reasons[key] for key in live}):
         going = Replica.objects.filter(key__in=[key for key in live if reasons[key] == reason])
         going.update(state=ReplicaState.DRAINING, draining_at=now, reason=reason, next_attempt_at=None)
     return len(live)
+
+
+def _may_go(reasons: Mapping[int, str], replacements: Mapping[int, int]) -> list[int]:
+    """Those that still are live, without those whose replacement is not ready any more; all of them locked."""
+    locked = replicas_locked({*reasons, *replacements.values()}, LIVE)
+    ready = Replica.objects.filter(key__in=replacements.values(), state=ReplicaState.READY) if replacements else ()
+    serving = {one.key for one in ready}
+    return [key for key in locked if key in reasons and (key not in replacements or replacements[key] in serving)]
+
+
+def _replacements(shard: Shard, plan: Plan) -> dict[int, int]:
+    """By replica that goes because it has been replaced: the one that took its place."""
+    keys, replaces = shard.replica_keys, shard.snapshot.replicas.replaces
+    new = dict(zip(keys[replaces[replaces >= 0]].tolist(), keys[replaces >= 0].tolist(), strict=True))
+    old = keys[plan.stops.replica[plan.stops.code == Reason.STOP_REPLACED]].tolist()
+    return {key: new[key] for key in old if key in new}
 
 
 def _record(shard: Shard, plan: Plan, stale: Counter[int], deployments: dict[int, Deployment], now: datetime) -> int:

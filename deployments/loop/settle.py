@@ -8,7 +8,7 @@ from django.db.models import Case, Count, F, OuterRef, Q, Subquery, TextField, V
 from claims.core.conditions import Condition
 from claims.core.states import Status
 from claims.models import InstanceType
-from deployments.core.states import HOLDING, ReplicaState
+from deployments.core.states import HOLDING, LIVE, ReplicaState
 from deployments.core.status import FAILURES_IN_A_ROW, Facts, deployment_status
 from deployments.models import Deployment, Replica
 from deployments.services.deployments import deployments_settle
@@ -25,7 +25,10 @@ def settle(instance_type: InstanceType, now: datetime) -> set[int]:
     )  # fmt: skip
     for key, organization, conditions, status, disabled, ever_ready, least, failures, error in rows:
         organizations.add(organization)
-        judged = Facts(Status(status), disabled, ever_ready, least, *counts.get(key, (0, 0, 0)), failures, error or "")
+        ready, live, updated, old, restarting = counts.get(key, (0, 0, 0, 0, 0))
+        # A restart that an operator asked for is no change of the deployment: it stays READY meanwhile.
+        old -= restarting if status == Status.READY else 0
+        judged = Facts(Status(status), disabled, ever_ready, least, ready, live, updated, old, failures, error or "")
         gone = judged.status == Status.DELETING and not judged.live
         if gone or _said(*deployment_status(judged, now)) != _said(Status(status), conditions):
             changed[key] = judged
@@ -44,16 +47,19 @@ _LAST_ERROR = Case(
 )  # fmt: skip
 
 
-def _counts(instance_type: InstanceType) -> dict[int, tuple[int, int, int]]:
-    """By deployment: replicas that are ready, that hold GPUs, and of these those of an older revision."""
+def _counts(instance_type: InstanceType) -> dict[int, tuple[int, int, int, int, int]]:
+    """By deployment: replicas that are ready, that hold GPUs; that are ready with the newest revision; that count and
+    have an older one, and of these those to be restarted."""
     held = Replica.objects.filter(deployment__instance_type=instance_type, state__in=sorted(HOLDING))
     rows = held.order_by().values("deployment_id").annotate(
         ready=Count("key", filter=Q(state=ReplicaState.READY)),
         live=Count("key"),
-        old=Count("key", filter=Q(revision__lt=F("deployment__revision"))),
+        updated=Count("key", filter=Q(state=ReplicaState.READY, revision=F("deployment__revision"))),
+        old=Count("key", filter=Q(state__in=sorted(LIVE), revision__lt=F("deployment__revision"))),
+        restarting=Count("key", filter=Q(state__in=sorted(LIVE), revision=0)),
     )  # fmt: skip
-    return {key: (ready, live, old) for key, ready, live, old in
-            rows.values_list("deployment_id", "ready", "live", "old")}  # fmt: skip
+    columns = rows.values_list("deployment_id", "ready", "live", "updated", "old", "restarting")
+    return {key: (ready, live, updated, old, restarting) for key, ready, live, updated, old, restarting in columns}
 
 
 def _said(status: Status, conditions: list[Condition]) -> tuple[Status, list[tuple[str, ...]]]:

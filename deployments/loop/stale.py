@@ -1,5 +1,6 @@
 """What of a plan could no longer be done when it was to be done (W2)."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +9,24 @@ from deployments.core.plan import Bound, Plan
 from deployments.core.reasons import Reason
 
 
-def without(plan: Plan, lost: dict[int, int]) -> Plan:
-    """The plan as it was carried out: `lost` replicas by row of the deployment could not be placed any more.
+def without(plan: Plan, lost: Mapping[int, int], moves: Mapping[int, int]) -> Plan:
+    """The plan as it was carried out: `lost` replicas by row of the deployment could not be placed any more, and
+    `moves` replacements, which leaves those that they were to replace alone.
 
     Decision and memory say what was really granted, so that the next pass sees its own grant as a change.
     """
+    return _without_grants(_without_moves(plan, moves), lost)
+
+
+def _without_moves(plan: Plan, moves: Mapping[int, int]) -> Plan:
+    rows, counts = np.array(sorted(moves), np.int64), np.array([moves[row] for row in sorted(moves)], np.int32)
+    under_way, short = plan.granted.moves.copy(), plan.granted.moves_short.copy()
+    under_way[rows] -= counts
+    short[rows] += counts
+    return replace(plan, granted=replace(plan.granted, moves=under_way, moves_short=short))
+
+
+def _without_grants(plan: Plan, lost: Mapping[int, int]) -> Plan:
     if not lost:
         return plan
     rows = np.array(sorted(lost), np.int64)

@@ -3,7 +3,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from claims.models import Instance, InstanceType
-from deployments.core.states import HOLDING, ReplicaState
+from deployments.core.states import HOLDING, LIVE, ReplicaState
 from deployments.models.deployment import Deployment
 
 
@@ -62,6 +62,9 @@ class Replica(models.Model):
             models.CheckConstraint(name="replica_state", condition=Q(state__in=[s.value for s in ReplicaState])),
             models.CheckConstraint(name="replica_class", condition=Q(capacity_class__in=CapacityClass.values)),
             models.CheckConstraint(name="replica_gpus", condition=Q(gpus__gt=0)),
+            models.UniqueConstraint(
+                fields=["replaces"], name="replica_replaced_once", condition=Q(state__in=sorted(LIVE))
+            ),
         ]
 
     def __str__(self) -> str:

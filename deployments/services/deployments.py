@@ -25,11 +25,8 @@ from deployments.engines import validate_runtime
 from deployments.models import AutoscalingPolicy, Deployment, Gateway
 from deployments.selectors import deployment_get
 from deployments.services.gateways import insert
+from deployments.services.revisions import ROLLING, mark, other_classes
 from deployments.zones import all_zones, common_zones, types_in
-
-# Changes of these need new replicas (R10); the others take effect as they are.
-ROLLING = ("engine", "engine_version", "engine_config", "engine_env", "instance_type_id", "gpu_count", "model_name",
-           "model_bucket", "model_path")  # fmt: skip
 
 
 def deployment_create(
@@ -81,18 +78,22 @@ def deployment_create(
 
 
 def deployment_update(*, actor: Actor, deployment_id: uuid.UUID, spec: DeploymentSpec) -> Deployment:
-    """Replace the whole spec. What concerns autoscaling alone leaves it READY (R9)."""
+    """Replace the whole spec. What concerns autoscaling alone, but for its classes, leaves it READY (R9, R10)."""
     actor.require_write()
     organization = actor.require_organization()
-    gateways, type_ = _resolved(organization, spec)
     with transaction.atomic():
+        _gateways_lock(organization, spec)
+        gateways, type_ = _resolved(organization, spec)
         deployment = _locked(organization, deployment_id)
         if spec.name != deployment.name:
             raise InvalidArgument.of("name", f"cannot change; the deployment is {deployment.name!r}")
         columns, policy = _columns(spec, type_), _policy(spec.autoscaling)
         changed = [name for name, value in columns.items() if getattr(deployment, name) != value]
         changed_policy = [name for name, value in policy.items() if getattr(deployment.autoscaling, name) != value]
-        moved = {one.key for one in deployment.gateways.all()} != {one.key for one in gateways}
+        old = list(deployment.gateways.all())
+        moved = {one.key for one in old} != {one.key for one in gateways}
+        rolls = any(name in ROLLING for name in changed) or allowed_zones(old) != allowed_zones(gateways)
+        rolls = rolls or other_classes(deployment.autoscaling.capacity_classes, policy["capacity_classes"])
         if not (changed or changed_policy or moved):
             return deployment
         if "instance_type_id" in changed and deployment.replicas.filter(stopped_at__isnull=True).exists():
@@ -106,7 +107,7 @@ def deployment_update(*, actor: Actor, deployment_id: uuid.UUID, spec: Deploymen
             setattr(deployment, name, columns[name])
         deployment.gateways.set(gateways)
         AutoscalingPolicy.objects.filter(deployment=deployment).update(**policy)
-        _mark(deployment, changed, rolls=moved or any(name in ROLLING for name in changed))
+        mark(deployment, changed, rolls=rolls)
         audit_record(actor=actor, action="deployment.update", obj_type="Deployment", obj_id=str(deployment.id),
                      obj_name=deployment.name, before=before, after=_plain(spec), organization=organization)  # fmt: skip
         _tell(organization)
@@ -121,7 +122,8 @@ def autoscaling_update(
     headroom: dict[str, Any] | None = None,
     seen_at: datetime | None = None,
 ) -> Deployment:
-    """Change the autoscaling block and, when given, Headroom's own settings; the deployment stays READY (R9).
+    """Change the autoscaling block and, when given, Headroom's own settings; the deployment stays READY (R9) unless its
+    classes change, which rolls its replicas (R10).
 
     `seen_at` is the `updated_at` that the editor saw: somebody else's change since then is a FailedPrecondition.
     """
@@ -144,8 +146,7 @@ def autoscaling_update(
             return deployment
         before = {name: _jsonable(getattr(policy, name)) for name in changed}
         AutoscalingPolicy.objects.filter(deployment=deployment).update(**new)
-        deployment.updated_at = clock.now()
-        deployment.save(update_fields=["updated_at"])
+        mark(deployment, [], rolls=other_classes(policy.capacity_classes, new["capacity_classes"]))
         audit_record(actor=actor, action="deployment.autoscaling", obj_type="Deployment", obj_id=str(deployment.id),
                      obj_name=deployment.name, before=before,
                      after={name: _jsonable(new[name]) for name in changed}, organization=organization)  # fmt: skip
@@ -162,7 +163,7 @@ def deployment_set_disabled(*, actor: Actor, deployment_id: uuid.UUID, disabled:
         if deployment.disabled == disabled:
             return deployment
         deployment.disabled = disabled
-        _mark(deployment, ["disabled"], rolls=False)
+        mark(deployment, ["disabled"], rolls=False)
         audit_record(actor=actor, action="deployment.disable" if disabled else "deployment.enable",
                      obj_type="Deployment", obj_id=str(deployment.id), obj_name=deployment.name,
                      organization=organization)  # fmt: skip
@@ -235,20 +236,12 @@ def _said(conditions: Sequence[Condition], *, messages: bool) -> list[tuple[str,
     return [(one["type"], one["status"], one["reason"], one["message"] if messages else "") for one in conditions]
 
 
-def _mark(deployment: Deployment, changed: Sequence[str], *, rolls: bool) -> None:
-    """Note a change: UPDATING at once (CREATING stays), and a new revision where replicas must take it on, which are
-    tried at once, whatever failed before (R8)."""
-    deployment.updated_at = clock.now()
-    fields = [*changed, "updated_at"]
-    if rolls:
-        deployment.revision += 1
-        deployment.failures = 0
-        fields += ["revision", "failures"]
-        deployment.replicas.filter(retry_at__isnull=False).update(retry_at=None)
-    if (changed or rolls) and deployment.status in (Status.READY, Status.ERROR):
-        deployment.status = Status.UPDATING
-        fields.append("status")
-    deployment.save(update_fields=fields)
+def _gateways_lock(organization: Organization, spec: DeploymentSpec) -> None:
+    """Hold the gateways that the spec names, so that their zones stay what the change was judged by; before the
+    deployment, as a change of a gateway does."""
+    ids = [id for text in spec.gateway_ids if (id := parse_uuid(text))]
+    found = Gateway.objects.select_for_update(no_key=True).filter(organization=organization, id__in=ids)
+    list(found.order_by("key").values_list("key"))
 
 
 def _resolved(organization: Organization, spec: DeploymentSpec) -> tuple[list[Gateway], InstanceType]:

@@ -19,6 +19,7 @@ from console.organizations.services import audit_record, idempotency_claim
 from deployments.core.rules import GatewaySpec, validate_gateway
 from deployments.models import Deployment, Gateway
 from deployments.selectors import gateway_get
+from deployments.services.revisions import gateway_zones_changed
 from deployments.zones import all_zones, common_zones, types_in
 
 
@@ -69,6 +70,7 @@ def gateway_update(*, actor: Actor, gateway_id: uuid.UUID, spec: GatewaySpec) ->
             return gateway
         _refuse_stranding(gateway, spec.zones)
         before = {name: getattr(gateway, name) for name in columns}
+        gateway_zones_changed(actor=actor, gateway=gateway, before=gateway.sent_zones, after=spec.zones)
         for name, value in columns.items():
             setattr(gateway, name, value)
         now = clock.now()

@@ -86,7 +86,8 @@ def test_a_deployment_lives_as_a_polling_client_sees_it(api: ApiClient, gateway:
     fleet.run(type_, clock.now(), 3)
     ready = api.get(path).json()["deployment"]
     assert (ready["status"]["status"], ready["spec"]) == ("STATUS_READY", made["spec"])
-    grown = api.send("PATCH", path, deployment_body(gateway, autoscaling={"min": 1, "max": 9})).json()["deployment"]
+    block = {**deployment_body(gateway)["autoscaling"], "max": 9, "priority": 3}
+    grown = api.send("PATCH", path, deployment_body(gateway, autoscaling=block)).json()["deployment"]
     assert grown["status"]["status"] == "STATUS_READY", "autoscaling alone changes nothing that runs (R9)"
     off = api.send("PATCH", path, deployment_body(gateway, disabled=True)).json()["deployment"]
     assert off["status"]["status"] == "STATUS_UPDATING"
