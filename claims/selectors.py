@@ -1,7 +1,7 @@
 """Reads of the capacity half, for pages and APIs. The number of queries never depends on the number of rows."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -260,8 +260,13 @@ def allocation_history(claim_ids: Sequence[uuid.UUID], since: datetime, until: d
         Q(ended_at__isnull=True) | Q(ended_at__gt=since), kind=UsageKind.CLAIM, holder_id__in=list(claim_ids),
         started_at__lt=until,
     )  # fmt: skip
+    return levels(intervals.values_list("started_at", "ended_at"), since, until)
+
+
+def levels(held: Iterable[tuple[datetime, datetime | None]], since: datetime, until: datetime) -> list[ClaimPoint]:
+    """How many of these intervals hold at a time: one point for each change inside, and one at either end."""
     steps: dict[datetime, int] = {since: 0, until: 0}
-    for started_at, ended_at in intervals.values_list("started_at", "ended_at"):
+    for started_at, ended_at in held:
         begin = max(started_at, since)
         steps[begin] = steps.get(begin, 0) + 1
         if ended_at is not None and ended_at < until:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
+
+NOTICE_SHARE, ALARM_SHARE = 0.80, 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +31,26 @@ def free(*, limit: int, other_usage: int, committed: int) -> int:
 def fits(*, delta: int, limit: int, other_usage: int, committed: int) -> bool:
     """Whether `delta` more instances may be committed. Lowering and repeating (delta <= 0) always may."""
     return delta <= 0 or delta <= limit - other_usage - committed
+
+
+class Level(StrEnum):
+    """How near a quota is to its limit."""
+
+    OVER = "OVER"
+    FULL = "FULL"
+    ALARM = "ALARM"
+    NOTICE = "NOTICE"
+    ENOUGH = "ENOUGH"
+    NONE = "NONE"
+
+
+def level(*, limit: int, used: int) -> Level:
+    """`used` is committed and other use together. OVER: the limit was lowered below it (C13)."""
+    if used > limit:
+        return Level.OVER
+    if limit == 0:
+        return Level.NONE
+    if used == limit:
+        return Level.FULL
+    share = used / limit
+    return Level.ALARM if share >= ALARM_SHARE else Level.NOTICE if share >= NOTICE_SHARE else Level.ENOUGH

@@ -59,6 +59,7 @@ MENU: Sequence[tuple[str, Sequence[Page]]] = [
         Page("Claims", "claims", "stack-2"),
         Page("Reserve", "claim-new", "plus", writes),
         Page("Capacity", "capacity", "server-2"),
+        Page("Quota", "quota", "gauge"),
         Page("Gateways", "gateways", "route"),
     ]),
     ("Organization", [

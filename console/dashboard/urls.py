@@ -11,6 +11,7 @@ from console.dashboard.views import (
     gateways,
     members,
     overview,
+    quota,
     session,
     tokens,
 )
@@ -36,6 +37,9 @@ urlpatterns = [
     path("claims/<uuid:id>/withdraw", claims.claim_withdraw, name="claim-withdraw"),
     path("claims/<uuid:id>/delete", claims.claim_delete, name="claim-delete"),
     path("capacity", capacity.capacity, name="capacity"),
+    path("quota", quota.quota, name="quota"),
+    path("quota/<str:zone>/<str:type>", quota.quota_page, name="quota-of"),
+    path("charts/quota/<str:zone>/<str:type>.json", quota.quota_chart, name="chart-quota"),
     path("gateways", gateways.gateway_list, name="gateways"),
     path("gateways/new", gateways.gateway_new, name="gateway-new"),
     path("gateways/<uuid:id>", gateways.gateway_page, name="gateway"),

@@ -4,6 +4,7 @@
   "use strict";
   const charts = new Map();
   const ROWS = 120, MOST = 600;
+  const DAY_MS = 24 * 3600 * 1000;
   const SLOW_MS = 30000; // how often a chart that the stream has no points for is fetched anew
   let crosshair = null;
 
@@ -102,7 +103,7 @@
       x: {
         type: "time",
         min: data.from, max: data.to,
-        time: { tooltipFormat: kind === "bar" ? "d MMM" : "HH:mm:ss", displayFormats: { minute: "HH:mm", hour: "HH:mm", day: "d MMM" }, unit: kind === "bar" ? "day" : undefined },
+        time: { tooltipFormat: kind === "bar" ? "d MMM" : data.to - data.from > DAY_MS ? "d MMM HH:mm:ss" : "HH:mm:ss", displayFormats: { minute: "HH:mm", hour: "HH:mm", day: "d MMM" }, unit: kind === "bar" ? "day" : undefined },
         grid: { color: color("grid") }, ticks: { color: color("text"), maxRotation: 0, autoSkipPadding: 24 }, border: { display: false },
         stacked: kind === "bar", offset: kind === "bar",
       },

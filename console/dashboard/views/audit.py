@@ -29,7 +29,7 @@ MODELS: dict[str, tuple[type[CapacityClaim | Deployment | Gateway], str]] = {
     "Deployment": (Deployment, "deployment"),
     "Gateway": (Gateway, "gateway"),
 }
-LISTS = {"Membership": "members", "ApiToken": "tokens"}
+LISTS = {"Membership": "members", "ApiToken": "tokens", "Quota": "quota"}
 
 
 class Moment(forms.DateTimeInput):

@@ -22,6 +22,7 @@ from deployments.selectors import deployments_of, gateway_get, gateways_of, repl
 from deployments.zones import all_zones, common_zones
 
 EVENTS = 10
+TICK = {"class": "form-check-input"}
 AUTHS = {"core_weave_auth": "API keys of the platform", "weights_and_biases_auth": "Weights & Biases"}
 ROUTINGS = {
     "body_based_routing": "By the model that the body names (OpenAI API)",
@@ -38,12 +39,16 @@ class GatewayForm(forms.Form):
     """Everything of a gateway that can change."""
 
     zones = forms.MultipleChoiceField(
-        required=False, widget=forms.CheckboxSelectMultiple,
+        required=False, widget=forms.CheckboxSelectMultiple(TICK),
         help_text="Replicas of its deployments run in these alone. None chosen: in all.",
     )  # fmt: skip
     auth = forms.ChoiceField(label="Authentication", choices=list(AUTHS.items()))
-    usage_reports = forms.BooleanField(required=False, label="Report usage to Weights & Biases")
-    rate_limiting = forms.BooleanField(required=False, label="Let Weights & Biases limit rates")
+    usage_reports = forms.BooleanField(
+        required=False, label="Report usage to Weights & Biases", widget=forms.CheckboxInput(TICK)
+    )
+    rate_limiting = forms.BooleanField(
+        required=False, label="Let Weights & Biases limit rates", widget=forms.CheckboxInput(TICK)
+    )
     routing = forms.ChoiceField(choices=list(ROUTINGS.items()))
     header_name = forms.CharField(
         required=False, max_length=100, help_text="Where routing goes by a header, for instance X-Model."

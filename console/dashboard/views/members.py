@@ -17,18 +17,18 @@ from console.organizations.models import Organization, Role, User
 from console.organizations.selectors import member_get, members_of
 
 SHOWN = 100
-ROLES = [
-    (Role.VIEWER.value, "Viewer: reads everything but money, members and tokens"),
-    (Role.BILLING.value, "Billing: reads as a viewer does, and money"),
-    (Role.ADMIN.value, "Admin: reads and changes everything of the organization"),
-]
+ROLES = {
+    Role.VIEWER: "reads everything but money, members and tokens",
+    Role.BILLING: "reads as a viewer does, and money",
+    Role.ADMIN: "reads and changes everything of the organization",
+}
 
 
 class MemberForm(forms.Form):
     """Somebody who can sign in already, and what they may do here."""
 
     username = forms.CharField(label="Sign-in name", max_length=150)
-    role = forms.ChoiceField(choices=ROLES)
+    role = forms.ChoiceField(choices=Role.choices)
 
 
 @require_http_methods(["GET", "POST"])
@@ -55,7 +55,7 @@ def members_context(request: HttpRequest, organization: Organization) -> dict[st
     admins = members_of(organization, clock.now()).filter(role=Role.ADMIN, user__is_active=True)
     return {
         "page": paged(request, members_of(organization, clock.now()), SHOWN),
-        "roles": Role.choices,
+        "roles": ROLES,
         "admins": admins.count(),
         "staff": User.objects.filter(is_staff=True, is_active=True).count(),
     }

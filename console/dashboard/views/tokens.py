@@ -34,7 +34,7 @@ class TokenForm(forms.Form):
     """A new token."""
 
     name = forms.CharField(max_length=100, help_text="What uses it, for instance: terraform in CI.")
-    role = forms.ChoiceField(choices=ROLES, help_text="The least that its user can work with.")
+    role = forms.ChoiceField(choices=Role.choices, help_text="The least that its user can work with.")
     lifetime = forms.ChoiceField(label="Expires after", choices=[(key, text) for key, (text, _) in LIFETIMES.items()])
 
 
@@ -71,7 +71,7 @@ def token_new(request: HttpRequest) -> HttpResponse:
             answer = render(request, "tokens/created.html", context, status=201)
             answer["Cache-Control"] = "no-store"
             return answer
-    return render(request, "tokens/new.html", {"form": form}, status=422 if form.is_bound else 200)
+    return render(request, "tokens/new.html", {"form": form, "roles": ROLES}, status=422 if form.is_bound else 200)
 
 
 @require_http_methods(["GET", "POST"])

@@ -1,0 +1,90 @@
+"""Quota over time: what it was when, what was claimed of it, and which claims commit it now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, F, Q, QuerySet, Window
+from django.db.models.functions import Lag
+
+from claims.core.quota import Commitment
+from claims.models import CapacityClaim, ClaimKind, Offering, QuotaChange, UsageInterval, UsageKind
+from claims.selectors import UNRELEASED, ClaimPoint, levels
+from console.common.errors import NotFound
+from console.organizations.models import Organization
+
+NUMBERS = ("limit", "reserved", "other_usage")
+
+
+def offering_named(zone: str, instance_type: str) -> Offering:
+    """The offering of these names, whatever their case; NotFound otherwise."""
+    found = Offering.objects.select_related("zone", "instance_type").filter(
+        zone__name__iexact=zone, instance_type__name__iexact=instance_type
+    )
+    one = found.first()
+    if one is None:
+        raise NotFound("Offering", f"{instance_type} in {zone}")
+    return one
+
+
+def quota_changes(organization: Organization, offering: Offering | None = None) -> QuerySet[QuotaChange]:
+    """Newest first, each with `before_limit`, `before_reserved` and `before_other_usage` (None: it was the first)."""
+    found = QuotaChange.objects.filter(organization=organization).select_related(
+        "user", "offering__zone", "offering__instance_type"
+    )
+    before = {
+        f"before_{name}": Window(Lag(name), partition_by=[F("offering_id")], order_by=[F("at").asc(), F("id").asc()])
+        for name in NUMBERS
+    }
+    return (found.filter(offering=offering) if offering else found).annotate(**before).order_by("-at", "-id")
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaMoment:
+    """What a quota was from `at` on, in instances."""
+
+    at: datetime
+    limit: int
+    reserved: int
+    other_usage: int
+
+
+def quota_history(
+    organization: Organization, offering: Offering, since: datetime, until: datetime
+) -> list[QuotaMoment]:
+    """One moment for each change in (since, until], and at `since` what held then, where there was a quota."""
+    changes = QuotaChange.objects.filter(organization=organization, offering=offering, at__lte=until)
+    before = changes.filter(at__lte=since).order_by("-at", "-id").values_list("at", *NUMBERS).first()
+    inside = changes.filter(at__gt=since).order_by("at", "id").values_list("at", *NUMBERS)
+    start = [QuotaMoment(since, *before[1:])] if before else []
+    return start + [QuotaMoment(*row) for row in inside]
+
+
+def claimed_history(
+    organization: Organization, offering: Offering, since: datetime, until: datetime
+) -> list[ClaimPoint]:
+    """Instances that the organization's CUSTOMER claims of the offering paid for over time, exactly."""
+    paid = UsageInterval.objects.filter(
+        Q(ended_at__isnull=True) | Q(ended_at__gt=since), organization=organization, offering=offering,
+        kind=UsageKind.CLAIM, claim_kind=ClaimKind.CUSTOMER, started_at__lt=until,
+    )  # fmt: skip
+    return levels(paid.values_list("started_at", "ended_at"), since, until)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A CUSTOMER claim and the instances of quota that it commits (C3)."""
+
+    claim: CapacityClaim
+    unreleased: int
+
+    @property
+    def instances(self) -> int:
+        return Commitment(self.claim.target, self.unreleased).instances
+
+
+def committed_claims(organization: Organization, offering: Offering) -> Sequence[Committed]:
+    """By name; their sum is what the quota has committed."""
+    claims = CapacityClaim.objects.filter(organization=organization, offering=offering, kind=ClaimKind.CUSTOMER)
+    counted = claims.annotate(n=Count("instances", filter=UNRELEASED)).order_by("name", "key")
+    return [Committed(claim, claim.n) for claim in counted]
