@@ -5,7 +5,6 @@ planner state moves from the one they read to the next, once.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,14 +18,12 @@ from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from deployments.core import explain
 from deployments.core.plan import Plan
-from deployments.core.reasons import Reason
 from deployments.core.record import decision_records
-from deployments.core.states import LIVE, ReplicaState
-from deployments.loop.leaving import outdated
+from deployments.core.states import ReplicaState
+from deployments.loop.leaving import let_go
 from deployments.loop.settle import settle
 from deployments.loop.snapshot import Shard
 from deployments.loop.stale import without
-from deployments.loop.transitions import replicas_locked
 from deployments.models import Decision, Deployment, PlannerState, Replica, ReplicaPlacement
 
 
@@ -47,7 +44,7 @@ def apply_plan(instance_type: InstanceType, shard: Shard, plan: Plan, now: datet
         if not _move_state(instance_type, shard, plan):
             return None
         started, stale, unmoved = _start(instance_type, shard, plan, deployments, now)
-        stopped = _drain(shard, plan, now)
+        stopped = let_go(shard, plan, now)
         if stale or unmoved:
             plan = without(plan, stale, unmoved)
             PlannerState.objects.filter(instance_type=instance_type).update(payload=plan.state.to_bytes())
@@ -123,35 +120,6 @@ def _planned(
         found[number][1].append((instance, gpus))
     Replica.objects.bulk_create(replica for replica, _ in found.values())
     return list(found.values())
-
-
-def _drain(shard: Shard, plan: Plan, now: datetime) -> int:
-    """Let replicas go, where they still are live; how many."""
-    reasons = {int(shard.replica_keys[row]): "OLD_REVISION" for row in outdated(shard.snapshot, plan)}
-    reasons |= shard.leaving
-    for row, code in zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True):
-        reasons[int(shard.replica_keys[row])] = Reason(code).name
-    live = _may_go(reasons, _replacements(shard, plan)) if reasons else []
-    for reason in sorted({reasons[key] for key in live}):
-        going = Replica.objects.filter(key__in=[key for key in live if reasons[key] == reason])
-        going.update(state=ReplicaState.DRAINING, draining_at=now, reason=reason, next_attempt_at=None)
-    return len(live)
-
-
-def _may_go(reasons: Mapping[int, str], replacements: Mapping[int, int]) -> list[int]:
-    """Those that still are live, without those whose replacement is not ready any more; all of them locked."""
-    locked = replicas_locked({*reasons, *replacements.values()}, LIVE)
-    ready = Replica.objects.filter(key__in=replacements.values(), state=ReplicaState.READY) if replacements else ()
-    serving = {one.key for one in ready}
-    return [key for key in locked if key in reasons and (key not in replacements or replacements[key] in serving)]
-
-
-def _replacements(shard: Shard, plan: Plan) -> dict[int, int]:
-    """By replica that goes because it has been replaced: the one that took its place."""
-    keys, replaces = shard.replica_keys, shard.snapshot.replicas.replaces
-    new = dict(zip(keys[replaces[replaces >= 0]].tolist(), keys[replaces >= 0].tolist(), strict=True))
-    old = keys[plan.stops.replica[plan.stops.code == Reason.STOP_REPLACED]].tolist()
-    return {key: new[key] for key in old if key in new}
 
 
 def _record(shard: Shard, plan: Plan, stale: Counter[int], deployments: dict[int, Deployment], now: datetime) -> int:

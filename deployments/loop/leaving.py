@@ -1,36 +1,55 @@
-"""Replicas that have to go whatever the plan says: on instances that are given up, of a deployment that moved to
-another instance type, or of an old revision."""
+"""Replicas that go, by the plan or whatever it says, and what follows from instances that claims took over."""
+
+from datetime import datetime
 
 import numpy as np
-from django.db import connection
 
-from claims.models import InstanceType
 from deployments.core.plan import Plan
+from deployments.core.reasons import Reason
 from deployments.core.snapshot import Snapshot
-from deployments.core.states import ReplicaState
-
-_ON_LEAVING_INSTANCES = """
-    SELECT DISTINCT p.replica_id, 'INSTANCE_DRAINING' FROM claims_instance i
-    JOIN claims_offering o ON o.key = i.offering_id
-    JOIN deployments_replicaplacement p ON p.instance_id = i.key
-    WHERE o.instance_type_id = %(type)s AND i.state = 'DRAINING'"""
-
-# A tick that planned before the change may still have started them (R10). They serve until as many as the deployment has to have are ready on the new type.
-_MOVED_AWAY = """
-    SELECT r.key, 'MOVED_TO_OTHER_TYPE' FROM deployments_replica r
-    JOIN deployments_deployment d ON d.key = r.deployment_id
-    JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
-    WHERE r.instance_type_id = %(type)s AND d.instance_type_id <> r.instance_type_id AND r.state IN (1, 2)
-      AND (d.disabled OR d.status = 'STATUS_DELETING' OR p.min <= (
-          SELECT count(*) FROM deployments_replica n
-          WHERE n.deployment_id = d.key AND n.instance_type_id = d.instance_type_id AND n.state = 2))"""
+from deployments.core.states import HOLDING, LIVE, ReplicaState
+from deployments.loop.snapshot import Shard
+from deployments.loop.transitions import states_locked
+from deployments.models import CapacityClass, Replica
 
 
-def leaving(instance_type: InstanceType) -> dict[int, str]:
-    """Replica keys with the reason: any of its instances is draining (C10), or its deployment moved (R10)."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"{_ON_LEAVING_INSTANCES} UNION ALL {_MOVED_AWAY}", {"type": instance_type.key})
-        return dict(cursor.fetchall())
+def let_go(shard: Shard, plan: Plan, now: datetime) -> int:
+    """Let replicas go, where they still are live, and label anew what claims took over; how many go.
+
+    One that was replaced goes only while its replacement is ready (W2). All rows are locked at once, in their order.
+    """
+    reasons, replacements = _reasons(shard, plan), _replacements(shard, plan)
+    concerned = {*reasons, *replacements.values(), *shard.converted.tolist()}
+    states = states_locked(concerned, HOLDING) if concerned else {}
+    _relabel([key for key in shard.converted.tolist() if key in states])
+    going = [key for key in reasons if states.get(key) in LIVE]
+    going = [key for key in going if key not in replacements or states.get(replacements[key]) == ReplicaState.READY]
+    for reason in sorted({reasons[key] for key in going}):
+        rows = Replica.objects.filter(key__in=[key for key in going if reasons[key] == reason])
+        rows.update(state=ReplicaState.DRAINING, draining_at=now, reason=reason, next_attempt_at=None)
+    return len(going)
+
+
+def _reasons(shard: Shard, plan: Plan) -> dict[int, str]:
+    keys = shard.replica_keys
+    old = {int(keys[row]): "OLD_REVISION" for row in outdated(shard.snapshot, plan)}
+    planned = zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True)
+    return old | shard.leaving | {int(keys[row]): Reason(code).name for row, code in planned}
+
+
+def _replacements(shard: Shard, plan: Plan) -> dict[int, int]:
+    """By replica that goes because it has been replaced: the one that took its place."""
+    keys, replaces = shard.replica_keys, shard.snapshot.replicas.replaces
+    new = dict(zip(keys[replaces[replaces >= 0]].tolist(), keys[replaces >= 0].tolist(), strict=True))
+    old = keys[plan.stops.replica[plan.stops.code == Reason.STOP_REPLACED]].tolist()
+    return {key: new[key] for key in old if key in new}
+
+
+def _relabel(keys: list[int]) -> None:
+    """On demand becomes reserved: the claim took over the instances and the ledger with them (C4)."""
+    if keys:
+        of_demand = Replica.objects.filter(key__in=keys, capacity_class=CapacityClass.ON_DEMAND)
+        of_demand.update(capacity_class=CapacityClass.RESERVED)
 
 
 def outdated(snapshot: Snapshot, plan: Plan) -> list[int]:

@@ -16,8 +16,8 @@ from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import Params
 from deployments.loop.blocks import Block
 from deployments.loop.columns import read_columns
+from deployments.loop.elsewhere import leaving
 from deployments.loop.holds import held
-from deployments.loop.leaving import leaving
 from deployments.loop.passes import readable
 from deployments.models import PlannerState, SignalBlock
 from deployments.zones import all_zones, common_zones
@@ -41,6 +41,7 @@ class Shard:
     deployment_keys: Array
     replica_keys: Array
     leaving: dict[int, str]  # replicas that go whatever the plan says, and why
+    converted: Array  # keys of replicas labelled on demand whose instances a claim has taken over since (C4)
     instance_keys: Array
     instance_claims: Array
 
@@ -53,6 +54,8 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         deployments = _deployments(instance_type, offerings, instances, now)
         replicas = _replicas(instance_type, deployments, instances)
         parts = _parts(instance_type, replicas, instances)
+        converted = _converted(replicas, parts, instances)
+        replicas.capacity_class[converted] = core.CapacityClass.RESERVED
         going = leaving(instance_type)
         blocks = _blocks(instance_type, core.history_s(deployments, params), now)
         state, state_at = _state(instance_type)
@@ -71,7 +74,9 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         state=state,
         parts=parts,
     )
-    return Shard(snapshot, state_at, deployments.key, replicas.key, going, instances.key, claims)
+    return Shard(
+        snapshot, state_at, deployments.key, replicas.key, going, replicas.key[converted], instances.key, claims
+    )
 
 
 @contextmanager
@@ -209,6 +214,14 @@ def _parts(instance_type: InstanceType, replicas: core.Replicas, instances: core
     replica, instance = _places(replicas.key, replica), _places(instances.key, instance)
     known = (replica >= 0) & (instance >= 0)
     return core.Parts.build(replica=replica[known], instance=instance[known], gpus=gpus[known])
+
+
+def _converted(replicas: core.Replicas, parts: core.Parts, instances: core.Instances) -> Array:
+    """Rows of replicas that are on demand by their label and on claims by all of their instances."""
+    claimed = np.r_[instances.claim != 0, False][replicas.instance]  # the last one for those on none
+    unclaimed = parts.replica[instances.claim[parts.instance] == 0]
+    claimed[unclaimed] = False
+    return np.flatnonzero(claimed & (replicas.capacity_class == core.CapacityClass.ON_DEMAND))
 
 
 def _places(keys: Array, wanted: Array) -> Array:

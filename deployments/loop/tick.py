@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
-from claims.models import InstanceType
+from claims.models import Instance, InstanceType
 from deployments.backends.base import BackendError, RuntimeBackend, runtime_backend
 from deployments.core.params import Params
 from deployments.core.planner import plan
@@ -51,9 +51,11 @@ def shard_tick(instance_type: InstanceType, now: datetime, backend: RuntimeBacke
 def replicas_lost(instance_type: InstanceType) -> int:
     """Replicas with a part on a machine that has vanished end at once; what may still run of them somewhere is a stray
     that the runtime is told to stop. Returns how many ended."""
-    on_lost = Replica.objects.filter(
-        instance_type=instance_type, state__in=sorted(HOLDING), placements__instance__lost_at__isnull=False
-    )
+    used = Instance.objects.filter(offering__instance_type=instance_type, gpus_used__gt=0)
+    lost = list(used.filter(lost_at__isnull=False).values_list("key", flat=True))
+    if not lost:
+        return 0
+    on_lost = Replica.objects.filter(placements__instance__in=lost, state__in=sorted(HOLDING))
     found = list(on_lost.select_related("deployment").order_by("key").distinct())
     return replicas_end(found, ReplicaState.FAILED, reason="INSTANCE_LOST")
 

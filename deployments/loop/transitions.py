@@ -16,11 +16,16 @@ from deployments.core.states import ReplicaState, sources
 from deployments.models import Deployment, Replica, ReplicaPlacement
 
 
-def replicas_locked(keys: Iterable[int], states: Iterable[ReplicaState]) -> list[int]:
-    """Those of the replicas that are in one of the states, held until the transaction ends, in the order of keys: so
-    writers of several replicas never wait for each other."""
+def states_locked(keys: Iterable[int], states: Iterable[ReplicaState]) -> dict[int, ReplicaState]:
+    """Those of the replicas that are in one of the states, with it, held until the transaction ends, in the order of
+    keys: so writers of several replicas never wait for each other."""
     found = Replica.objects.select_for_update(no_key=True).filter(key__in=list(keys), state__in=sorted(states))
-    return list(found.order_by("key").values_list("key", flat=True))
+    return {key: ReplicaState(state) for key, state in found.order_by("key").values_list("key", "state")}
+
+
+def replicas_locked(keys: Iterable[int], states: Iterable[ReplicaState]) -> list[int]:
+    """The keys alone of `states_locked`."""
+    return list(states_locked(keys, states))
 
 
 def deployments_locked(replicas: QuerySet[Replica]) -> list[int]:

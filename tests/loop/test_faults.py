@@ -84,7 +84,7 @@ def test_draining_killed_at_any_call_is_taken_up_again(cast: Cast, call: int, do
 
 @pytest.mark.parametrize("where", [
     (tick, "read_shard"), (tick, "plan"), (tick, "apply_plan"), (apply, "_start"), (apply, "gpus_take"),
-    (apply, "_drain"), (apply, "_record"), (apply, "settle"), (apply, "publish"),
+    (apply, "let_go"), (apply, "_record"), (apply, "settle"), (apply, "publish"),
 ], ids=lambda one: one[1])  # fmt: skip
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_tick_killed_at_any_step_is_made_up_for_by_the_next(
