@@ -176,7 +176,7 @@ def run(demand: Demand, policy_step: PolicyStep[P], policy: P, setup: Setup, sta
 
     At each sampling time, `start_s + sample_every_s` first and `end_s` last, the policy is asked with the
     state it returned last (`policy` at first). What it wants above the replicas that are starting or ready is
-    started; what is too many goes in this order: those still loading, least active, newest, lowest key. A
+    started; what is too many goes in this order: those still loading, least active, newest, highest key. A
     ready one drains: it takes no new request and ends with the last it runs. Raises ValueError when the
     policy wants fewer than 0.
     """
@@ -249,10 +249,10 @@ class _Fleet:
 
 
 def _victims(lives: Sequence[Life], sample: Sample) -> list[Life]:
-    """The order in which replicas go: not ready, least active, newest, lowest key."""
+    """The order in which replicas go, that of R18: not ready, least active, newest, highest key."""
 
     def rank(life: Life) -> tuple[bool, int, float, int]:
-        return life.ready_s <= sample.at_s, sample.active_by_replica[life.key], -life.started_s, life.key
+        return life.ready_s <= sample.at_s, sample.active_by_replica[life.key], -life.started_s, -life.key
 
     return sorted(lives, key=rank)
 

@@ -11,16 +11,14 @@ Service times do not depend on how busy a replica is, up to its slots.
 """
 
 import math
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-
-from deployments.sim.slots import FreeSlots
 
 Floats = NDArray[np.float64]
 
@@ -29,8 +27,6 @@ Waiting = tuple[int, float, float]
 """id, arrival, service time"""
 Running = tuple[float, int, int, float, float]
 """end, id, replica key, arrival, service time"""
-
-_NOTHING: Waiting = (-1, math.inf, 0.0)
 
 
 @dataclass(frozen=True)
@@ -104,6 +100,123 @@ class Sample:
     waits: Floats
 
 
+class Line:
+    """A queue in structures that change in place, for whoever advances it many times; `advance` is one slice of it.
+
+    It holds what `QueueState` holds, and `waits`: how long each request waited that first started, in order of start.
+    """
+
+    def __init__(self, state: QueueState) -> None:
+        counters = state.counters
+        self.until_s = state.until_s
+        self.waiting = deque(state.waiting)
+        self.running = list(state.running)
+        self.arrived, self.started, self.finished = counters.arrived, counters.started, counters.finished
+        self.service_seconds = counters.service_seconds
+        self.waited_le_1s, self.waited_le_5s = counters.waited_le_1s, counters.waited_le_5s
+        self.waits: list[float] = []
+        self._ran = counters.started  # requests of a lower id started before
+        self._keys: list[int] = []  # of the replicas that take requests, ascending
+        self._places: dict[int, int] = {}
+        self._slots: list[int] = []
+        self._free = [0]  # slots by place, negative where one runs more than it may by now; the last 0 is nobody's
+        self._apart = Counter(key for _, _, key, _, _ in self.running)  # requests on replicas that take no more
+
+    def kill_all_but(self, keys: Container[int]) -> None:
+        """Other replicas are gone: what they ran waits again, in its old place. To be followed by `open`."""
+        killed = [request for request in self.running if request[2] not in keys]
+        if killed:
+            again = [(id_, arrival, service) for _, id_, _, arrival, service in killed]
+            self.waiting = deque(sorted([*self.waiting, *again]))
+            self.running = [request for request in self.running if request[2] in keys]
+            heapify(self.running)
+            self._apart = Counter(key for _, _, key, _, _ in self.running)
+            self._keys = []
+            self._ran = self.started
+
+    def open(self, slots: Mapping[int, int]) -> None:
+        """From now on the replicas of these keys take so many requests at once, and no other takes any."""
+        for place, key in enumerate(self._keys):
+            self._apart[key] = self._slots[place] - self._free[place]
+        self._keys = sorted(slots)
+        self._places = {key: place for place, key in enumerate(self._keys)}
+        self._slots = [slots[key] for key in self._keys]
+        self._free = [slots[key] - self._apart.pop(key, 0) for key in self._keys] + [0]
+        while self.waiting and max(self._free) > 0:
+            self._start(self.waiting.popleft(), self.until_s)
+
+    def serve(self, arrivals: Sequence[float], services: Sequence[float], until: float) -> None:
+        """Let requests arrive, sorted and in [until_s, until), and end before `until`."""
+        running, waiting, free, places, keys = self.running, self.waiting, self._free, self._places, self._keys
+        finished, seconds, waited = self.finished, self.service_seconds, self.waits.append
+        id_, at_once = self.arrived, 0
+        ends = running[0][0] if running else math.inf
+        # The last arrival is none: with it ends all that ends before `until`.
+        for arrival, service in zip((*arrivals, math.nextafter(until, -math.inf)), (*services, -1.0), strict=True):
+            while ends <= arrival:
+                now, _, key, _, served = heappop(running)
+                finished += 1
+                seconds += served
+                if key in places:
+                    free[places[key]] += 1
+                    if waiting and max(free) > 0:
+                        self._start(waiting.popleft(), now)
+                else:
+                    self._apart[key] -= 1
+                ends = running[0][0] if running else math.inf
+            most = max(free)
+            if service < 0:
+                break
+            if most > 0:  # and so nothing waits
+                place = free.index(most)
+                free[place] = most - 1
+                end = arrival + service
+                heappush(running, (end, id_, keys[place], arrival, service))
+                if end < ends:
+                    ends = end
+                waited(0.0)
+                at_once += 1
+            else:
+                waiting.append((id_, arrival, service))
+            id_ += 1
+        self.arrived, self.finished, self.service_seconds, self.until_s = id_, finished, seconds, until
+        self.started += at_once
+        self.waited_le_1s += at_once
+        self.waited_le_5s += at_once
+
+    def active_on(self, key: int) -> int:
+        """Requests that a replica runs."""
+        place = self._places.get(key)
+        return self._apart.get(key, 0) if place is None else self._slots[place] - self._free[place]
+
+    def take_waits(self) -> list[float]:
+        """The waits so far, which are forgotten here."""
+        waits, self.waits = self.waits, []
+        return waits
+
+    def state(self) -> QueueState:
+        return QueueState(self.until_s, tuple(self.waiting), tuple(sorted(self.running)), self.counters())
+
+    def counters(self) -> Counters:
+        return Counters(self.arrived, self.started, self.finished, self.service_seconds, self.waited_le_1s,
+                        self.waited_le_5s)  # fmt: skip
+
+    def _start(self, request: Waiting, now: float) -> None:
+        """A request that waited starts on the replica with most free slots, ties by lowest key."""
+        id_, arrival, service = request
+        most = max(self._free)
+        place = self._free.index(most)
+        self._free[place] = most - 1
+        heappush(self.running, (now + service, id_, self._keys[place], arrival, service))
+        # First starts go in the order of ids, so what had started when replicas were last killed has a lower id.
+        if id_ >= self._ran:
+            wait = now - arrival
+            self.started += 1
+            self.waits.append(wait)
+            self.waited_le_1s += wait <= 1
+            self.waited_le_5s += wait <= 5
+
+
 def advance(
     state: QueueState, arrivals: Floats, services: Floats, replicas: Sequence[Replica], until: float
 ) -> tuple[QueueState, Sample]:
@@ -118,13 +231,16 @@ def advance(
     Raises ValueError for input that breaks these rules.
     """
     _check(state, arrivals, services, replicas, until)
-    work = _Work(state, {replica.key for replica in replicas})
-    work.expect(arrivals, services)
+    line = Line(state)
+    line.kill_all_but({replica.key for replica in replicas})
     for start, end in pairwise(_changes(replicas, state.until_s, until)):
-        work.open_replicas([replica for replica in replicas if replica.accepts_at(start)], start)
-        work.serve(end)
-    after = work.state(until)
-    return after, _sample(after, replicas, work.waits)
+        line.open({replica.key: replica.slots for replica in replicas if replica.accepts_at(start)})
+        first, last = np.searchsorted(arrivals, (start, end))
+        line.serve(arrivals[first:last].tolist(), services[first:last].tolist(), end)
+    line.until_s = float(until)
+    active = {replica.key: line.active_on(replica.key) for replica in replicas}
+    sample = Sample(line.until_s, len(line.waiting), len(line.running), active, line.counters(), np.array(line.waits))
+    return line.state(), sample
 
 
 def _check(state: QueueState, arrivals: Floats, services: Floats, replicas: Sequence[Replica], until: float) -> None:
@@ -150,96 +266,3 @@ def _changes(replicas: Sequence[Replica], start: float, end: float) -> list[floa
         if replica.accepts_until_s is not None:
             times.add(replica.accepts_until_s)
     return sorted(time for time in times if start <= time <= end)
-
-
-class _Work:
-    """The state being advanced: what `QueueState` holds, in structures that change in place."""
-
-    def __init__(self, state: QueueState, alive: set[int]) -> None:
-        self.running = [request for request in state.running if request[2] in alive]
-        self.waiting = deque(_again(state.waiting, [run for run in state.running if run[2] not in alive]))
-        self.coming: Iterator[Waiting] = iter(())
-        self.next = _NOTHING
-        self.before = state.counters
-        self.arrived = state.counters.arrived
-        self.finished = state.counters.finished
-        self.service_seconds = state.counters.service_seconds
-        self.waits: list[float] = []
-        self.slots = FreeSlots({})
-
-    def expect(self, arrivals: Floats, services: Floats) -> None:
-        """Take in the requests of the slice."""
-        ids = range(self.arrived, self.arrived + len(arrivals))
-        self.coming = zip(ids, arrivals.tolist(), services.tolist(), strict=True)
-        self.next = next(self.coming, _NOTHING)
-
-    def open_replicas(self, accepting: Sequence[Replica], now: float) -> None:
-        """From `now` on these replicas and no others take requests."""
-        free = {replica.key: replica.slots for replica in accepting}
-        for _, _, key, _, _ in self.running:
-            if key in free:
-                free[key] -= 1
-        self.slots = FreeSlots(free)
-        while self.waiting and self.slots.most:
-            self._start(self.waiting.popleft(), now)
-
-    def serve(self, until: float) -> None:
-        """Let requests end and arrive before `until`; the replicas that take requests stay the same."""
-        running, waiting, slots, request = self.running, self.waiting, self.slots, self.next
-        while True:
-            if running and running[0][0] <= request[1]:
-                if running[0][0] >= until:
-                    break
-                self._end_first()
-                continue
-            if request[1] >= until:
-                break
-            self.arrived += 1
-            if slots.most:  # and so nothing waits
-                self._start(request, request[1])
-            else:
-                waiting.append(request)
-            request = next(self.coming, _NOTHING)
-        self.next = request
-
-    def _end_first(self) -> None:
-        now, _, key, _, service = heappop(self.running)
-        self.finished += 1
-        self.service_seconds += service
-        self.slots.release(key)
-        if self.waiting and self.slots.most:
-            self._start(self.waiting.popleft(), now)
-
-    def _start(self, request: Waiting, now: float) -> None:
-        id_, arrival, service = request
-        heappush(self.running, (now + service, id_, self.slots.take(), arrival, service))
-        # First starts go in the order of ids, so a request that already ran has an id below the next one's.
-        if id_ == self.before.started + len(self.waits):
-            self.waits.append(now - arrival)
-
-    def state(self, until: float) -> QueueState:
-        waits = np.array(self.waits)
-        counters = Counters(
-            arrived=self.arrived,
-            started=self.before.started + len(waits),
-            finished=self.finished,
-            service_seconds=self.service_seconds,
-            waited_le_1s=self.before.waited_le_1s + int(np.count_nonzero(waits <= 1)),
-            waited_le_5s=self.before.waited_le_5s + int(np.count_nonzero(waits <= 5)),
-        )
-        return QueueState(float(until), tuple(self.waiting), tuple(sorted(self.running)), counters)
-
-
-def _again(waiting: Sequence[Waiting], killed: Sequence[Running]) -> Sequence[Waiting]:
-    """What waits once the killed requests are back in their places."""
-    if not killed:
-        return waiting
-    return sorted([*waiting, *((id_, arrival, service) for _, id_, _, arrival, service in killed)])
-
-
-def _sample(state: QueueState, replicas: Sequence[Replica], waits: list[float]) -> Sample:
-    active = {replica.key: 0 for replica in replicas}
-    for _, _, key, _, _ in state.running:
-        active[key] += 1
-    queued, running = len(state.waiting), len(state.running)
-    return Sample(state.until_s, queued, running, active, state.counters, np.array(waits))

@@ -52,11 +52,11 @@ def test_a_started_replica_takes_requests_once_it_is_loaded_and_not_before() -> 
 def test_a_draining_replica_holds_its_gpus_until_its_last_request_ends() -> None:
     demand = Fixed((1.0, 3.0), (2.0, 14.0), (3.0, 15.0))
     result = run(demand, scripted, {0.0: 2, 10.0: 1}, setup(initial=2, slots=2), 0.0, 40.0)
-    # Both run one request by then and are equally old, so the lower key goes; the third request is its.
-    assert lives(result) == [(0.0, 0.0, 10.0, 18.0), (0.0, 0.0, None, None)]
+    # Both run one request by then and are equally old, so the higher key goes.
+    assert lives(result) == [(0.0, 0.0, None, None), (0.0, 0.0, 10.0, 16.0)]
     assert result.columns.draining.tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
     assert result.columns.finished[-1] == 3
-    assert result.measures().replica_hours == pytest.approx((18 + 40) / 3600)
+    assert result.measures().replica_hours == pytest.approx((16 + 40) / 3600)
 
 
 def test_a_drain_that_ends_exactly_at_a_sample_loses_nothing() -> None:
@@ -68,7 +68,7 @@ def test_a_drain_that_ends_exactly_at_a_sample_loses_nothing() -> None:
 
 def test_an_idle_replica_ends_as_soon_as_it_drains() -> None:
     result = run(Fixed(), scripted, {0.0: 2, 10.0: 1}, setup(initial=2), 0.0, 20.0)
-    assert lives(result) == [(0.0, 0.0, 10.0, 10.0), (0.0, 0.0, None, None)]
+    assert lives(result) == [(0.0, 0.0, None, None), (0.0, 0.0, 10.0, 10.0)]
 
 
 def test_a_replica_stopped_while_it_loads_takes_no_request() -> None:
