@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -43,6 +43,19 @@ class NodeBackend(Protocol):
 
     def nodes(self) -> Sequence[int]:
         """Keys of all machines that exist or are joining and were not asked to leave."""
+
+
+@runtime_checkable
+class SaysJoinTime(Protocol):
+    """A backend that knows how long its machines usually take."""
+
+    def usual_join(self) -> tuple[timedelta, timedelta]:
+        """At least and at most, from the request to readiness."""
+
+
+def usual_join(backend: NodeBackend) -> tuple[timedelta, timedelta] | None:
+    """What the backend expects of itself; None where it does not say."""
+    return backend.usual_join() if isinstance(backend, SaysJoinTime) else None
 
 
 @lru_cache

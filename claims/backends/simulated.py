@@ -32,6 +32,10 @@ class SimulatedNodeBackend:
         )
         return node.ready_at
 
+    def usual_join(self) -> tuple[timedelta, timedelta]:
+        least, most = (timedelta(seconds=one / settings.SIM_SPEED) for one in (QUICKEST_S, SLOWEST_S))
+        return least, most
+
     def adopt(self, keys: Sequence[int], now: datetime) -> None:
         SimulatedNode.objects.bulk_create(
             (SimulatedNode(instance_key=key, requested_at=now, ready_at=now) for key in keys),

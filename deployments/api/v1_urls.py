@@ -1,12 +1,13 @@
 from django.urls import path
 
-from deployments.api import explanation, holds, v1
+from deployments.api import explanation, holds, previews, v1
 
 urlpatterns = [
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
     path("deployments/<str:id>/signals", v1.SignalsView.as_view(), name="api-signals"),
     path("deployments/<str:id>/replicas", v1.ReplicasView.as_view(), name="api-replicas"),
     path("deployments/<str:id>/explanation", explanation.ExplanationView.as_view(), name="api-explanation"),
+    path("capacityclaims/<str:id>/preview", previews.ClaimPreviewView.as_view(), name="api-claim-preview"),
     path("holds", holds.HoldsView.as_view(), name="api-holds"),
     path("holds/<str:id>", holds.HoldView.as_view(), name="api-hold"),
 ]

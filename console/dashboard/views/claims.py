@@ -1,4 +1,4 @@
-"""Claims: list, page, reserve, resize, delete."""
+"""Claims: list, page, reserve. Changes are in `claim_changes`."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.defaultfilters import pluralize
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from claims import pricing, services
 from claims.core.rules import ClaimResources
@@ -27,10 +27,9 @@ from claims.selectors import (
     quota_of,
     would_give_up,
 )
-from claims.services.claims import resources_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
-from console.dashboard.access import actor_in, member_page, organization_in, told
+from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.forms import CountForm
 from console.dashboard.machines import Viewer, machines_of, users_of
 from console.dashboard.series import RANGES
@@ -119,73 +118,6 @@ def price_of(offering: Offering, count: int) -> Decimal | None:
     """USD an hour for so many instances at the on-demand rate."""
     usd = prices_at(clock.now()).get((offering.key, "ON_DEMAND"))
     return None if usd is None else usd * offering.instance_type.gpus * count
-
-
-@require_POST
-@member_page
-def claim_resize(request: HttpRequest, id: UUID) -> HttpResponse:
-    """First the effect (numbers before and after), then, confirmed, the change."""
-    actor = actor_in(request)
-    actor.require_write()
-    claim, form = claim_get(organization_in(request), id), CountForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, "The number of instances must be a whole number of at least 1.")
-        return redirect("claim", id)
-    count = form.cleaned_data["count"]
-    if "confirmed" not in request.POST:
-        return render(request, "claims/resize.html", effect(claim, count))
-    kept = resources_of(claim)
-    wanted = ClaimResources(kept.instance_id, count, kept.capacity_type, kept.zones)
-    try:
-        changed = services.claim_resize(actor=actor, claim_id=id, resources=wanted)
-    except (InvalidArgument, FailedPrecondition) as refusal:
-        told(request, refusal)
-    else:
-        allocated, pending = claim_numbers(changed)
-        messages.success(
-            request, f"{claim.name} is to have {count} instances: {allocated} allocated, {pending} pending."
-        )
-    return redirect("claim", id)
-
-
-def effect(claim: CapacityClaim, count: int) -> dict[str, Any]:
-    """What a change to `count` instances would do; 0 is a deletion."""
-    allocated, _ = claim_numbers(claim)
-    quota = quota_of(claim.organization, claim.offering) if claim.kind == ClaimKind.CUSTOMER else None
-    in_use = claim.instances.filter(gpus_used__gt=0).count()
-    return {
-        "claim": claim, "count": count, "allocated": allocated, "quota": quota,
-        "price_before": price_of(claim.offering, claim.target), "price_after": price_of(claim.offering, count),
-        "in_use": in_use, "moves": max(0, in_use - count) if count < allocated else 0,
-        "too_many": quota is not None and count - claim.target > quota.free,
-        "quota_after": quota.free - (count - claim.target) if quota else None,
-    }  # fmt: skip
-
-
-@require_POST
-@member_page
-def claim_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
-    """Keep what is held instead of reducing it when the time comes (C7)."""
-    try:
-        kept = services.claim_withdraw(actor=actor_in(request), claim_id=id)
-    except FailedPrecondition as refusal:
-        told(request, refusal)
-    else:
-        messages.success(request, f"The reduction of {kept.name} is withdrawn; it keeps {kept.target} instances.")
-    return redirect("claim", id)
-
-
-@require_http_methods(["GET", "POST"])
-@member_page
-def claim_delete(request: HttpRequest, id: UUID) -> HttpResponse:
-    actor = actor_in(request)
-    actor.require_write()
-    claim = claim_get(organization_in(request), id)
-    if request.method == "GET":
-        return render(request, "claims/delete.html", effect(claim, 0))
-    services.claim_delete(actor=actor, claim_id=id)
-    messages.success(request, f"{claim.name} is being deleted; its instances are released one by one.")
-    return redirect("claims")
 
 
 @require_http_methods(["GET", "POST"])

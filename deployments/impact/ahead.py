@@ -1,0 +1,223 @@
+"""A shard that goes on from a snapshot, pass by pass. Rows are only ever added, so that row numbers hold; a replica that
+has ended keeps its row with that state, which the planner ignores."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from deployments.core.params import Params
+from deployments.core.plan import Plan
+from deployments.core.planner import plan
+from deployments.core.reasons import Reason
+from deployments.core.snapshot import (
+    CapacityClass,
+    Deployments,
+    Instances,
+    InstanceState,
+    Parts,
+    Replicas,
+    Signals,
+    Snapshot,
+    Source,
+)
+from deployments.core.states import LIVE, ReplicaState
+from deployments.impact.change import Change, Leaving, Move, Stop, Then, Waiting
+
+NOBODY = 0
+TICK_S = 5.0
+LOADS_S = 120.0  # a model that nobody has seen loading
+MOST_PASSES = 200
+Table = dict[str, npt.NDArray[np.generic]]
+
+
+class Ahead:
+    """What is and what comes; `moves`, `stops` and `emptied` fill as time passes."""
+
+    def __init__(self, snapshot: Snapshot, now: float) -> None:
+        self.now = now
+        self.deployments = snapshot.deployments
+        self.replica = {name: values.copy() for name, values in snapshot.replicas.items()}
+        self.instance = {name: values.copy() for name, values in snapshot.instances.items()}
+        self.parts = list(zip(*(values.tolist() for _, values in snapshot.parts.items()), strict=True))
+        self.seen = snapshot
+        self.leaving: dict[int, Leaving] = {}
+        self.waiting: list[Waiting] = []
+        self.shrinking: dict[int, int] = {}
+        self.emptied: dict[int, float] = {}
+        self.moves: list[Move] = []
+        self.stops: list[Stop] = []
+        self.gone: set[int] = set()
+
+    def begin(self, change: Change) -> None:
+        """Mark what leaves and what is closed. What is empty leaves now, and claims take what is free."""
+        self.leaving = {one.instance: one for one in change.leaving}
+        self.waiting, self.shrinking = list(change.waiting), dict(change.shrinking)
+        for row, one in self.leaving.items():
+            self.instance["state"][row] = InstanceState.DRAINING
+            self.instance["drain_until"][row] = one.until
+        self.instance["held"][list(change.closed)] = True
+        for row in np.argsort(self.instance["key"], kind="stable").tolist():
+            self._emptied(row)
+
+    def run(self, params: Params, until: float = np.inf) -> None:
+        """Passes until nothing runs on what leaves and nothing changes any more, or until a time."""
+        for _ in range(MOST_PASSES):
+            busy = self._pass(params)
+            following = self.now + TICK_S if busy else self._next_event()
+            if following is None or following > until or (not busy and until == np.inf and self.complete):
+                return
+            self.now = following
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing runs any more on what leaves."""
+        return len(self.emptied) == len(self.leaving)
+
+    def size(self) -> npt.NDArray[np.int64]:
+        """Replicas that count, by row of the deployment; an old one and its replacement are one."""
+        counts = np.isin(self.replica["state"], list(LIVE)) & (self.replica["replaces"] < 0)
+        found: npt.NDArray[np.int64] = np.bincount(self.replica["deployment"][counts], minlength=len(self.deployments))
+        return found
+
+    def _next_event(self) -> float | None:
+        """When the next model is loaded, or the next deadline is over; None where nothing is awaited."""
+        times = self._loaded_at()[self.replica["state"] == ReplicaState.STARTING].tolist()
+        times += [one.until for row, one in self.leaving.items() if row not in self.emptied]
+        return min((at for at in times if at > self.now), default=None)
+
+    def _loaded_at(self) -> npt.NDArray[np.float64]:
+        loads = np.nan_to_num(self.deployments.startup_s, nan=LOADS_S)[self.replica["deployment"]]
+        found: npt.NDArray[np.float64] = np.nan_to_num(self.replica["started_at"], nan=self.now) + loads
+        return found
+
+    def _pass(self, params: Params) -> bool:
+        """What the loop does in one pass; whether it did anything. From the second one on, sizes stay."""
+        self._time_passes()
+        made = plan(self._snapshot(), params, self.now)
+        self._start(made)
+        for row, code in zip(made.stops.replica.tolist(), made.stops.code.tolist(), strict=True):
+            self._stop(row, Reason(code))
+        frozen = {**dict(self.deployments.items()), "freeze": np.ones(len(self.deployments), np.bool_)}
+        self.deployments = Deployments.build(**frozen)
+        self.seen = replace(self.seen, signals=Signals.none(len(self.deployments)), state=made.state)
+        return len(made.starts) + len(made.stops) > 0
+
+    def _time_passes(self) -> None:
+        """Models that have had their time are loaded, and replicas that were let go are gone."""
+        loaded = (self.replica["state"] == ReplicaState.STARTING) & (self._loaded_at() <= self.now)
+        self.replica["state"][loaded], self.replica["ready_at"][loaded] = ReplicaState.READY, self.now
+        for row in np.flatnonzero(self.replica["state"] == ReplicaState.DRAINING).tolist():
+            self._release(row)
+
+    def _snapshot(self) -> Snapshot:
+        parts = [part for part in self.parts if self.replica["state"][part[0]] != ReplicaState.STOPPED]
+        columns = dict(zip(("replica", "instance", "gpus"), zip(*parts, strict=True), strict=True)) if parts else {}
+        return replace(
+            self.seen, deployments=self.deployments, replicas=Replicas.build(**self.replica),
+            instances=Instances.build(**self.instance), parts=Parts.build(**columns) if parts else Parts.none(),
+        )  # fmt: skip
+
+    def _start(self, made: Plan) -> None:
+        starts, base = made.starts, len(self.replica["key"])
+        first = np.flatnonzero(np.diff(starts.replica, prepend=-1) > 0)
+        self._add(made, first)
+        ends = [*first[1:].tolist(), len(starts)]
+        for number, (begin, end) in enumerate(zip(first.tolist(), ends, strict=False)):
+            places = list(zip(starts.instance[begin:end].tolist(), starts.gpus[begin:end].tolist(), strict=True))
+            self._take(places, int(self.deployments.org[starts.deployment[begin]]))
+            self.parts += [(base + number, *place) for place in places if len(places) > 1]
+            if starts.replaces[begin] >= 0:
+                self._moves(int(starts.replaces[begin]), places, int(starts.capacity_class[begin]))
+
+    def _add(self, made: Plan, first: npt.NDArray[np.int64]) -> None:
+        """Rows for the replicas that start, with keys above all others, as new ones have."""
+        starts, of = made.starts, self.deployments
+        deployment, count = starts.deployment[first], len(first)
+        new: Table = {
+            "key": int(self.replica["key"].max(initial=0)) + 1 + np.arange(count), "deployment": deployment,
+            "state": np.full(count, ReplicaState.STARTING), "capacity_class": starts.capacity_class[first],
+            "instance": starts.instance[first], "gpus": of.gpu_count[deployment],
+            "started_at": np.full(count, self.now), "ready_at": np.full(count, np.nan), "active": np.zeros(count),
+            "revision": of.revision[deployment], "replaces": starts.replaces[first],
+        }  # fmt: skip
+        self.replica = {
+            name: np.concatenate([values, new[name].astype(values.dtype)]) for name, values in self.replica.items()
+        }
+
+    def _take(self, places: Iterable[tuple[int, int]], org: int) -> None:
+        for row, gpus in places:
+            self.instance["gpus_used"][row] += gpus
+            self.instance["org"][row] = org
+
+    def _moves(self, old: int, places: Sequence[tuple[int, int]], capacity_class: int) -> None:
+        key, deployment, gpus, source = self._named(old)
+        to = tuple(self._instance_key(row) for row, _ in places)
+        self.moves.append(Move(key, deployment, gpus, source, to, CapacityClass(capacity_class), self.now))
+
+    def _named(self, row: int) -> tuple[int, int, int, int]:
+        """Keys of a replica, its deployment and its instance, and its GPUs."""
+        replica = self.replica
+        return (int(replica["key"][row]), int(self.deployments.key[replica["deployment"][row]]),
+                int(replica["gpus"][row]), self._instance_key(int(replica["instance"][row])))  # fmt: skip
+
+    def _instance_key(self, row: int) -> int:
+        return int(self.instance["key"][row]) if row >= 0 else 0
+
+    def _stop(self, row: int, reason: Reason) -> None:
+        """Let a replica go. One whose replacement is ready has moved; any other stops."""
+        key, deployment, gpus, source = self._named(row)
+        if reason == Reason.STOP_REPLACED:
+            self.moves = [replace(one, at=self.now) if one.replica == key else one for one in self.moves]
+        else:
+            self.moves = [one for one in self.moves if one.replica != key]
+            self.stops.append(Stop(key, deployment, gpus, source, self.now, reason, waits=False))
+        self.gone.add(key)
+        self.replica["state"][row] = ReplicaState.DRAINING
+        self.replica["replaces"][self.replica["replaces"] == row] = -1
+
+    def _release(self, row: int) -> None:
+        """Give back the GPUs of a replica that has ended."""
+        self.replica["state"][row] = ReplicaState.STOPPED
+        places = [(instance, gpus) for replica, instance, gpus in self.parts if replica == row]
+        if not places and self.replica["instance"][row] >= 0:
+            places = [(int(self.replica["instance"][row]), int(self.replica["gpus"][row]))]
+        for instance, gpus in places:
+            self.instance["gpus_used"][instance] -= gpus
+            self._emptied(instance)
+
+    def _emptied(self, row: int) -> None:
+        """Where nothing runs: what leaves goes its way, and what is nobody's is anybody's."""
+        table = self.instance
+        if table["gpus_used"][row] > 0:
+            return
+        if row in self.leaving and row not in self.emptied:
+            self.emptied[row] = self.now
+            self._leaves(row, self.leaving[row].then)
+        if table["claim"][row] == NOBODY:
+            table["org"][row] = NOBODY
+            if table["state"][row] == InstanceState.READY and table["source"][row] == Source.POOL:
+                self._offered(row)
+
+    def _leaves(self, row: int, then: Then) -> None:
+        table = self.instance
+        table["claim"][row] = NOBODY
+        table["drain_until"][row] = np.nan
+        table["state"][row] = InstanceState.READY if then != Then.GONE else InstanceState.OTHER
+        table["held"][row] |= then == Then.STAYS
+
+    def _offered(self, row: int) -> None:
+        """A free pool instance goes to the first claim that waits for one, else out of a pool that shrinks."""
+        table = self.instance
+        if table["held"][row]:
+            return
+        offering = int(table["offering"][row])
+        for place, one in enumerate(self.waiting):
+            if one.offering == offering and one.missing > 0:
+                table["claim"][row], table["org"][row] = one.claim, one.org
+                self.waiting[place] = replace(one, missing=one.missing - 1)
+                return
+        if self.shrinking.get(offering, 0) > 0:
+            self.shrinking[offering] -= 1
+            table["state"][row] = InstanceState.OTHER

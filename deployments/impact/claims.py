@@ -1,0 +1,148 @@
+"""What another size of a claim, or its deletion, would do: instances, replicas, quota, price."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from claims import pricing
+from claims.core.quote import HOURS_A_MONTH, hourly
+from claims.core.states import InstanceState, Status
+from claims.holdings import holding_of
+from claims.joining import JoinTime, join_time
+from claims.models import CapacityClaim, ClaimKind, Instance
+from claims.selectors import QuotaRow, pools, quota_of, reduction_time, would_give_up
+from claims.services.instances import DRAIN_DEADLINE
+from console.common.errors import NotFound
+from deployments.impact.change import Change, Leaving, Then
+from deployments.impact.reader import Impact, impact_of, rows_of, shrinking_pools, waiting_claims
+from deployments.loop.snapshot import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD an hour before and after. `shared`: of all the organization's customer claims of the offering together, since
+    they share the reserved quantity (B2)."""
+
+    before: Decimal
+    after: Decimal
+    shared: bool
+
+    @property
+    def month_before(self) -> Decimal:
+        return self.before * HOURS_A_MONTH
+
+    @property
+    def month_after(self) -> Decimal:
+        return self.after * HOURS_A_MONTH
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaChange:
+    """Instances of quota before, and after once what is given up is released."""
+
+    row: QuotaRow
+    committed_after: int
+    asked: int  # more instances that the change commits; 0 where it is smaller
+
+    @property
+    def free_after(self) -> int:
+        return max(0, self.row.limit - self.row.other_usage - self.committed_after)
+
+    @property
+    def refused(self) -> bool:
+        return self.asked > self.row.limit - self.row.other_usage - self.row.committed and self.asked > 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPreview:
+    """The answer. `before` is what the claim is to have now (C8), `count` what it would be, 0 for a deletion; `at` is
+    when it takes effect, None: at once."""
+
+    claim: CapacityClaim
+    before: int
+    count: int
+    at: datetime | None
+    given_up: Sequence[Instance]
+    added: int
+    added_at_once: int
+    joining: JoinTime | None
+    impact: Impact
+    quota: QuotaChange | None
+    price: Price | None
+
+    @property
+    def in_use(self) -> int:
+        """Instances to be given up that replicas run on."""
+        return sum(one.gpus_used > 0 for one in self.given_up)
+
+    @property
+    def refusal(self) -> str:
+        """Why the change would be refused; empty where it would not."""
+        if self.quota is None or not self.quota.refused:
+            return ""
+        return f"{self.quota.asked} more instances need quota, and {self.quota.row.free} are free."
+
+
+def claim_preview(claim: CapacityClaim, count: int, now: datetime) -> ClaimPreview:
+    """What changing the claim to `count` instances does (0: deleting it), as things are now.
+
+    Raises NotFound for a claim that is being deleted, as the change itself would.
+    """
+    if claim.status == Status.DELETING:
+        raise NotFound("CapacityClaim", claim.id)
+    going = would_give_up(claim, count, now)
+    at = reduction_time(claim, count, now)
+    holding = holding_of(claim)
+    added = max(0, count - len(holding.counting)) if count else 0
+    return ClaimPreview(
+        claim, holding.effective, count, at, going, added, _at_once(claim, added), join_time(claim.offering) if added else None,
+        _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, count, holding.instances),
+        _price(claim, holding.effective, count, now),
+    )  # fmt: skip
+
+
+def _impact(claim: CapacityClaim, going: Sequence[Instance], now: datetime, later: timedelta) -> Impact:
+    """The replicas of the organization that it moves or stops; without one on what goes there is nothing to foresee."""
+    if not any(one.gpus_used for one in going):
+        return Impact()
+    until = (now + DRAIN_DEADLINE).timestamp()
+    then = Then.POOL if claim.kind == ClaimKind.SERVERLESS else Then.GONE
+    type_ = claim.offering.instance_type
+
+    def change(shard: Shard) -> Change:
+        rows = rows_of(shard, [one.key for one in going])
+        return Change(
+            leaving=[Leaving(row, then, until) for row in rows.values()], waiting=waiting_claims(shard, type_),
+            shrinking=shrinking_pools(shard, type_),
+        )  # fmt: skip
+
+    return impact_of(type_, change, now, later).seen_by(claim.organization_id)
+
+
+def _at_once(claim: CapacityClaim, added: int) -> int:
+    """Instances more that the pool has free for it; claims that wait already come first (C4)."""
+    if claim.kind != ClaimKind.SERVERLESS or not added:
+        return 0
+    pool = next(row for row in pools() if row.offering.key == claim.offering_id)
+    return min(added, max(0, pool.free - pool.pending_claims))
+
+
+def _quota(claim: CapacityClaim, count: int, instances: Sequence[Instance]) -> QuotaChange | None:
+    if claim.kind != ClaimKind.CUSTOMER:
+        return None
+    row = quota_of(claim.organization, claim.offering)
+    unreleased = sum(one.state != InstanceState.RELEASED and one.lost_at is None for one in instances)
+    mine = max(claim.target, unreleased)
+    return QuotaChange(row, row.committed - mine + count, max(0, max(count, unreleased) - mine))
+
+
+def _price(claim: CapacityClaim, before: int, count: int, now: datetime) -> Price | None:
+    rates = pricing.rates_of(claim.organization, claim.offering, claim.kind, now)
+    if rates is None:
+        return None
+    others = 0
+    if claim.kind == ClaimKind.CUSTOMER:
+        others = pricing.others_asked(claim.organization, claim.offering, claim)
+    gpus = claim.offering.instance_type.gpus
+    return Price(hourly(others + before, gpus, rates), hourly(others + count, gpus, rates), others > 0)
