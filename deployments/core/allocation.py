@@ -5,15 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployments.core.autoscaler_state import Memory
+from deployments.core.census import Census
 from deployments.core.columns import Bools, Int16s, Int32s, Int64s
 from deployments.core.contention import Contest, Grant
+from deployments.core.granting import before_contention, say_moving, say_short
+from deployments.core.moves import Moves, moves_of
 from deployments.core.placement import NOBODY, build_room, usable
-from deployments.core.plan import Bound, Granted, Starts, Stops, Wanted
-from deployments.core.reach import BOUND_OF, Reach, hopeless, impossible, reach_of, shortage
+from deployments.core.plan import Granted, Starts, Stops, Wanted
+from deployments.core.queue import Phase
+from deployments.core.reach import Reach, hopeless, impossible, reach_of, shortage
 from deployments.core.reasons import Reason
-from deployments.core.requests import Asks, queues
-from deployments.core.snapshot import CapacityClass, Deployments, Instances, Snapshot, Source
-from deployments.core.victims import choose
+from deployments.core.requests import Asks, in_order, queues
+from deployments.core.rolling import drained_first
+from deployments.core.snapshot import Instances, Snapshot, Source
+from deployments.core.victims import choose, rank, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,84 +29,75 @@ class Allocation:
     starts: Starts
     stops: Stops
     unplaced: Int32s
+    free_since_ms: Int64s
 
 
-def allocate(
-    snapshot: Snapshot, wanted: Wanted, current: Int32s, live: Bools, memory: Memory, now_ms: int
-) -> Allocation:
-    """Share out the capacity there is and choose who goes. `live` marks the replicas that count (bool[R])."""
-    deployments, instances = snapshot.deployments, snapshot.instances
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of the contest. `got` and `replaced` are replicas that start per deployment (int32[D])."""
+
+    starts: Starts
+    got: Int32s  # beside what there is
+    replaced: Int32s  # instead of what there is
+    kept_back: dict[int, int]  # deployment for which there is room -> the one for whose min it is kept
+
+
+def allocate(snapshot: Snapshot, wanted: Wanted, census: Census, memory: Memory, now_ms: int) -> Allocation:
+    """Share out the capacity there is, and choose who goes and who is replaced."""
+    deployments, current = snapshot.deployments, census.ready + census.starting
     acting = ~deployments.shadow
     excess = np.where(acting, np.maximum(current - wanted.value, 0), 0).astype(np.int32)
-    asked = np.where(acting, np.maximum(wanted.value - current - deployments.backoff, 0), 0).astype(np.int32)
-    granted = _before_contention(deployments, wanted, current, asked)
-    rows = np.flatnonzero(asked)
-    starts = Starts.none()
+    lacks = np.where(acting, np.maximum(wanted.value - current, 0), 0).astype(np.int32)
+    asked = np.maximum(lacks - deployments.backoff, 0)
+    shrunk = choose(snapshot.replicas, census, excess)
+    moves = moves_of(snapshot, census, shrunk, np.maximum(deployments.backoff - lacks, 0), memory, now_ms)
+    granted = before_contention(deployments, wanted, current, asked)
+    rows = np.flatnonzero(asked + moves.leaving.count + moves.later.count)
+    outcome = Outcome(Starts.none(), np.zeros_like(asked), np.zeros_like(asked), {})
     if len(rows):
-        starts = _contend(snapshot, rows, asked, wanted, current, memory, now_ms, granted)
-    stops = choose(snapshot.replicas, instances, live, excess)
-    got = np.bincount(_one_per_replica(starts), minlength=len(asked))
-    return Allocation(granted, starts, stops, (asked - got).astype(np.int32))
-
-
-def _before_contention(deployments: Deployments, wanted: Wanted, current: Int32s, asked: Int32s) -> Granted:
-    """The answer as far as capacity has no say."""
-    code = np.full(len(current), Reason.NOTHING_ASKED, np.int16)
-    bound = wanted.bound.copy()
-    code[wanted.value < current] = Reason.RELEASED
-    waits = wanted.value > current + asked
-    code[waits] = Reason.BACKING_OFF
-    bound[waits] = Bound.BACKOFF
-    code[deployments.shadow] = Reason.SHADOW
-    bound[deployments.shadow] = Bound.SHADOW
-    lacks = np.where(deployments.shadow, 0, np.maximum(wanted.value - current, 0))
-    return Granted(
-        value=np.where(deployments.shadow, wanted.value, np.minimum(current, wanted.value)).astype(np.int32),
-        code=code,
-        bound=bound,
-        missing_gpus=(lacks * deployments.gpu_count).astype(np.int32),
-        offering=np.full(len(current), -1, np.int32),
-        capacity_class=np.zeros(len(current), np.int8),
-        other=np.full(len(current), -1, np.int64),
-        coming=np.zeros(len(current), np.int32),
-        moves=np.zeros(len(current), np.int32),
-        moves_short=np.zeros(len(current), np.int32),
+        asks = _asks(snapshot, asked, wanted, current, moves, memory, now_ms)
+        outcome = _contend(snapshot, rows, asks, asked, moves, wanted, granted)
+    say_moving(granted, census, moves, outcome.replaced)
+    first = drained_first(snapshot, census, moves, outcome.starts, outcome.kept_back, granted)
+    return Allocation(
+        granted=granted,
+        starts=outcome.starts,
+        stops=together(census.going, shrunk, first),
+        unplaced=(asked - outcome.got).astype(np.int32),
+        free_since_ms=moves.free_since_ms,
     )
 
 
+def _asks(
+    snapshot: Snapshot, asked: Int32s, wanted: Wanted, current: Int32s, moves: Moves, memory: Memory, now_ms: int
+) -> Asks:
+    """What leaves its instance is as good as missing, so it is asked for within min or growth."""
+    deployments = snapshot.deployments
+    total = asked + moves.leaving.count
+    staying = np.minimum(current, wanted.value) - moves.leaving.count
+    to_min = np.clip(np.minimum(wanted.value, deployments.min) - staying, 0, total).astype(np.int32)
+    since = np.where(memory.short_since_ms > 0, memory.short_since_ms, now_ms)
+    return Asks(deployments, to_min, total - to_min, moves.later.count, moves.over, since)
+
+
 def _contend(
-    snapshot: Snapshot,
-    rows: Int64s,
-    asked: Int32s,
-    wanted: Wanted,
-    current: Int32s,
-    memory: Memory,
-    now_ms: int,
-    granted: Granted,
-) -> Starts:
+    snapshot: Snapshot, rows: Int64s, asks: Asks, asked: Int32s, moves: Moves, wanted: Wanted, granted: Granted
+) -> Outcome:
     """Run the contest for the deployments `rows` and write what came of it into `granted`."""
     deployments, instances, offerings = snapshot.deployments, snapshot.instances, snapshot.offerings
     reach = reach_of(deployments, rows, offerings)
     machines = np.flatnonzero(usable(instances))
     never = impossible(reach, instances, offerings)
     lost = hopeless(reach, instances.take(machines), offerings)
-    asks = _asks(deployments, asked, wanted, current, memory, now_ms)
     room = build_room(instances, machines, offerings, reach.orgs)
     playing = rows[(never == 0) & ~lost]
     contest = Contest(queues(asks, playing), room, _holds(instances, reach.orgs))
-    waiting = rows[(never == 0) & lost & (asks.to_min[rows] > 0)]
+    waiting = in_order(deployments, rows[(never == 0) & lost & (asks.to_min[rows] > 0)])
     make = asks.maker(waiting)
-    starts = _starts(contest.run([make(position) for position in range(len(waiting))]))
-    _write(snapshot, reach, machines, never, starts, contest.kept_back, wanted, granted)
-    return starts
-
-
-def _asks(
-    deployments: Deployments, asked: Int32s, wanted: Wanted, current: Int32s, memory: Memory, now_ms: int
-) -> Asks:
-    to_min = np.clip(np.minimum(wanted.value, deployments.min) - current, 0, asked).astype(np.int32)
-    since = np.where(memory.short_since_ms > 0, memory.short_since_ms, now_ms)
-    return Asks(deployments, to_min, asked - to_min, since)
+    grants = contest.run([make(position) for position in range(len(waiting))])
+    outcome = _outcome(grants, asked, moves, contest.kept_back)
+    _write(snapshot, reach, machines, never, outcome, wanted, granted)
+    return outcome
 
 
 def _holds(instances: Instances, orgs: Int64s) -> dict[tuple[int, int], int]:
@@ -117,29 +113,46 @@ def _holds(instances: Instances, orgs: Int64s) -> dict[tuple[int, int], int]:
     return dict(zip(keys, cells[used].astype(np.int64).tolist(), strict=True))
 
 
-def _starts(grants: list[Grant]) -> Starts:
-    """Rows of all grants; several replicas of one grant are so many rows."""
-    if not grants:
-        return Starts.none()
+def _outcome(grants: list[Grant], asked: Int32s, moves: Moves, kept_back: dict[int, int]) -> Outcome:
+    """Rows of all grants; several replicas of one grant are so many rows.
+
+    What a deployment gets is first what it lacks, then stands in for what leaves an instance.
+    """
     table = [
-        (part == 0, grant.replicas, grant.deployment, taken.instance, taken.gpus, grant.capacity_class)
+        (part == 0, grant.replicas, grant.phase, grant.deployment, taken.instance, taken.gpus, grant.capacity_class)
         for grant in grants
         for part, taken in enumerate(grant.taken)
     ]
-    rows = np.array(table, np.int64)
-    first, _, deployment, instance, gpus, capacity_class = np.repeat(rows, rows[:, 1], axis=0).T
-    return Starts.build(
-        replica=np.cumsum(first) - 1,
+    rows = np.array(table, np.int64).reshape(-1, 7)
+    begins, _, phase, deployment, instance, gpus, capacity_class = np.repeat(rows, rows[:, 1], axis=0).T
+    replica = np.cumsum(begins) - 1
+    first = begins > 0
+    owners, later = deployment[first], phase[first] == Phase.MOVE
+    replaces = np.where(
+        later,
+        moves.later.of(owners, _places(owners, later)),
+        moves.leaving.of(owners, _places(owners, ~later) - asked[owners]),
+    )
+    starts = Starts.build(
+        replica=replica,
         deployment=deployment,
         instance=instance,
         gpus=gpus,
         capacity_class=capacity_class,
+        replaces=replaces[replica],
     )
+    got, replaced = (
+        np.bincount(owners[which], minlength=len(asked)).astype(np.int32) for which in (replaces < 0, replaces >= 0)
+    )
+    return Outcome(starts, got, replaced, kept_back)
 
 
-def _one_per_replica(starts: Starts) -> Int32s:
-    """Deployment of each replica that starts, a replica on several instances once."""
-    return starts.deployment[np.diff(starts.replica, prepend=-1) > 0]
+def _places(owners: Int64s, among: Bools) -> Int64s:
+    """How many of the same owner come before each row, of those that are `among`; the others' numbers mean nothing."""
+    order = np.lexsort((np.arange(len(owners)), ~among, owners))
+    places = np.empty(len(owners), np.int64)
+    places[order] = rank(owners[order])
+    return places
 
 
 def _write(
@@ -147,36 +160,26 @@ def _write(
     reach: Reach,
     machines: Int64s,
     never: Int16s,
-    starts: Starts,
-    kept_back: list[int],
+    outcome: Outcome,
     wanted: Wanted,
     granted: Granted,
 ) -> None:
     """Put the outcome into `granted`: what was got, what is missing and why."""
     deployments, rows = snapshot.deployments, reach.rows
-    got = np.bincount(_one_per_replica(starts), minlength=len(deployments))
-    granted.value[rows] += got[rows].astype(np.int32)
-    granted.missing_gpus[rows] -= (got * deployments.gpu_count)[rows].astype(np.int32)
-    full = rows[granted.value[rows] == wanted.value[rows]]
+    granted.value[rows] += outcome.got[rows]
+    granted.missing_gpus[rows] -= (outcome.got * deployments.gpu_count)[rows]
+    full = rows[(granted.value[rows] == wanted.value[rows]) & (outcome.got[rows] > 0)]
     granted.code[full] = Reason.GRANTED
+    short = granted.value[rows] + deployments.backoff[rows] < wanted.value[rows]
+    if not short.any():
+        return
     free = snapshot.instances.gpus - snapshot.instances.gpus_used
-    np.subtract.at(free, starts.instance, starts.gpus)
+    np.subtract.at(free, outcome.starts.instance, outcome.starts.gpus)
+    reach, never = reach.take(short), never[short]
     code, offering = shortage(reach, snapshot.instances.take(machines), free[machines], snapshot.offerings)
     code = np.where(never > 0, never, code)
-    code[np.isin(rows, kept_back)] = Reason.KEPT_FOR_PRIORITY
-    short = granted.value[rows] + deployments.backoff[rows] < wanted.value[rows]
-    _write_short(reach, short, code, offering, granted)
-
-
-def _write_short(reach: Reach, short: Bools, code: Int16s, offering: Int32s, granted: Granted) -> None:
-    at = reach.rows[short]
-    granted.code[at] = code[short]
-    granted.bound[at] = _BOUNDS[code[short]]
-    granted.offering[at] = offering[short]
-    last = np.where(reach.on_demand, CapacityClass.ON_DEMAND, CapacityClass.RESERVED)
-    granted.capacity_class[at] = last[short]
-
-
-_BOUNDS = np.zeros(max(BOUND_OF) + 1, np.int8)
-for _reason, _bound in BOUND_OF.items():
-    _BOUNDS[_reason] = _bound
+    kept = np.isin(reach.rows, list(outcome.kept_back))
+    code[kept] = Reason.KEPT_FOR_PRIORITY
+    say_short(reach, code, offering, granted)
+    at = reach.rows[kept]
+    granted.other[at] = deployments.key[[outcome.kept_back[row] for row in at.tolist()]]

@@ -21,7 +21,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from deployments.core.placement import ON_DEMAND, Fit, Room, Taken
-from deployments.core.queue import Queue, Request
+from deployments.core.queue import Phase, Queue, Request
 
 
 class Turn(NamedTuple):
@@ -40,11 +40,13 @@ class Grant(NamedTuple):
     capacity_class: int
     taken: list[Taken]
     replicas: int
+    phase: Phase
 
 
 class Kept(NamedTuple):
-    """What the min of a priority waits for."""
+    """What the min of a deployment waits for."""
 
+    deployment: int
     priority: int
     classes: tuple[int, ...]
     offerings: int
@@ -60,7 +62,7 @@ class Contest:
     turns: list[Turn] = field(default_factory=list)
     kept: dict[int, list[Kept]] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
-    kept_back: list[int] = field(default_factory=list)  # deployments for which there is room that is kept
+    kept_back: dict[int, int] = field(default_factory=dict)  # deployment for which there is room -> for whom it is kept
     _failed: set[tuple[int, ...]] = field(default_factory=set)
 
     def run(self, hopeless: Sequence[Request]) -> list[Grant]:
@@ -74,7 +76,7 @@ class Contest:
             queue = self.queues[turn.org]
             head = queue.head()
             # Others may have taken the last instance since; then the organization looks again.
-            if head is not None and self._stands(turn.fit, head, queue.in_growth):
+            if head is not None and self._stands(turn.fit, head, queue.phase):
                 self._grant(queue, head, turn.fit)
             self._settle(turn.org)
         return self.grants
@@ -83,7 +85,7 @@ class Contest:
         """Give an organization what is its own, until its next replica needs a turn or it asks no more."""
         queue = self.queues[org]
         while (request := queue.head()) is not None:
-            fit = self._look(request, queue.in_growth)
+            fit = self._look(request, queue.phase)
             if fit is None:
                 if self.room.none_for(org):
                     return
@@ -95,14 +97,14 @@ class Contest:
             else:
                 self._grant(queue, request, fit)
 
-    def _stands(self, fit: Fit, request: Request, in_growth: bool) -> bool:
-        return self.room.still(fit, request.gpus, request.avoid) or self._look(request, in_growth) == fit
+    def _stands(self, fit: Fit, request: Request, phase: Phase) -> bool:
+        return self.room.still(fit, request.gpus, request.avoid) or self._look(request, phase) == fit
 
-    def _look(self, request: Request, in_growth: bool) -> Fit | None:
+    def _look(self, request: Request, phase: Phase) -> Fit | None:
         """The best place for the next replica: the first class that has one (R15)."""
         for capacity_class in request.classes:
             offerings = request.offerings
-            if in_growth and request.org in self.kept:
+            if phase and request.org in self.kept:
                 offerings &= ~self._kept_from(request, capacity_class)
             fit = self._fits(request, capacity_class, offerings)
             if fit is not None:
@@ -127,24 +129,36 @@ class Contest:
         """
         replicas = 1 if fit.source else min(queue.due(), 1 + fit.left_over // request.gpus)
         taken = self.room.take(fit, request.org, request.gpus, request.avoid, replicas)
-        self.grants.append(Grant(request.deployment, fit.capacity_class, taken, replicas))
+        self.grants.append(Grant(request.deployment, fit.capacity_class, taken, replicas, queue.phase))
         if fit.capacity_class == ON_DEMAND:
             pool = (request.org, fit.offering)
             self.holds[pool] = self.holds.get(pool, 0) + request.gpus * replicas
         queue.got(replicas)
 
     def _give_up(self, queue: Queue, request: Request) -> None:
-        if not queue.in_growth:
+        if queue.phase == Phase.MIN:
             self._keep(request)
         elif request.org in self.kept:
-            whatever = (self._fits(request, each, request.offerings) for each in request.classes)
-            if any(whatever):
-                self.kept_back.append(request.deployment)
+            fits = [self._fits(request, each, request.offerings) for each in request.classes]
+            fit = next((fit for fit in fits if fit), None)
+            if fit is not None:
+                self.kept_back[request.deployment] = self._keeper(request, fit)
         queue.drop()
 
     def _keep(self, request: Request) -> None:
-        kept = Kept(request.priority, request.classes, request.offerings)
+        kept = Kept(request.deployment, request.priority, request.classes, request.offerings)
         self.kept.setdefault(request.org, []).append(kept)
+
+    def _keeper(self, request: Request, fit: Fit) -> int:
+        """The deployment for whose min a place is kept: the first of them in the order of R11."""
+        able = [
+            kept
+            for kept in self.kept[request.org]
+            if kept.priority >= request.priority
+            and fit.capacity_class in kept.classes
+            and kept.offerings >> fit.offering & 1
+        ]
+        return max(able, key=lambda kept: kept.priority).deployment
 
     def _kept_from(self, request: Request, capacity_class: int) -> int:
         """Offerings whose room of a class is kept for the min of the same or a higher priority."""

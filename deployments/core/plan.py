@@ -131,7 +131,7 @@ class Plan:
     key: Int64s
     ready: Int32s
     starting: Int32s
-    current: Int32s  # ready + starting
+    current: Int32s  # ready + starting; a replica and the one that replaces it count once
     signal: Signal
     need: Need
     damped: Damped

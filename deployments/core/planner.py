@@ -13,14 +13,14 @@ from deployments.core import history
 from deployments.core.allocation import Allocation, allocate
 from deployments.core.autoscaler_state import EMPTY, AutoscalerState, Memory
 from deployments.core.bounds import bound
+from deployments.core.census import census
 from deployments.core.columns import Bools, Int32s, Int64s
 from deployments.core.damping import damp
 from deployments.core.need import measure, target_of
 from deployments.core.params import Params, Settings, milliseconds
 from deployments.core.plan import Damped, Need, Plan, Signal, Wanted
 from deployments.core.signal import Samples, assess, decode
-from deployments.core.snapshot import Deployments, Replicas, Snapshot
-from deployments.core.states import ReplicaState
+from deployments.core.snapshot import Deployments, Snapshot
 
 
 def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
@@ -32,7 +32,8 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
     deployments, now_ms = snapshot.deployments, milliseconds(now)
     settings = deployments.settings(params)
     old = snapshot.state.realign(deployments.key).memory
-    ready, starting, live = count(snapshot.replicas, len(deployments))
+    counted = census(snapshot, now_ms)
+    ready, starting = counted.ready, counted.starting
     current = ready + starting
     base = base_of(deployments, old, current)
     ring = _window(old, snapshot.state.at_ms, base, settings, params, now_ms)
@@ -47,7 +48,7 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
         burst_until_ms=old.burst_until_ms,
         now_ms=now_ms,
     )
-    done = allocate(snapshot, wanted, current, live, old, now_ms)
+    done = allocate(snapshot, wanted, counted, old, now_ms)
     memory = _remember(old, history.add(ring, damped.recommended), damped, wanted, done, now_ms)
     return Plan(
         now=now,
@@ -89,15 +90,6 @@ def size_from(
     return signal, need, damped, bound(deployments, damped)
 
 
-def count(replicas: Replicas, deployments: int) -> tuple[Int32s, Int32s, Bools]:
-    """Ready and starting replicas per deployment, and which rows are either (R6)."""
-    is_ready = replicas.state == ReplicaState.READY
-    is_starting = replicas.state == ReplicaState.STARTING
-    ready = np.bincount(replicas.deployment[is_ready], minlength=deployments)
-    starting = np.bincount(replicas.deployment[is_starting], minlength=deployments)
-    return ready.astype(np.int32), starting.astype(np.int32), is_ready | is_starting
-
-
 def base_of(deployments: Deployments, memory: Memory, current: Int32s) -> Int64s:
     """The size that damping starts from: what was last wanted, or what runs where that says nothing."""
     known = (memory.wanted > 0) & ~deployments.shadow
@@ -125,6 +117,7 @@ def _remember(old: Memory, ring: history.Ring, damped: Damped, wanted: Wanted, d
         bound=done.granted.bound,
         burst_until_ms=np.where(damped.bursting, damped.burst_until_ms, 0),
         short_since_ms=np.where(short, since, 0),
+        free_since_ms=done.free_since_ms,
         width_ms=ring.width_ms.astype(np.int32),
         bucket=ring.bucket,
         highest=ring.highest,

@@ -1,16 +1,26 @@
 """The queue of one organization: whose replica is next (R11).
 
 Requests come in the order of priority, creation and id. First all of their mins, in that order; then growth,
-one group of equal priority after the other, in which a heap says who has had least of what it lacks.
+one group of equal priority after the other, in which a heap says who has had least of what it lacks; then
+the replacements that take what growth leaves (R10, R15), one deployment after the other.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
 # Shares are whole numbers with so many binary digits behind the point.
 SHARE_BITS = 40
+
+
+class Phase(IntEnum):
+    """What is asked for, in the order in which it is served."""
+
+    MIN = 0
+    GROWTH = 1
+    MOVE = 2
 
 
 @dataclass(slots=True)
@@ -39,20 +49,23 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class Queue:
-    """Positions of requests, `mins` and `growth`, both in the order of R11; `make` gives the request of a
-    position.
+    """Positions of requests, `mins`, `growth` and `moves`, each in the order of R11; `make` and `make_move`
+    give the request of a position.
 
     Requests are made when their turn comes, for in a storm most never get one.
     """
 
     mins: list[int]
     growth: list[int]
+    moves: list[int]
     make: Callable[[int], Request]
+    make_move: Callable[[int], Request]
     priority_of: Callable[[int], int]
     now: Request | None = None  # whose replica is next, once `head` was asked
-    in_growth: bool = False
+    phase: Phase = Phase.MIN
     _next_min: int = 0
     _next_growth: int = 0
+    _next_move: int = 0
     _group: list[_Place] = field(default_factory=list)
     _made: dict[int, Request] = field(default_factory=dict)
     _dropped: set[int] = field(default_factory=set)
@@ -66,14 +79,14 @@ class Queue:
     def due(self) -> int:
         """How many replicas the head may get before somebody else is next."""
         request = _present(self.now)
-        if not self.in_growth:
+        if self.phase == Phase.MIN:
             return request.min_left
-        return request.growth - request.got if len(self._group) == 1 else 1
+        return request.growth - request.got if len(self._group) <= 1 else 1
 
     def got(self, replicas: int) -> None:
         """The head got so many replicas."""
         request = _present(self.now)
-        if not self.in_growth:
+        if self.phase == Phase.MIN:
             request.min_left -= replicas
             if not request.min_left:
                 self._next_min += 1
@@ -81,30 +94,37 @@ class Queue:
             return
         request.got += replicas
         if request.got == request.growth:
-            heappop(self._group)
-            self.now = None
+            self._leave()
         elif len(self._group) > 1:
             heapreplace(self._group, _place(request, self._group[0].order))
             self.now = None
 
     def drop(self) -> None:
         """The head finds no room: neither for its min nor, then, for growth."""
-        if self.in_growth:
-            heappop(self._group)
-        else:
+        if self.phase == Phase.MIN:
             self._dropped.add(self.mins[self._next_min])
             self._next_min += 1
+            self.now = None
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.phase == Phase.GROWTH:
+            heappop(self._group)
+        else:
+            self._next_move += 1
         self.now = None
 
     def _find(self) -> Request | None:
         if self._next_min < len(self.mins):
             return self._request(self.mins[self._next_min])
-        self.in_growth = True
-        while not self._group:
-            if self._next_growth >= len(self.growth):
-                return None
+        self.phase = Phase.GROWTH
+        while not self._group and self._next_growth < len(self.growth):
             self._open_group()
-        return self._request(self.growth[self._group[0].order])
+        if self._group:
+            return self._request(self.growth[self._group[0].order])
+        self.phase = Phase.MOVE
+        return self.make_move(self.moves[self._next_move]) if self._next_move < len(self.moves) else None
 
     def _open_group(self) -> None:
         first = self._next_growth

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployments.core.columns import Bools, Int16s, Int32s, Int64s
-from deployments.core.placement import NOBODY
+from deployments.core.placement import NOBODY, usable
 from deployments.core.plan import Bound
 from deployments.core.reasons import Reason
-from deployments.core.snapshot import CapacityClass, Deployments, Instances, InstanceState, Offerings
+from deployments.core.snapshot import CapacityClass, Deployments, Instances, InstanceState, Offerings, Snapshot
 
 BOUND_OF: dict[Reason, Bound] = {
     Reason.POOL_EXHAUSTED: Bound.CAPACITY,
@@ -38,6 +38,11 @@ class Reach:
     on_demand: Bools
     orgs: Int64s  # distinct organizations of the deployments, ascending
     org: Int64s  # row of `orgs`, [n]
+
+    def take(self, which: Bools) -> "Reach":
+        """Only some of the deployments."""
+        allowed, reserved, on_demand = self.allowed[which], self.reserved[which], self.on_demand[which]
+        return Reach(self.rows[which], self.gpus[which], allowed, reserved, on_demand, self.orgs, self.org[which])
 
 
 def reach_of(deployments: Deployments, rows: Int64s, offerings: Offerings) -> Reach:
@@ -70,6 +75,35 @@ def impossible(reach: Reach, instances: Instances, offerings: Offerings) -> Int1
     code[~(reach.allowed & holds).any(axis=1)] = Reason.NOT_ON_ONE_INSTANCE
     code[~reach.allowed.any(axis=1)] = Reason.NO_ZONE
     return code
+
+
+def claim_room(snapshot: Snapshot, acting: Bools) -> Bools:
+    """Deployments for which claim GPUs are free that they prefer to the pool, of those that are `acting` (bool[D])."""
+    deployments, instances, offerings = snapshot.deployments, snapshot.instances, snapshot.offerings
+    found = np.zeros(len(deployments), np.bool_)
+    claims = np.flatnonzero(usable(instances) & (instances.claim != 0))
+    if not len(claims):
+        return found
+    free = instances.gpus[claims] - instances.gpus_used[claims]
+    orgs, org = np.unique(instances.org[claims], return_inverse=True)
+    most = np.zeros(len(orgs), np.int32)
+    np.maximum.at(most, org, free)
+    rows = np.flatnonzero(acting & _prefers_claims(deployments) & np.isin(deployments.org, orgs))
+    wanted = np.minimum(deployments.gpu_count[rows], offerings.gpus_per_instance.max(initial=0))
+    rows = rows[most[np.searchsorted(orgs, deployments.org[rows])] >= wanted]
+    reach = reach_of(deployments, rows, offerings)
+    table = instances.take(claims)
+    room = _table(reach, table, np.ones(len(claims), np.bool_), free, np.maximum)[reach.org]
+    wanted_at = np.minimum(reach.gpus[:, None], offerings.gpus_per_instance)
+    found[rows] = np.any((room >= wanted_at) & reach.allowed, axis=1)
+    return found
+
+
+def _prefers_claims(deployments: Deployments) -> Bools:
+    order = deployments.class_order
+    both = (order[:, 0] == CapacityClass.RESERVED) & (order[:, 1] == CapacityClass.ON_DEMAND)
+    result: Bools = both | (order == CapacityClass.NONE).all(axis=1)
+    return result
 
 
 def hopeless(reach: Reach, instances: Instances, offerings: Offerings) -> Bools:

@@ -70,6 +70,7 @@ class Reason(IntEnum):
     YIELDED = 615
     RECLAIMED = 616
     WAITS_FOR_RELEASE = 617
+    ROLLING_IN_PLACE = 618
 
     STOP_NOT_READY = 700
     STOP_ON_DRAINING = 701
@@ -166,12 +167,16 @@ SENTENCES: dict[Reason, str] = {
         "{missing_gpus} GPUs short: for {coming} of {missing} replicas they come free once {other} has let its "
         "replicas go."
     ),
+    Reason.ROLLING_IN_PLACE: (
+        "{removed} replicas of an older revision are let go first, for beside them nothing is free for one of the "
+        "newest."
+    ),
     Reason.STOP_NOT_READY: "Let go first because it was not ready yet.",
     Reason.STOP_ON_DRAINING: "Let go because its instance is being drained.",
     Reason.STOP_ON_DEMAND: "Let go because it ran on demand, ahead of reserved capacity.",
     Reason.STOP_LEAST_ACTIVE: "Let go because it ran the fewest requests, then the newest.",
     Reason.STOP_REPLACED: "Let go because its replacement is ready.",
-    Reason.STOP_OUTDATED: "Withdrawn while it loaded, because its deployment has a newer revision.",
+    Reason.STOP_OUTDATED: "Let go because its deployment has a newer revision.",
     Reason.STOP_MAKES_ROOM: "Let go first, because nothing was free beside it for one of the newest revision.",
     Reason.STOP_DEADLINE: "Its instance is being drained and the time was up before its replacement was ready.",
     Reason.STOP_NO_ROOM: "Its instance is being drained and nothing was free for a replacement until the time was up.",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deployments.core.columns import Int32s, Int64s
+from deployments.core.columns import Bools, Int32s, Int64s
 from deployments.core.queue import Queue, Request
 from deployments.core.snapshot import CapacityClass, Deployments
 
@@ -19,12 +19,28 @@ CLASSES = [
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """What deployments ask for (all columns [D])."""
+    """What deployments ask for (all columns [D]). What has to leave its instance is asked for like what is missing."""
 
     deployments: Deployments
     to_min: Int32s  # replicas that it lacks to its min
     growth: Int32s  # replicas that it lacks above
+    moves: Int32s  # replacements that take what growth leaves (R10, R15)
+    over: Bools  # they are over to claims, so nothing else will do
     since_ms: Int64s  # since when it has been short
+
+    def mover(self, rows: Int64s) -> Callable[[int], Request]:
+        """What makes the request for the moves of the deployment at a position of `rows`."""
+        make = self.maker(rows)
+        moves, over = self.moves[rows].tolist(), self.over[rows].tolist()
+
+        def make_move(position: int) -> Request:
+            request = make(position)
+            request.min_left, request.growth = 0, moves[position]
+            if over[position]:
+                request.classes = (int(CapacityClass.RESERVED),)
+            return request
+
+        return make_move
 
     def maker(self, rows: Int64s) -> Callable[[int], Request]:
         """What makes the request of the deployment at a position of `rows`."""
@@ -51,21 +67,28 @@ class Asks:
         return make
 
 
+def in_order(deployments: Deployments, rows: Int64s) -> Int64s:
+    """The same rows by organization, and in it in the order of R11: priority, creation, id."""
+    order = (deployments.key, deployments.created_at, -deployments.priority, deployments.org)
+    return rows[np.lexsort([column[rows] for column in order])]
+
+
 def queues(asks: Asks, rows: Int64s) -> dict[int, Queue]:
     """A queue per organization, the requests of `rows` in the order of R11."""
     table = asks.deployments
-    order = (table.key, table.created_at, -table.priority, table.org)
-    rows = rows[np.lexsort([column[rows] for column in order])]
+    rows = in_order(table, rows)
     priorities = table.priority[rows].tolist()
     orgs = np.unique(table.org[rows])
-    mins, growth = (
-        _split(np.flatnonzero(lacks[rows] > 0), table.org[rows], orgs) for lacks in (asks.to_min, asks.growth)
+    mins, growth, moves = (
+        _split(np.flatnonzero(lacks[rows] > 0), table.org[rows], orgs)
+        for lacks in (asks.to_min, asks.growth, asks.moves)
     )
     make = asks.maker(rows)
+    move = asks.mover(rows) if any(moves) else make
 
     return {
-        org: Queue(first, then, make, priorities.__getitem__)
-        for org, first, then in zip(orgs.tolist(), mins, growth, strict=True)
+        org: Queue(first, then, last, make, move, priorities.__getitem__)
+        for org, first, then, last in zip(orgs.tolist(), mins, growth, moves, strict=True)
     }
 
 

@@ -1,48 +1,76 @@
 """Which replicas go when a deployment shrinks (R18).
 
-Not ready first, then those on instances that are being drained, then on demand before reserved, then the
-least active, then the newest, then the highest id.
+Not ready first, then those on instances that are being drained, then those of an older revision (they would be
+replaced next), then on demand before reserved, then the least active, then the newest, then the highest id. A pair
+(see census) goes whole.
 """
 
-import numpy as np
+from collections.abc import Sequence
 
-from deployments.core.columns import Bools, Int16s, Int32s, Int64s
+import numpy as np
+import numpy.typing as npt
+
+from deployments.core.census import Census
+from deployments.core.columns import Int16s, Int32s, Int64s
 from deployments.core.plan import Stops
 from deployments.core.reasons import Reason
-from deployments.core.snapshot import CapacityClass, Instances, InstanceState, Replicas
+from deployments.core.snapshot import CapacityClass, Replicas
 from deployments.core.states import ReplicaState
 
 
-def choose(replicas: Replicas, instances: Instances, live: Bools, excess: Int32s) -> Stops:
-    """The replicas to let go: `excess[d]` of deployment d (int32[D]) among the `live` ones (bool[R])."""
+def choose(replicas: Replicas, census: Census, excess: Int32s) -> Stops:
+    """The replicas to let go: `excess[d]` units of deployment d (int32[D])."""
     if not excess.any():
         return Stops.none()
-    rows = np.flatnonzero(live & (excess[replicas.deployment] > 0))
+    rows = np.flatnonzero(census.counted & (excess[replicas.deployment] > 0))
+    rows = rows[first_to_go(replicas, census, rows, [replicas.deployment[rows]])]
+    deployments = replicas.deployment[rows]
+    chosen = rows[rank(deployments) < excess[deployments]]
+    return Stops.build(
+        replica=whole_pairs(chosen, census),
+        code=np.concatenate([_codes(replicas, census, chosen), _partners_codes(chosen, census)]),
+    )
+
+
+def first_to_go(
+    replicas: Replicas, census: Census, rows: Int64s, groups: Sequence[npt.NDArray[np.generic]] = ()
+) -> Int64s:
+    """Positions of `rows` in the order of R18; `groups` are compared before, the first of them first."""
     table = replicas.take(rows)
-    ready = table.state == ReplicaState.READY
-    staying = ~_on_draining(table, instances)
-    reserved = table.capacity_class == CapacityClass.RESERVED
     newest = -np.nan_to_num(table.started_at, nan=np.inf)
-    order = np.lexsort((-table.key, newest, table.active, reserved, staying, ready, table.deployment))
-    chosen = order[_rank(table.deployment[order]) < excess[table.deployment[order]]]
-    return Stops(replica=rows[chosen].astype(np.int32), code=_codes(ready[chosen], staying[chosen], reserved[chosen]))
+    reserved = table.capacity_class == CapacityClass.RESERVED
+    ready = table.state == ReplicaState.READY
+    moving = (~census.outdated[rows], ~census.draining[rows])
+    order: Int64s = np.lexsort((-table.key, newest, table.active, reserved, *moving, ready, *reversed(groups)))
+    return order
 
 
-def _on_draining(table: Replicas, instances: Instances) -> Bools:
-    placed = table.instance >= 0
-    states = instances.state[table.instance] if len(instances) else np.zeros(len(table), np.int8)
-    result: Bools = placed & (states == InstanceState.DRAINING)
-    return result
-
-
-def _rank(groups: Int32s) -> Int64s:
+def rank(groups: Int32s | Int64s) -> Int64s:
     """Position of each row in its group; equal groups stand together."""
     first = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]]) if len(groups) else np.zeros(0, np.int64)
     lengths = np.diff(np.r_[first, len(groups)])
     return np.arange(len(groups)) - np.repeat(first, lengths)
 
 
-def _codes(ready: Bools, staying: Bools, reserved: Bools) -> Int16s:
+def whole_pairs(rows: Int64s, census: Census) -> Int64s:
+    """The rows, and after them the replacements on their way for them."""
+    partners = census.partner[rows]
+    return np.concatenate([rows, partners[partners >= 0]])
+
+
+def together(*parts: Stops) -> Stops:
+    """All of them."""
+    return Stops(np.concatenate([one.replica for one in parts]), np.concatenate([one.code for one in parts]))
+
+
+def _codes(replicas: Replicas, census: Census, rows: Int64s) -> Int16s:
+    reserved = replicas.capacity_class[rows] == CapacityClass.RESERVED
     code = np.where(reserved, Reason.STOP_LEAST_ACTIVE, Reason.STOP_ON_DEMAND)
-    code = np.where(staying, code, Reason.STOP_ON_DRAINING)
+    code = np.where(census.outdated[rows], Reason.STOP_OUTDATED, code)
+    code = np.where(census.draining[rows], Reason.STOP_ON_DRAINING, code)
+    ready = replicas.state[rows] == ReplicaState.READY
     return np.where(ready, code, Reason.STOP_NOT_READY).astype(np.int16)
+
+
+def _partners_codes(rows: Int64s, census: Census) -> Int16s:
+    return np.full(np.count_nonzero(census.partner[rows] >= 0), Reason.STOP_NOT_READY, np.int16)

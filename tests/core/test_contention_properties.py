@@ -2,6 +2,8 @@
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from hypothesis import given, settings
@@ -12,85 +14,27 @@ from deployments.core.plan import Bound, Plan
 from deployments.core.snapshot import (
     CapacityClass,
     Deployments,
-    Instances,
     InstanceState,
     Offerings,
-    Replicas,
     Signals,
     Snapshot,
-    Source,
 )
-from tests.core.fleet import DRAINING, READY, STARTING, decide, offerings, seen, steady
-
-ORDERS = [(1, 2), (2, 1), (1, 0), (2, 0), (0, 0)]
-
-
-def random_shard(seed: int) -> Snapshot:
-    """A crowded little shard: a few organizations that want more than there is, of everything a bit.
-
-    Numbers come from the seed and not from Hypothesis' own draws, which prefer the smallest and so the
-    emptiest.
-    """
-    rng = np.random.default_rng(seed)
-    zones = int(rng.integers(1, 4))
-    size = int(rng.choice([1, 2, 4, 8, 8]))
-    fleet = random_fleet(rng, zones, int(rng.integers(1, 11)))
-    machines = random_machines(rng, zones, size, int(rng.integers(1, 16)))
-    count = int(rng.integers(0, 2 * len(fleet) + 1))
-    have = Replicas.build(
-        key=rng.permutation(count) + 1,
-        deployment=rng.integers(0, len(fleet), count),
-        state=rng.choice([READY, READY, STARTING, DRAINING], count),
-        instance=rng.integers(-1, len(machines), count),
-        active=rng.integers(0, 3, count),
-    )
-    loads = rng.integers(0, 100, len(fleet)).tolist()
-    return seen(Snapshot(fleet, steady(loads), have, machines, offerings(*[size] * zones)))
+from tests.core.fleet import NOW, decide
+from tests.core.random_shards import shards
+from tests.core.reference_units import instances_of, units_of
 
 
-def random_fleet(rng: np.random.Generator, zones: int, count: int) -> Deployments:
-    low = rng.integers(1, 4, count)
-    every = 2**zones - 1
-    return Deployments.build(
-        key=rng.permutation(count) + 1,
-        org=rng.integers(1, rng.integers(2, 5), count),
-        created_at=rng.integers(1, 3, count),
-        min=low,
-        max=low + rng.integers(0, 9, count),
-        priority=rng.choice([0, 0, 5, 9], count),
-        gpu_count=rng.choice([1, 1, 1, 2, 4, 8, 16, 3], count),
-        class_order=np.array(ORDERS)[rng.choice(len(ORDERS), count, p=[0.5, 0.1, 0.1, 0.2, 0.1])],
-        zones=np.where(rng.random(count) < 0.5, every, rng.integers(0, every + 1, count)),
-        enabled=rng.random(count) < 0.9,
-        shadow=rng.random(count) < 0.1,
-        backoff=rng.random(count) < 0.1,
-        avoid=np.where(rng.random(count) < 0.1, 0, -1),
-    )
+class Start(NamedTuple):
+    replica: int
+    deployment: int
+    instance: int
+    gpus: int
+    capacity_class: int
+    replaces: int
 
 
-def random_machines(rng: np.random.Generator, zones: int, size: int, count: int) -> Instances:
-    org = rng.choice([0, 0, 1, 2, 3], count)
-    claim = np.where(org > 0, rng.choice([0, 0, 1], count), 0)
-    empty = (org == 0) | (rng.random(count) < 0.3)
-    return Instances.build(
-        key=rng.permutation(count) + 1,
-        offering=rng.integers(0, zones, count),
-        gpus=np.full(count, size),
-        org=org,
-        claim=claim,
-        gpus_used=np.where(empty, 0, rng.integers(0, size + 1, count)),
-        source=np.where(claim > 0, rng.choice(list(Source), count), Source.POOL),
-        state=rng.choice([InstanceState.READY] * 9 + [InstanceState.DRAINING], count),
-        held=rng.random(count) < 0.1,
-    )
-
-
-def shards() -> st.SearchStrategy[Snapshot]:
-    return st.integers(0, 2**32).map(random_shard)
-
-
-def starts_of(answer: Plan) -> list[tuple[int, int, int, int, int]]:
-    return list(zip(*(values.tolist() for _, values in answer.starts.items()), strict=True))
+def starts_of(answer: Plan) -> list[Start]:
+    return [Start(*row) for row in zip(*(values.tolist() for _, values in answer.starts.items()), strict=True)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -100,7 +44,7 @@ def test_capacity_is_never_promised_twice_and_every_rule_of_place_holds(shard: S
     fleet, machines = shard.deployments, shard.instances
     used = machines.gpus_used.copy()
     holder = machines.org.copy()
-    for _, deployment, instance, gpus, capacity_class in starts_of(answer):
+    for _, deployment, instance, gpus, capacity_class, _ in starts_of(answer):
         used[instance] += gpus
         assert gpus > 0
         assert used[instance] <= machines.gpus[instance]
@@ -120,7 +64,7 @@ def test_capacity_is_never_promised_twice_and_every_rule_of_place_holds(shard: S
 @given(shards())
 def test_the_parts_of_a_replica_are_its_gpus_in_one_zone_and_source(shard: Snapshot) -> None:
     parts: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for replica, deployment, instance, gpus, _ in starts_of(decide(shard)):
+    for replica, deployment, instance, gpus, *_ in starts_of(decide(shard)):
         parts[replica].append((deployment, instance, gpus))
     for rows in parts.values():
         deployment = rows[0][0]
@@ -135,32 +79,75 @@ def test_the_parts_of_a_replica_are_its_gpus_in_one_zone_and_source(shard: Snaps
 
 @settings(max_examples=300, deadline=None)
 @given(shards())
+def test_what_counts_and_what_goes_agree_with_the_reference(shard: Snapshot) -> None:
+    answer, units = decide(shard), units_of(shard, NOW)
+    for d, listed in units.of.items():
+        assert answer.current[d] == len(listed)
+        assert answer.ready[d] == sum(unit.serves for unit in listed)
+    stops = dict(zip(answer.stops.replica.tolist(), answer.stops.code.tolist(), strict=True))
+    assert units.going.items() <= stops.items()
+    assert len(stops) == len(answer.stops)
+
+
+@settings(max_examples=300, deadline=None)
+@given(shards())
 def test_numbers_and_actions_agree(shard: Snapshot) -> None:
-    answer = decide(shard)
+    answer, units = decide(shard), units_of(shard, NOW)
     fleet = shard.deployments
-    starting = Counter(deployment for _, deployment in {row[:2] for row in starts_of(answer)})
-    stopping = Counter(shard.replicas.deployment[answer.stops.replica].tolist())
-    live = np.isin(shard.replicas.state, [READY, STARTING])
-    assert live[answer.stops.replica].all()
-    assert len(set(answer.stops.replica.tolist())) == len(answer.stops)
+    begun = {start.replica: start for start in starts_of(answer)}.values()
+    starting = Counter(start.deployment for start in begun if start.replaces < 0)
+    moving = Counter(start.deployment for start in begun if start.replaces >= 0)
+    gone = set(answer.stops.replica.tolist()) - set(units.going)
+    listed = {unit.row: unit for unit in chain.from_iterable(units.of.values())}
+    shrinks = [row for row in gone if row in listed]
+    assert gone == set(shrinks) | {listed[row].partner for row in shrinks} - {None}  # a pair goes whole
+    stopping = Counter(int(shard.replicas.deployment[row]) for row in shrinks)
     for d in range(len(fleet)):
         wanted, granted, current = (int(v[d]) for v in (answer.wanted.value, answer.granted.value, answer.current))
         low, high = int(fleet.min[d]), int(fleet.max[d])
         assert low <= wanted <= high if fleet.enabled[d] else wanted == 0  # R3
         if fleet.shadow[d]:
             assert granted == wanted
-            assert not starting[d] + stopping[d]
+            assert not starting[d] + stopping[d] + moving[d]
             continue
         assert granted == current + starting[d] - stopping[d]
         assert granted <= wanted
         assert answer.granted.missing_gpus[d] == (wanted - granted) * fleet.gpu_count[d]
-        assert answer.unplaced[d] == max(0, wanted - granted - int(fleet.backoff[d])) or granted >= wanted
+        assert answer.unplaced[d] == max(0, max(0, wanted - current) - int(fleet.backoff[d])) - starting[d]
+        assert answer.granted.moves[d] == moving[d] + sum(unit.partner is not None for unit in units.of[d])
         if granted < wanted:
             assert answer.granted.bound[d] in (
                 Bound.CAPACITY, Bound.CLASS, Bound.ZONE, Bound.SIZE, Bound.PRIORITY, Bound.BACKOFF,
             )  # fmt: skip
         if answer.unplaced[d]:
             assert answer.granted.bound[d] != Bound.BACKOFF
+
+
+@settings(max_examples=300, deadline=None)
+@given(shards())
+def test_only_who_has_to_move_is_replaced_and_only_once(shard: Snapshot) -> None:
+    answer, units = decide(shard), units_of(shard, NOW)
+    fleet, replicas, machines = shard.deployments, shard.replicas, shard.instances
+    alone = {unit.row for unit in chain.from_iterable(units.of.values()) if unit.serves and unit.partner is None}
+    starts = {start.replica: start for start in starts_of(answer) if start.replaces >= 0}.values()
+    assert len({start.replaces for start in starts}) == len(starts)
+    for start in starts:
+        old = start.replaces
+        assert replicas.deployment[old] == start.deployment
+        assert old in alone - set(answer.stops.replica.tolist())
+        assert fleet.enabled[start.deployment]
+        drained = any(machines.state[i] == InstanceState.DRAINING for i in instances_of(shard, old))
+        older = replicas.revision[old] < fleet.revision[start.deployment]
+        to_claim = replicas.capacity_class[old] == CapacityClass.ON_DEMAND and start.capacity_class == 1
+        assert drained or older or to_claim
+    for d in range(len(fleet)):
+        surge = max(1, int(fleet.max[d]) // 10)
+        rolled = [start for start in starts if start.deployment == d and _stays(shard, start.replaces)]
+        assert len(rolled) <= max(0, surge - sum(unit.partner is not None for unit in units.of[d]))  # R10
+
+
+def _stays(shard: Snapshot, row: int) -> bool:
+    return not any(shard.instances.state[i] == InstanceState.DRAINING for i in instances_of(shard, row))
 
 
 def overlaps(fleet: Deployments, a: int, b: int) -> bool:
@@ -188,11 +175,15 @@ def test_no_min_starves_while_the_same_or_a_lower_priority_grows_on_what_it_coul
         and answer.granted.bound[d] == Bound.CAPACITY
         and (fleet.gpu_count[d] <= size or fleet.gpu_count[d] % size == 0)
     ]
-    have, last = answer.current.copy(), -1
-    for replica, deployment, instance, _, capacity_class in starts_of(answer):
-        have[deployment] += replica != last
+    have, last = np.minimum(answer.current, answer.wanted.value), -1
+    for unit in chain.from_iterable(units_of(shard, NOW).of.values()):
+        leaves = unit.serves and unit.partner is None and not _stays(shard, unit.row)
+        have[shard.replicas.deployment[unit.row]] -= leaves and unit.row not in answer.stops.replica
+    for replica, deployment, instance, _, capacity_class, old in starts_of(answer):
+        later = old >= 0 and _stays(shard, old)
+        have[deployment] += replica != last and not later
         last = replica
-        growth = have[deployment] > fleet.min[deployment]
+        growth = later or have[deployment] > fleet.min[deployment]
         for d in starving:
             order = [int(c) for c in fleet.class_order[d] if c] or [1, 2]
             could = capacity_class in order and int(fleet.zones[d]) >> int(machines.offering[instance]) & 1
@@ -206,7 +197,7 @@ def test_whoever_is_short_for_capacity_has_no_instance_left_that_would_do(shard:
     answer = decide(shard)
     fleet, machines = shard.deployments, shard.instances
     used, holder = machines.gpus_used.copy(), machines.org.copy()
-    for _, deployment, instance, gpus, _ in starts_of(answer):
+    for _, deployment, instance, gpus, *_ in starts_of(answer):
         used[instance] += gpus
         holder[instance] = fleet.org[deployment]
     for d in np.flatnonzero(answer.granted.bound == Bound.CAPACITY).tolist():
@@ -247,7 +238,7 @@ def shuffled(shard: Snapshot, draw: st.DataObject) -> tuple[Snapshot, list[int],
 
     d, r = order(len(shard.deployments)), order(len(shard.replicas))
     i, p = order(len(shard.instances)), order(len(shard.offerings))
-    new_d, new_i, new_p = np.argsort(d), np.argsort(i), np.argsort(p)
+    new_d, new_r, new_i, new_p = np.argsort(d), np.argsort(r), np.argsort(i), np.argsort(p)
     fleet = shard.deployments.take(d)
     zones = [sum(1 << int(new_p[bit]) for bit in range(len(p)) if int(mask) >> bit & 1) for mask in fleet.zones]
     have = shard.replicas.take(r)
@@ -257,10 +248,20 @@ def shuffled(shard: Snapshot, draw: st.DataObject) -> tuple[Snapshot, list[int],
         Snapshot(
             replace(fleet, zones=np.array(zones, np.uint64), avoid=_moved(fleet.avoid, new_i)),
             Signals(shard.signals.at, shard.signals.queued[:, d], shard.signals.active[:, d]),
-            replace(have, deployment=new_d[have.deployment].astype(np.int32), instance=at),
+            replace(
+                have,
+                deployment=new_d[have.deployment].astype(np.int32),
+                instance=at,
+                replaces=_moved(have.replaces, new_r),
+            ),
             replace(shard.instances.take(i), offering=new_p[shard.instances.offering[i]].astype(np.int32)),
             Offerings(old.key[p], tuple(old.zone[n] for n in p), old.gpus_per_instance[p]),
             shard.state,
+            replace(
+                shard.parts,
+                replica=_moved(shard.parts.replica, new_r),
+                instance=_moved(shard.parts.instance, new_i),
+            ),
         ),
         d,
         r,
