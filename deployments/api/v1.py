@@ -12,20 +12,23 @@ from rest_framework.views import APIView
 
 from claims.core.conditions import timestamp
 from console.common import clock
-from console.common.errors import InvalidArgument
+from console.common.errors import InvalidArgument, NotFound
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
 from console.organizations.api.fields import query_time
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
+from deployments import services
 from deployments.core import explain
 from deployments.loop import history
 from deployments.loop.points import COUNTERS, GAUGES, Points
 from deployments.models import CapacityClass, Decision, Deployment, Replica
 from deployments.selectors import decisions_of, deployment_get, replicas_of
+from deployments.services.replicas import RESTART
 
 ANY = OpenApiTypes.OBJECT
 RESOLUTIONS = {"5s": 5, "1m": 60, "1h": 3600}
 MOST_POINTS = 20_000
+MOST_KEYS = 2**63
 
 
 def deployment_in(request: Request, id: str) -> Deployment:
@@ -117,8 +120,20 @@ def known(value: float) -> float | int | None:
 class ReplicasView(APIView):
     @extend_schema(responses=ANY, operation_id="ListReplicas")
     def get(self, request: Request, id: str) -> Response:
-        """Replicas that hold GPUs, and on which instances."""
+        """Replicas that hold GPUs, on which instances, and what becomes of them."""
         return Response(page([replica_to(one) for one in replicas_of(deployment_in(request, id))]))
+
+
+class RestartView(APIView):
+    @extend_schema(request=None, responses=ANY, operation_id="RestartReplica")
+    def post(self, request: Request, id: str, key: str) -> Response:
+        """Have a replica replaced by a new one: the new one is started first where there is room for both."""
+        if not key.isdecimal() or int(key) >= MOST_KEYS:
+            raise NotFound("Replica", key)
+        replica = services.replica_restart(
+            actor=request_actor(request), deployment_id=id_in_path("Deployment", id), replica_key=int(key)
+        )
+        return Response({"replica": replica_to(replica)})
 
 
 def replica_to(replica: Replica) -> dict[str, Any]:
@@ -128,6 +143,11 @@ def replica_to(replica: Replica) -> dict[str, Any]:
         "state": replica.get_state_display(),
         "capacityClass": CapacityClass(replica.capacity_class).label,
         "revision": replica.revision,
+        "restartRequested": replica.revision == RESTART,
+        "replaces": str(replica.replaces_id) if replica.replaces_id else None,
+        "reason": replica.reason or None,
+        "crashes": replica.crashes,
+        "lastError": replica.last_error or None,
         "zone": placements[0].instance.offering.zone.name if placements else None,
         "placements": [{"instance": one.instance.name, "gpus": one.gpus} for one in placements],
         "createdAt": timestamp(replica.created_at),

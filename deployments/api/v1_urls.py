@@ -6,6 +6,7 @@ urlpatterns = [
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
     path("deployments/<str:id>/signals", v1.SignalsView.as_view(), name="api-signals"),
     path("deployments/<str:id>/replicas", v1.ReplicasView.as_view(), name="api-replicas"),
+    path("deployments/<str:id>/replicas/<str:key>/restart", v1.RestartView.as_view(), name="api-replica-restart"),
     path("deployments/<str:id>/explanation", explanation.ExplanationView.as_view(), name="api-explanation"),
     path("capacityclaims/<str:id>/preview", previews.ClaimPreviewView.as_view(), name="api-claim-preview"),
     path("holds", holds.HoldsView.as_view(), name="api-holds"),

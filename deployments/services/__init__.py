@@ -11,6 +11,7 @@ from deployments.services.deployments import (
 from deployments.services.gateways import gateway_create, gateway_delete, gateway_update
 from deployments.services.holds import hold_create, hold_end
 from deployments.services.memory import model_memory_set
+from deployments.services.replicas import replica_restart
 
 __all__ = [
     "annotation_create",
@@ -26,4 +27,5 @@ __all__ = [
     "hold_create",
     "hold_end",
     "model_memory_set",
+    "replica_restart",
 ]
