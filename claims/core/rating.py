@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 RESERVED, ON_DEMAND = "RESERVED", "ON_DEMAND"
 CUSTOMER = "CUSTOMER"
@@ -117,6 +118,73 @@ def rate(
     return sorted(slices, key=lambda one: (one.interval, one.started))
 
 
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """Instance-seconds of an offering's reserved quantity that nothing used, and what they would cost at the reserved
+    rate; None where there is no such price for part of the time. Shown, never charged (B2)."""
+
+    offering: int
+    instance_seconds: int
+    usd: Decimal | None
+
+
+def unused_reserved(
+    customer: Sequence[Interval],
+    quotas: Sequence[QuotaPoint],
+    prices: Sequence[PricePoint],
+    gpus: Mapping[int, int],
+    start: datetime,
+    end: datetime,
+) -> list[Unused]:
+    """Reserved quantity minus other use minus instances of CUSTOMER claims, summed over [start, end).
+
+    `gpus` is the number of GPUs of an instance by offering. By offering; those with nothing unused are left out.
+    """
+    table = Prices(prices)
+    found = []
+    for offering in sorted({point.offering for point in quotas}):
+        points = sorted((point for point in quotas if point.offering == offering), key=lambda point: point.at)
+        rows = [row for row in customer if row.offering == offering]
+        pieces = _unused_pieces(points, rows, table.changes(offering), start, end)
+        seconds = sum(count * _seconds(began, ended) for began, ended, count in pieces)
+        if seconds:
+            found.append(Unused(offering, seconds, _cost(offering, gpus[offering], pieces, table)))
+    return found
+
+
+def _unused_pieces(
+    points: Sequence[QuotaPoint], rows: Sequence[Interval], changes: Iterable[datetime], start: datetime, end: datetime
+) -> list[tuple[datetime, datetime, int]]:
+    """(from, until, unused instances) wherever some are."""
+    began = sorted(row.started for row in rows)
+    ended = sorted(row.ended for row in rows if row.ended is not None)
+    times = [point.at for point in points]
+    edges = sorted(edge for edge in {start, end, *times, *began, *ended, *changes} if start <= edge <= end)
+    pieces = []
+    for edge, following in pairwise(edges):
+        place = bisect_right(times, edge) - 1
+        room = max(0, points[place].reserved - points[place].other_usage) if place >= 0 else 0
+        unused = room - min(room, bisect_right(began, edge) - bisect_right(ended, edge))
+        if unused:
+            pieces.append((edge, following, unused))
+    return pieces
+
+
+def _cost(offering: int, gpus: int, pieces: Sequence[tuple[datetime, datetime, int]], table: Prices) -> Decimal | None:
+    usd = Decimal(0)
+    for began, ended, count in pieces:
+        try:
+            price = table.at(offering, RESERVED, began)
+        except PriceMissing:
+            return None
+        usd += Decimal(gpus * count * _seconds(began, ended)) * price / 3600
+    return usd.quantize(PLACES)
+
+
+def _seconds(began: datetime, ended: datetime) -> int:
+    return round((ended - began).total_seconds())
+
+
 def _rate_offering(
     offering: int,
     rows: list[Interval],
@@ -178,7 +246,7 @@ def _cut(row: Interval, edges: list[datetime], rate_at: RateAt, prices: Prices) 
 
 
 def _slice(row: Interval, began: datetime, ended: datetime, which: str, usd: Decimal) -> Slice:
-    gpu_seconds = row.gpus * round((ended - began).total_seconds())
+    gpu_seconds = row.gpus * _seconds(began, ended)
     amount = (Decimal(gpu_seconds) * usd / 3600).quantize(PLACES)
     return Slice(row.id, began, ended, which, usd, gpu_seconds, amount)
 

@@ -60,6 +60,7 @@ MENU: Sequence[tuple[str, Sequence[Page]]] = [
         Page("Reserve", "claim-new", "plus", writes),
         Page("Capacity", "capacity", "server-2"),
         Page("Quota", "quota", "gauge"),
+        Page("Billing", "billing", "coin", pays),
         Page("Gateways", "gateways", "route"),
     ]),
     ("Organization", [

@@ -3,6 +3,9 @@
 from datetime import datetime
 from typing import Any
 
+from claims import metering
+from claims.bills import Month, amounts
+from claims.core.rating import PriceMissing
 from claims.models import Offering, QuotaChange
 from claims.quotas import claimed_history, quota_history
 from console.dashboard.series import MOST, Points, chart, milliseconds, series
@@ -28,3 +31,16 @@ def quota(organization: Organization, offering: Offering, start: datetime | None
         series("Other use", "warn", steps("other_usage"), "step"),
         series("Claimed and ready", "info", claimed[-MOST:], "step"),
     ], since=first.at if first else None)  # fmt: skip
+
+
+def bill(organization: Organization, month: Month, now: datetime) -> dict[str, Any]:
+    """USD for each day, reserved against on demand; empty while a price is missing, which the page says."""
+    try:
+        rows = metering.usage(organization, month.start, month.end, now)
+    except PriceMissing:
+        rows = []
+    days = sorted(amounts(rows, lambda row: row.day).items())
+    return chart("USD", month.start, min(month.end, now), [
+        series("Reserved rate", "ok", [(milliseconds(day), round(float(one.reserved), 2)) for day, one in days]),
+        series("On demand", "info", [(milliseconds(day), round(float(one.on_demand), 2)) for day, one in days]),
+    ])  # fmt: skip

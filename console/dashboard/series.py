@@ -11,6 +11,7 @@ import numpy as np
 from django.db.models import Min
 
 from claims import metering
+from claims.core.rating import PriceMissing
 from claims.models import CapacityClaim, Offering
 from claims.selectors import allocation_history, claims_of
 from console.dashboard.points import FLEET, feed
@@ -209,8 +210,11 @@ def claims_of_all(organization: Organization, start: datetime, end: datetime) ->
 
 
 def spend(organization: Organization, now: datetime) -> dict[str, Any]:
-    """USD for each day of the month so far, by instance type."""
-    rows = metering.month_to_date(organization, now)
+    """USD for each day of the month so far, by instance type; nothing while a price is missing, which pages say."""
+    try:
+        rows = metering.month_to_date(organization, now)
+    except PriceMissing:
+        rows = []
     names = dict(Offering.objects.values_list("key", "instance_type__name"))
     sums = metering.grouped(rows, lambda row: (names[row.offering_key], row.day))
     colors = ["info", "accent", "ok", "warn", "bad", "idle"]

@@ -4,6 +4,7 @@ from django.urls import path
 from console.dashboard import stream
 from console.dashboard.views import (
     audit,
+    billing,
     capacity,
     charts,
     claim_changes,
@@ -41,6 +42,10 @@ urlpatterns = [
     path("quota", quota.quota, name="quota"),
     path("quota/<str:zone>/<str:type>", quota.quota_page, name="quota-of"),
     path("charts/quota/<str:zone>/<str:type>.json", quota.quota_chart, name="chart-quota"),
+    path("billing", billing.billing, name="billing"),
+    path("billing.csv", billing.billing_csv, name="billing-csv"),
+    path("billing/lines", billing.billing_lines, name="billing-lines"),
+    path("charts/billing/<str:month>.json", billing.billing_chart, name="chart-billing"),
     path("gateways", gateways.gateway_list, name="gateways"),
     path("gateways/new", gateways.gateway_new, name="gateway-new"),
     path("gateways/<uuid:id>", gateways.gateway_page, name="gateway"),

@@ -65,8 +65,10 @@ def test_a_change_is_previewed_with_the_replicas_it_would_strand(cast: Cast, run
     address = reverse("gateway-edit", args=[one.id])
     form = {"zones": ["US-WEST-04A", "US-EAST-01A"], "auth": "core_weave_auth", "routing": "path_based_routing"}
     assert "No replica runs in RNO2A" in plain(browser.post(address, form).content)
+    assert "Rolls: chat . All their replicas are replaced" in plain(browser.post(address, form).content)
+    assert "Rolls" not in plain(browser.post(address, {**form, "zones": []}).content)
     preview = browser.post(address, {**form, "zones": ["US-EAST-01A"]}).content
-    assert re.search(r"Replicas run in zones that it would leave out: [1-9] of chat in US-WEST-04A", plain(preview))
+    assert re.search(r"In zones that it would leave out: [1-9] of chat in US-WEST-04A", plain(preview))
     one.refresh_from_db()
     assert one.sent_zones == [], "nothing is saved by a preview"
     hidden = dict(re.findall(r'type="hidden" name="([a-z_]+)" value="([^"]*)"', preview.decode()))

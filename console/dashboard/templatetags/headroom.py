@@ -114,3 +114,14 @@ def action(name: str) -> str:
 @register.filter
 def usd(amount: Decimal | None) -> str:
     return "" if amount is None else f"${to_cents(amount):,}"
+
+
+@register.filter
+def hours(seconds: int) -> str:
+    """Whole seconds of GPUs or instances, as hours."""
+    return f"{Decimal(seconds) / 3600:,.1f}"
+
+
+@register.filter
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -1,6 +1,6 @@
 """Gateways: list, page, create, edit with preview, delete. What authentication keeps secret is never shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from console.dashboard.access import actor_in, add_violations, member_page, orga
 from console.organizations.selectors import audit_of
 from deployments import services
 from deployments.core.rules import GatewaySpec
-from deployments.models import Gateway
+from deployments.models import Deployment, Gateway
 from deployments.selectors import deployments_of, gateway_get, gateways_of, replicas_by_zone
 from deployments.zones import all_zones, common_zones
 
@@ -230,7 +230,19 @@ def effect(gateway: Gateway, spec: GatewaySpec) -> dict[str, Any]:
         ],
         "left_out": sorted(left_out),
         "stranded": [row for row in replicas_by_zone(gateway) if row.zone in left_out],
+        "rolling": rolling(gateway, spec.zones, every),
     }  # fmt: skip
+
+
+def rolling(gateway: Gateway, zones: Sequence[str], every: Sequence[str]) -> list[Deployment]:
+    """Deployments that may run in other zones afterwards: all their replicas are replaced (R10)."""
+    users = gateway.deployments.exclude(status=Status.DELETING).prefetch_related("gateways").order_by("name")
+    found = []
+    for one in users:
+        others = [each.sent_zones for each in one.gateways.all() if each.key != gateway.key]
+        if common_zones([*others, gateway.sent_zones], every) != common_zones([*others, zones], every):
+            found.append(one)
+    return found
 
 
 def blame(form: GatewayForm, refusal: InvalidArgument) -> None:

@@ -1,5 +1,6 @@
 """The overview: what needs attention first, then the numbers, then what happened."""
 
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -7,10 +8,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from claims import metering
+from claims.core.rating import PriceMissing
 from claims.selectors import claim_numbers, claims_of, quotas_of
 from console.common import clock
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.attention import notices
+from console.dashboard.billing import without_price
 from console.dashboard.live import last_sample
 from console.loops.selectors import loops_late
 from console.organizations.models import Organization
@@ -34,10 +37,19 @@ def overview(request: HttpRequest) -> HttpResponse:
         "events": audit_of(actor)[:RECENT],
     }
     if actor.sees_money:
-        now = clock.now()
-        context["spent"] = metering.total(metering.month_to_date(organization, now))
-        context["per_hour"] = metering.spend_per_hour(organization, now)
+        context |= money(organization, clock.now())
     return render(request, "overview.html", context)
+
+
+def money(organization: Organization, now: datetime) -> dict[str, Any]:
+    """Spent this month and an hour now; why it is not known where a price is missing."""
+    try:
+        return {
+            "spent": metering.total(metering.month_to_date(organization, now)),
+            "per_hour": metering.spend_per_hour(organization, now),
+        }
+    except PriceMissing as missing:
+        return {"missing": without_price(missing)}
 
 
 @require_safe

@@ -1,0 +1,106 @@
+"""A month's bill as tables: by claim, deployment, type, zone or day. Every row knows the intervals it is the sum of."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.urls import reverse
+
+from claims.bills import Amount, Month, amount, amounts
+from claims.core.rating import PriceMissing
+from claims.metering import UsageRow
+from claims.models import CapacityClaim, Offering, UsageKind
+from console.organizations.models import Organization
+from deployments.models import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row: what it is called, its page where it has one, what picks its intervals, and its amounts."""
+
+    name: str
+    id: str
+    url: str | None
+    chosen: Mapping[str, str]
+    amount: Amount
+    share: float
+    gone: bool = False
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One way to cut the bill; `kind` leaves the other half of the usage out, and `note` says so."""
+
+    key: Callable[[UsageRow, Mapping[int, Offering]], Hashable]
+    title: str
+    kind: UsageKind | None = None
+    note: str = ""
+
+
+TABLES = {
+    "claim": Table(lambda row, _: row.holder_id, "Claim", UsageKind.CLAIM,
+                   "Claims are paid for each instance from ready to release, used or not; what runs on them costs no more."),
+    "deployment": Table(lambda row, _: row.holder_id, "Deployment", UsageKind.REPLICA,
+                        "Replicas on the unclaimed pool, for their GPUs. Replicas on claims are paid with the claim."),
+    "type": Table(lambda row, offerings: offerings[row.offering_key].instance_type.name, "Instance type"),
+    "zone": Table(lambda row, offerings: offerings[row.offering_key].zone.name, "Zone"),
+    "day": Table(lambda row, _: row.day, "Day (UTC)"),
+}  # fmt: skip
+
+
+def lines(
+    organization: Organization, by: str, rows: Iterable[UsageRow], offerings: Mapping[int, Offering], month: Month
+) -> list[Line]:
+    """Dearest first, days in their order. At most one query."""
+    table = TABLES[by]
+    mine = [row for row in rows if table.kind in (None, row.kind)]
+    whole, names = amount(mine).total, {row.holder_id: row.holder_name for row in mine}
+    sums = amounts(mine, lambda row: table.key(row, offerings))
+    pages = pages_of(organization, by, names)
+    found = [line_of(by, key, sum_, names, pages, whole, month) for key, sum_ in sums.items()]
+    if by == "day":
+        return sorted(found, key=lambda one: one.id)
+    return sorted(found, key=lambda one: (-one.amount.total, one.name, one.id))
+
+
+def line_of(
+    by: str, key: Any, sums: Amount, names: Mapping[UUID, str], pages: Mapping[UUID, str], whole: Decimal, month: Month
+) -> Line:
+    share = float(sums.total / whole) if whole else 0.0
+    chosen = {"month": month.name, by: f"{key:%Y-%m-%d}" if isinstance(key, datetime) else str(key)}
+    if isinstance(key, UUID):
+        return Line(names[key], str(key), pages.get(key), chosen, sums, share, gone=key not in pages)
+    return Line(chosen[by], chosen[by], None, chosen, sums, share)
+
+
+def pages_of(organization: Organization, by: str, ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Addresses of the claims or deployments that are still there."""
+    models: dict[str, type[CapacityClaim | Deployment]] = {"claim": CapacityClaim, "deployment": Deployment}
+    if by not in models:
+        return {}
+    there = models[by]._default_manager.filter(organization=organization, id__in=list(ids))
+    return {id: reverse(by, args=[id]) for id in there.values_list("id", flat=True)}
+
+
+def csv_rows(by: str, month: Month, found: Sequence[Line]) -> Iterable[list[str]]:
+    """The table as it is on the page, with exact amounts."""
+    yield ["month", "by", "name", "id", "gpu_seconds", "reserved_gpu_seconds", "on_demand_gpu_seconds", "reserved_usd",
+           "on_demand_usd", "total_usd"]  # fmt: skip
+    for line in found:
+        sums = line.amount
+        yield [month.name, by, line.name, line.id, str(sums.gpu_seconds), str(sums.reserved_seconds),
+               str(sums.on_demand_seconds), f"{sums.reserved:f}", f"{sums.on_demand:f}", f"{sums.total:f}"]  # fmt: skip
+
+
+def without_price(missing: PriceMissing) -> str:
+    one = Offering.objects.select_related("zone", "instance_type").get(key=missing.offering)
+    rate = missing.rate.lower().replace("_", "-")
+    return f"{one} has no {rate} price at {missing.at:%Y-%m-%d %H:%M} UTC, so amounts are not known. It is never free."

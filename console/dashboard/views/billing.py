@@ -1,0 +1,148 @@
+"""Billing: what the organization spends, cut every way, down to the intervals of the ledger. For who may see money."""
+
+import csv
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from claims import bills, metering
+from claims.bills import Chosen, Month, UnusedReserved
+from claims.core.rating import PriceMissing
+from claims.models import Offering, UsageKind
+from console.common import clock
+from console.common.ids import parse_uuid
+from console.dashboard import org_series
+from console.dashboard.access import actor_in, member_page, organization_in
+from console.dashboard.billing import TABLES, csv_rows, lines, without_price
+from console.dashboard.paging import paged
+from console.organizations.models import Organization
+
+SHOWN = 50
+
+
+@require_safe
+@member_page
+def billing(request: HttpRequest) -> HttpResponse:
+    actor_in(request).require_money()
+    organization, now = organization_in(request), clock.now()
+    months = bills.months(organization, now)
+    month, by = month_in(request, months), by_in(request)
+    context = {"months": months, "month": month, "present": month == months[0], "by": by, "tabs": TABLES,
+               "table": TABLES[by]}  # fmt: skip
+    try:
+        context |= bill(organization, month, by, now)
+    except PriceMissing as missing:
+        context["missing"] = without_price(missing)
+    return render(request, "billing/month.html", context)
+
+
+def bill(organization: Organization, month: Month, by: str, now: datetime) -> dict[str, Any]:
+    rows, places = metering.usage(organization, month.start, month.end, now), offerings()
+    whole, unused = bills.amount(rows), bills.unused_reserved(organization, month.start, month.end, now)
+    found = lines(organization, by, rows, places, month)
+    return {
+        "whole": whole,
+        "reserved_share": float(whole.reserved / whole.total) if whole.total else 0.0,
+        "reserved_time_share": whole.reserved_seconds / whole.gpu_seconds if whole.gpu_seconds else 0.0,
+        "per_hour": metering.spend_per_hour(organization, now),
+        "lines": found,
+        "sum": bills.amount(row for row in rows if TABLES[by].kind in (None, row.kind)),
+        "unused": unused,
+        "unused_seconds": sum(one.instance_seconds for one in unused),
+        "unused_usd": total_of(unused),
+    }
+
+
+def total_of(unused: list[UnusedReserved]) -> Decimal | None:
+    """Together, at the reserved rate; None where a price is missing."""
+    amounts = [one.usd for one in unused]
+    return None if None in amounts else sum((usd for usd in amounts if usd is not None), Decimal(0))
+
+
+@require_safe
+@member_page
+def billing_csv(request: HttpRequest) -> HttpResponse:
+    """The table of the page."""
+    actor_in(request).require_money()
+    organization, now = organization_in(request), clock.now()
+    month, by = month_in(request, bills.months(organization, now)), by_in(request)
+    try:
+        rows = metering.usage(organization, month.start, month.end, now)
+    except PriceMissing as missing:
+        return HttpResponse(without_price(missing), status=409, content_type="text/plain")
+    answer = HttpResponse(content_type="text/csv")
+    name = f"headroom-{organization.slug}-{month.name}-by-{by}.csv"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    csv.writer(answer).writerows(csv_rows(by, month, lines(organization, by, rows, offerings(), month)))
+    return answer
+
+
+@require_safe
+@member_page
+def billing_chart(request: HttpRequest, month: str) -> HttpResponse:
+    """Daily bars: reserved against on demand."""
+    actor_in(request).require_money()
+    organization, now = organization_in(request), clock.now()
+    found = next((one for one in bills.months(organization, now) if one.name == month), Month(metering.month_of(now)))
+    return JsonResponse(org_series.bill(organization, found, now))
+
+
+@require_safe
+@member_page
+def billing_lines(request: HttpRequest) -> HttpResponse:
+    """Where a number comes from: the intervals of the ledger that it is the sum of."""
+    actor_in(request).require_money()
+    organization, now = organization_in(request), clock.now()
+    month, places = month_in(request, bills.months(organization, now)), offerings()
+    start, end = period(request, month)
+    chosen = chosen_in(request)
+    page = paged(request, bills.intervals(organization, chosen, start, min(end, now)), SHOWN)
+    context = {"month": month, "page": page, "start": start, "end": end, "now": now, "chosen": chosen,
+               "filters": filters_in(request)}  # fmt: skip
+    try:
+        costs = bills.interval_amounts(organization, {row.id for row in page}, start, end, now)
+        rows = bills.narrowed(metering.usage(organization, start, end, now), chosen, places)
+    except PriceMissing as missing:
+        context["missing"] = without_price(missing)
+    else:
+        context["whole"] = bills.amount(rows)
+        context["rows"] = [{"interval": row, "amount": costs.get(row.id, bills.Amount())} for row in page]
+    return render(request, "billing/lines.html", context)
+
+
+def month_in(request: HttpRequest, months: list[Month]) -> Month:
+    """The month that the address names, among those there are; the present one otherwise."""
+    return next((one for one in months if one.name == request.GET.get("month")), months[0])
+
+
+def by_in(request: HttpRequest) -> str:
+    asked = request.GET.get("by", "")
+    return asked if asked in TABLES else "claim"
+
+
+def period(request: HttpRequest, month: Month) -> tuple[datetime, datetime]:
+    """The day that the address names, within the month; the whole month otherwise."""
+    try:
+        day = datetime.strptime(request.GET.get("day", ""), "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return month.start, month.end
+    return (day, day + timedelta(days=1)) if month.start <= day < month.end else (month.start, month.end)
+
+
+def chosen_in(request: HttpRequest) -> Chosen:
+    claim, deployment = (parse_uuid(request.GET.get(name, "")) for name in ("claim", "deployment"))
+    kind = UsageKind.CLAIM if claim else UsageKind.REPLICA if deployment else None
+    return Chosen(kind, claim or deployment, request.GET.get("zone", ""), request.GET.get("type", ""))
+
+
+def filters_in(request: HttpRequest) -> Mapping[str, str]:
+    return {name: value for name in TABLES if (value := request.GET.get(name, ""))}
+
+
+def offerings() -> dict[int, Offering]:
+    return {one.key: one for one in Offering.objects.select_related("zone", "instance_type")}
