@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from claims.selectors import PoolRow, pools, quotas_of
-from console.dashboard.access import actor_in, member_page, organization_in
+from claims.selectors import PoolRow, pools
+from console.dashboard.access import actor_in, member_page
 from console.dashboard.machines import STATES, Viewer, Wanted, machines_of, machines_wanted
 from console.dashboard.waiting import claims_waiting, deployments_short
 from console.organizations.models import Organization
@@ -67,7 +67,6 @@ def capacity(request: HttpRequest) -> HttpResponse:
         "filters": filters(viewer, rows, wanted),
         "claims_waiting": claims_waiting(viewer, wanted),
         "deployments_short": deployments_short(viewer, wanted),
-        "quotas": quotas_of(organization_in(request)),
     })  # fmt: skip
 
 

@@ -14,16 +14,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 from claims import pricing, services
 from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
-from claims.models import CapacityClaim, ClaimKind, Offering
+from claims.models import CapacityClaim, ClaimKind
 from claims.selectors import (
     claim_get,
     claim_numbers,
     claims_of,
     instances_of,
-    offerings_claimable,
     pending_changes,
-    pools,
-    prices_at,
     quota_of,
     would_give_up,
 )
@@ -32,10 +29,10 @@ from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.forms import CountForm
 from console.dashboard.machines import Viewer, machines_of, users_of
+from console.dashboard.reserve import Steps, meaning, steps
 from console.dashboard.series import RANGES
 from console.organizations.models import AuditEvent
 
-HOURS_A_MONTH = 730
 MOST_EVENTS = 20
 
 
@@ -114,65 +111,38 @@ def counts_in_words(event: AuditEvent) -> str:
     return f"from {before} to {after}" if before and after else before or after or ""
 
 
-def price_of(offering: Offering, count: int) -> Decimal | None:
-    """USD an hour for so many instances at the on-demand rate."""
-    usd = prices_at(clock.now()).get((offering.key, "ON_DEMAND"))
-    return None if usd is None else usd * offering.instance_type.gpus * count
-
-
 @require_http_methods(["GET", "POST"])
 @member_page
 def claim_new(request: HttpRequest) -> HttpResponse:
     """Reserve capacity: zone, type, kind, count; each step offers only what is possible. Works without scripts."""
-    actor = actor_in(request)
+    actor, organization = actor_in(request), organization_in(request)
     actor.require_write()
-    asked = request.POST if request.method == "POST" else request.GET
-    context = choices(request, asked)
-    if request.method == "POST" and "reserve" in request.POST and context["offering"]:
+    asked = (request.POST if request.method == "POST" else request.GET).dict()
+    chosen, now = steps(organization, asked), clock.now()
+    refusal = ""
+    if request.method == "POST" and "reserve" in request.POST and chosen.offer is not None:
         try:
-            resources = ClaimResources(
-                context["offering"].instance_type.name, int(asked.get("count") or 0),
-                "CAPACITY_TYPE_" + str(context["kind"]), (context["offering"].zone.name,),
-            )  # fmt: skip
-            claim = services.claim_create(
-                actor=actor, organization=organization_in(request), name=asked.get("name", "").strip(),
-                resources=resources,
-            )  # fmt: skip
-        except ValueError:
-            context["refusal"] = "The number of instances must be a whole number of at least 1."
-        except (InvalidArgument, FailedPrecondition) as refusal:
-            context["refusal"] = refusal.message
-        else:
-            allocated, pending = claim_numbers(claim)
-            held = f"{allocated} instance{pluralize(allocated)} allocated"
-            messages.success(request, f"{claim.name} is created: {held}, {pending} pending.")
-            return redirect("claim", claim.id)
-        return render(request, "claims/new.html", context, status=422)
-    return render(request, "claims/new.html", context)
+            return reserved(request, chosen, asked.get("count", ""))
+        except (InvalidArgument, FailedPrecondition) as refused:
+            refusal = refused.message
+    context = {"chosen": chosen, "offer": chosen.offer, "refusal": refusal,
+               "means": meaning(organization, chosen, now, money=actor.sees_money)}  # fmt: skip
+    return render(request, "claims/new.html", context, status=422 if refusal else 200)
 
 
-def choices(request: HttpRequest, asked: Any) -> dict[str, Any]:
-    """What each step offers, given the steps before it."""
-    offerings = offerings_claimable()
-    zones = sorted({one.zone.name for one in offerings})
-    zone = asked.get("zone") if asked.get("zone") in zones else None
-    here = [one for one in offerings if one.zone.name == zone]
-    pool = {row.offering.key: row for row in pools()}
-    prices = prices_at(clock.now())
-    types = [{"offering": one, "pool": pool[one.key], "usd": prices.get((one.key, "ON_DEMAND"))} for one in here]
-    offering = next((one for one in here if one.instance_type.name == asked.get("type")), None)
-    kind = asked.get("kind") if asked.get("kind") in ClaimKind.values else ClaimKind.SERVERLESS.value
-    count = int(asked["count"]) if str(asked.get("count", "")).isdigit() else 1
-    context: dict[str, Any] = {"zones": zones, "zone": zone, "types": types, "offering": offering, "kind": kind,
-                               "count": count, "name": asked.get("name", "")}  # fmt: skip
-    if offering is not None:
-        quota = quota_of(organization_in(request), offering)
-        usd = prices.get((offering.key, "ON_DEMAND"))
-        per_hour = usd * offering.instance_type.gpus * count if usd is not None else None
-        context |= {
-            "quota": quota, "pool": pool[offering.key], "per_hour": per_hour,
-            "per_month": per_hour * HOURS_A_MONTH if per_hour is not None else None,
-            "reserved_usd": prices.get((offering.key, "RESERVED")), "usd": usd,
-            "over_quota": kind == ClaimKind.CUSTOMER and count > quota.free,
-        }  # fmt: skip
-    return context
+def reserved(request: HttpRequest, chosen: Steps, count: str) -> HttpResponse:
+    """Create the claim and go to its page. Raises what the service refuses, and for a count that is no number."""
+    if not (count.isascii() and count.isdigit()):
+        raise InvalidArgument.of("instances", "must be a whole number of at least 1")
+    assert chosen.offer is not None
+    offering = chosen.offer.offering
+    resources = ClaimResources(
+        offering.instance_type.name, int(count[:20]), f"CAPACITY_TYPE_{chosen.kind}", (offering.zone.name,)
+    )
+    claim = services.claim_create(
+        actor=actor_in(request), organization=organization_in(request), name=chosen.name.strip(), resources=resources
+    )
+    allocated, pending = claim_numbers(claim)
+    held = f"{allocated} instance{pluralize(allocated)} allocated"
+    messages.success(request, f"{claim.name} is created: {held}, {pending} pending.")
+    return redirect("claim", claim.id)
