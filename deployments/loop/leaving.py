@@ -1,12 +1,10 @@
 """Replicas that go, by the plan or whatever it says, and what follows from instances that claims took over."""
 
+from collections.abc import Mapping
 from datetime import datetime
-
-import numpy as np
 
 from deployments.core.plan import Plan
 from deployments.core.reasons import Reason
-from deployments.core.snapshot import Snapshot
 from deployments.core.states import HOLDING, LIVE, ReplicaState
 from deployments.loop.snapshot import Shard
 from deployments.loop.transitions import states_locked
@@ -22,19 +20,23 @@ def let_go(shard: Shard, plan: Plan, now: datetime) -> int:
     concerned = {*reasons, *replacements.values(), *shard.converted.tolist()}
     states = states_locked(concerned, HOLDING) if concerned else {}
     _relabel([key for key in shard.converted.tolist() if key in states])
-    going = [key for key in reasons if states.get(key) in LIVE]
-    going = [key for key in going if key not in replacements or states.get(replacements[key]) == ReplicaState.READY]
+    going = [key for key in reasons if states.get(key) in LIVE and _replaced(key, replacements, states)]
     for reason in sorted({reasons[key] for key in going}):
         rows = Replica.objects.filter(key__in=[key for key in going if reasons[key] == reason])
         rows.update(state=ReplicaState.DRAINING, draining_at=now, reason=reason, next_attempt_at=None)
     return len(going)
 
 
+def _replaced(key: int, replacements: Mapping[int, int], states: Mapping[int, ReplicaState]) -> bool:
+    """Whether nothing is lost when it goes: it serves nobody yet, what replaces it does, or it goes for other reasons."""
+    new = states.get(replacements[key]) if key in replacements else ReplicaState.READY
+    return new == ReplicaState.READY or (new == ReplicaState.STARTING == states[key])
+
+
 def _reasons(shard: Shard, plan: Plan) -> dict[int, str]:
     keys = shard.replica_keys
-    old = {int(keys[row]): "OLD_REVISION" for row in outdated(shard.snapshot, plan)}
     planned = zip(plan.stops.replica.tolist(), plan.stops.code.tolist(), strict=True)
-    return old | shard.leaving | {int(keys[row]): Reason(code).name for row, code in planned}
+    return shard.leaving | {int(keys[row]): Reason(code).name for row, code in planned}
 
 
 def _replacements(shard: Shard, plan: Plan) -> dict[int, int]:
@@ -50,14 +52,3 @@ def _relabel(keys: list[int]) -> None:
     if keys:
         of_demand = Replica.objects.filter(key__in=keys, capacity_class=CapacityClass.ON_DEMAND)
         of_demand.update(capacity_class=CapacityClass.RESERVED)
-
-
-def outdated(snapshot: Snapshot, plan: Plan) -> list[int]:
-    """Row of one replica of an older revision for each deployment where nothing else is under way (R10)."""
-    replicas = snapshot.replicas
-    under_way = replicas.deployment[replicas.state != ReplicaState.READY]
-    busy = np.union1d(under_way, np.concatenate([plan.starts.deployment, replicas.deployment[plan.stops.replica]]))
-    old = replicas.revision < snapshot.deployments.revision[replicas.deployment]
-    rows = np.flatnonzero((replicas.state == ReplicaState.READY) & old & ~np.isin(replicas.deployment, busy))
-    _, first = np.unique(replicas.deployment[rows], return_index=True)
-    return [int(row) for row in rows[first]]

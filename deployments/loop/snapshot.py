@@ -56,7 +56,7 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         parts = _parts(instance_type, replicas, instances)
         converted = _converted(replicas, parts, instances)
         replicas.capacity_class[converted] = core.CapacityClass.RESERVED
-        going = leaving(instance_type)
+        going = leaving(instance_type, now)
         blocks = _blocks(instance_type, core.history_s(deployments, params), now)
         state, state_at = _state(instance_type)
     signals, service_s = _signals(blocks, deployments.key)

@@ -110,7 +110,7 @@ def test_c10_replicas_leave_an_instance_that_is_draining(cast: Cast) -> None:
     used = Instance.objects.get(gpus_used=2)
     Instance.objects.filter(key=used.key).update(state=InstanceState.DRAINING)
     fleet.run(of.instance_type, now, 4)
-    assert set(Replica.objects.filter(state=4).values_list("reason", flat=True)) == {"INSTANCE_DRAINING"}
+    assert set(Replica.objects.filter(state=4).values_list("reason", flat=True)) == {"STOP_REPLACED"}
     assert Instance.objects.get(key=used.key).gpus_used == 0
     assert counts() == {"READY": 2, "STOPPED": 2}
 
@@ -126,7 +126,7 @@ def test_c10_a_replica_on_two_instances_leaves_when_either_is_draining(cast: Cas
     Instance.objects.filter(key=on[1]).update(state=InstanceState.DRAINING)
     fleet.run(of.instance_type, now, 4)
     replica.refresh_from_db()
-    assert (replica.state, replica.reason) == (ReplicaState.STOPPED, "INSTANCE_DRAINING")
+    assert (replica.state, replica.reason) == (ReplicaState.STOPPED, "STOP_REPLACED")
     assert counts() == {"READY": 1, "STOPPED": 1}
 
 

@@ -28,7 +28,8 @@ def consistent() -> None:
     assert set(ReplicaPlacement.objects.values_list("replica", flat=True)) == holding
     assert set(SimulatedReplica.objects.values_list("replica_key", flat=True)) <= holding
     paid = UsageInterval.objects.filter(kind="REPLICA", ended_at__isnull=True)
-    assert set(paid.values_list("resource_key", flat=True)) == holding
+    on_demand = set(Replica.objects.filter(key__in=holding, capacity_class=2).values_list("key", flat=True))
+    assert set(paid.values_list("resource_key", flat=True)) == on_demand
 
 
 def lease_runs_out() -> None:

@@ -72,7 +72,7 @@ def test_one_that_drains_on_a_lost_instance_ends_too(cast: Cast) -> None:
     world.pool(of, 1)
     fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of)
     fleet.run(of.instance_type, clock.now(), 3)
-    Replica.objects.update(state=ReplicaState.DRAINING, reason="OLD_REVISION")
+    Replica.objects.update(state=ReplicaState.DRAINING, reason="STOP_OUTDATED")
     SimulatedReplica.objects.update(active=3, draining_at=clock.now() - timedelta(seconds=5))
     vanish(Instance.objects.get())
     shard_tick(of.instance_type, clock.now())
