@@ -58,6 +58,7 @@ class StopShape(serializers.Serializer):  # type: ignore[type-arg]
     gpus = serializers.IntegerField()
     instance = serializers.CharField()
     at = serializers.DateTimeField()
+    to = serializers.ListField(child=serializers.CharField(), help_text="Where it starts anew; empty: it does not.")
     waits = serializers.BooleanField(help_text="Whether its deployment is short of it afterwards.")
     reason = serializers.CharField()
     text = serializers.CharField()
@@ -189,7 +190,7 @@ def move_to(one: Moved) -> dict[str, Any]:
 def stop_to(one: Stopped) -> dict[str, Any]:
     return {
         "replica": str(one.replica), "deployment": who_to(one.who), "gpus": one.gpus, "instance": one.source,
-        "at": timestamp(one.at), "waits": one.waits, "reason": one.reason, "text": one.text,
+        "at": timestamp(one.at), "to": list(one.to), "waits": one.waits, "reason": one.reason, "text": one.text,
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A shard that goes on from a snapshot, pass by pass. Rows are only ever added, so that row numbers hold; a replica that
 has ended keeps its row with that state, which the planner ignores."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +28,7 @@ from deployments.impact.change import Change, Leaving, Move, Stop, Then, Waiting
 NOBODY = 0
 TICK_S = 5.0
 LOADS_S = 120.0  # a model that nobody has seen loading
+MOMENT_S = 0.001  # the planner counts milliseconds: so long after a deadline it is over, however it was rounded
 MOST_PASSES = 200
 Table = dict[str, npt.NDArray[np.generic]]
 
@@ -49,6 +50,7 @@ class Ahead:
         self.moves: list[Move] = []
         self.stops: list[Stop] = []
         self.gone: set[int] = set()
+        self.started: dict[int, list[tuple[int, ...]]] = {}  # by key of the deployment: where more of it starts
 
     def begin(self, change: Change) -> None:
         """Mark what leaves and what is closed. What is empty leaves now, and claims take what is free."""
@@ -84,7 +86,7 @@ class Ahead:
     def _next_event(self) -> float | None:
         """When the next model is loaded, or the next deadline is over; None where nothing is awaited."""
         times = self._loaded_at()[self.replica["state"] == ReplicaState.STARTING].tolist()
-        times += [one.until for row, one in self.leaving.items() if row not in self.emptied]
+        times += [one.until + MOMENT_S for row, one in self.leaving.items() if row not in self.emptied]
         return min((at for at in times if at > self.now), default=None)
 
     def _loaded_at(self) -> npt.NDArray[np.float64]:
@@ -128,8 +130,12 @@ class Ahead:
             places = list(zip(starts.instance[begin:end].tolist(), starts.gpus[begin:end].tolist(), strict=True))
             self._take(places, int(self.deployments.org[starts.deployment[begin]]))
             self.parts += [(base + number, *place) for place in places if len(places) > 1]
+            to = tuple(self._instance_key(row) for row, _ in places)
             if starts.replaces[begin] >= 0:
-                self._moves(int(starts.replaces[begin]), places, int(starts.capacity_class[begin]))
+                self._moves(int(starts.replaces[begin]), to, int(starts.capacity_class[begin]))
+            else:
+                key = int(self.deployments.key[starts.deployment[begin]])
+                self.started.setdefault(key, []).append(to)
 
     def _add(self, made: Plan, first: npt.NDArray[np.int64]) -> None:
         """Rows for the replicas that start, with keys above all others, as new ones have."""
@@ -151,9 +157,8 @@ class Ahead:
             self.instance["gpus_used"][row] += gpus
             self.instance["org"][row] = org
 
-    def _moves(self, old: int, places: Sequence[tuple[int, int]], capacity_class: int) -> None:
+    def _moves(self, old: int, to: tuple[int, ...], capacity_class: int) -> None:
         key, deployment, gpus, source = self._named(old)
-        to = tuple(self._instance_key(row) for row, _ in places)
         self.moves.append(Move(key, deployment, gpus, source, to, CapacityClass(capacity_class), self.now))
 
     def _named(self, row: int) -> tuple[int, int, int, int]:
@@ -166,13 +171,14 @@ class Ahead:
         return int(self.instance["key"][row]) if row >= 0 else 0
 
     def _stop(self, row: int, reason: Reason) -> None:
-        """Let a replica go. One whose replacement is ready has moved; any other stops."""
+        """Let a replica go. One whose replacement is ready has moved; any other stops, and its replacement goes on."""
         key, deployment, gpus, source = self._named(row)
         if reason == Reason.STOP_REPLACED:
             self.moves = [replace(one, at=self.now) if one.replica == key else one for one in self.moves]
         else:
+            to = next((one.to for one in self.moves if one.replica == key), ())
             self.moves = [one for one in self.moves if one.replica != key]
-            self.stops.append(Stop(key, deployment, gpus, source, self.now, reason, waits=False))
+            self.stops.append(Stop(key, deployment, gpus, source, self.now, reason, to))
         self.gone.add(key)
         self.replica["state"][row] = ReplicaState.DRAINING
         self.replica["replaces"][self.replica["replaces"] == row] = -1

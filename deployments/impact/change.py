@@ -61,7 +61,11 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A replica (key) that goes without a replacement, and why. `waits`: its deployment then is short of it."""
+    """A replica (key) that goes before another stands in for it, and why.
+
+    One that starts anew does so on the instances `to` (keys). One that `waits` leaves its deployment short; one that
+    does neither is no longer needed.
+    """
 
     replica: int
     deployment: int
@@ -69,7 +73,8 @@ class Stop:
     source: int
     at: float
     reason: Reason
-    waits: bool
+    to: tuple[int, ...] = ()
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

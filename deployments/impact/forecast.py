@@ -6,6 +6,7 @@ pass wants, so the load is today's. What would happen anyway is found by running
 left out.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from deployments.core.params import Params
 from deployments.core.snapshot import Snapshot
 from deployments.impact.ahead import Ahead
-from deployments.impact.change import Change, Forecast
+from deployments.impact.change import Change, Forecast, Stop
 
 
 def foresee(snapshot: Snapshot, params: Params, now: float, change: Change) -> Forecast:
@@ -29,13 +30,28 @@ def _compared(after: Ahead, before: Ahead) -> Forecast:
     fewer = before.size() - after.size()
     keys = after.deployments.key.tolist()
     short = {keys[row]: int(fewer[row]) for row in np.flatnonzero(fewer > 0).tolist()}
+    instances = after.instance["key"].tolist()
+    return Forecast(
+        moves=sorted(
+            (one for one in after.moves if one.replica not in before.gone), key=lambda one: (one.at, one.replica)
+        ),
+        stops=_stops(after, before, short),
+        short=short,
+        emptied={instances[row]: at for row, at in after.emptied.items()},
+        complete=after.complete,
+    )
+
+
+def _stops(after: Ahead, before: Ahead, short: Mapping[int, int]) -> list[Stop]:
+    """Who goes because of the change, and whether it starts anew: on what was started beyond what would be anyway."""
+    anew = {key: places[len(before.started.get(key, [])) :] for key, places in after.started.items()}
     left, stops = dict(short), []
     for one in after.stops:
-        if one.replica not in before.gone:
-            waits = left.get(one.deployment, 0) > 0
-            left[one.deployment] = left.get(one.deployment, 0) - 1
-            stops.append(replace(one, waits=waits))
-    moves = [one for one in after.moves if one.replica not in before.gone]
-    instances = after.instance["key"].tolist()
-    emptied = {instances[row]: at for row, at in after.emptied.items()}
-    return Forecast(moves, stops, short, emptied, after.complete)
+        if one.replica in before.gone:
+            continue
+        places = anew.get(one.deployment, [])
+        to = one.to or (places.pop(0) if places else ())
+        waits = not to and left.get(one.deployment, 0) > 0
+        left[one.deployment] = left.get(one.deployment, 0) - waits
+        stops.append(replace(one, to=to, waits=waits))
+    return stops

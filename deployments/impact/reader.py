@@ -46,13 +46,15 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A replica that will go without a replacement. `waits`: its deployment then is short of it."""
+    """A replica that will go before another stands in for it: it starts anew on `to`, or its deployment is short of it
+    (`waits`), or it is no longer needed."""
 
     replica: int
     who: Who
     gpus: int
     source: str
     at: datetime
+    to: tuple[str, ...]
     waits: bool
     reason: str
     text: str
@@ -131,7 +133,7 @@ def _named(found: Forecast, later: timedelta) -> Impact:
     deployments = {one.deployment for one in touched} | set(found.short)
     who = {one.key: Who(one.id, one.name, one.organization_id, one.organization.name)
            for one in Deployment.objects.filter(key__in=deployments).select_related("organization")}  # fmt: skip
-    keys = {one.source for one in touched} | {key for one in found.moves for key in one.to}
+    keys = {one.source for one in touched} | {key for one in touched for key in one.to}
     instances = Instance.objects.filter(key__in=keys).select_related("offering__zone").in_bulk()
     return Impact(
         [_moved(one, who, instances, later) for one in found.moves if one.deployment in who],
@@ -152,7 +154,8 @@ def _moved(one: Move, who: Mapping[int, Who], instances: Mapping[int, Instance],
 
 def _stopped(one: Stop, who: Mapping[int, Who], instances: Mapping[int, Instance], later: timedelta) -> Stopped:
     source = instances[one.source].name if one.source in instances else ""
-    return Stopped(one.replica, who[one.deployment], one.gpus, source, _time(one.at, later), one.waits,
+    to = tuple(instances[key].name for key in one.to)
+    return Stopped(one.replica, who[one.deployment], one.gpus, source, _time(one.at, later), to, one.waits,
                    Reason(one.reason).name, sentence(one.reason, {}))  # fmt: skip
 
 
