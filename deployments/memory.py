@@ -52,6 +52,10 @@ class Fit:
         return self.usable - (self.need or 0.0)
 
     @property
+    def lacks(self) -> float:
+        return max(0.0, -self.left)
+
+    @property
     def tight(self) -> bool:
         return self.need is not None and self.fits and self.left < TIGHT_SHARE * self.usable
 

@@ -73,6 +73,20 @@ def deployment_get(organization: Organization, id: uuid.UUID) -> Deployment:
     return deployment
 
 
+def names_of(organization: Organization, keys: Iterable[int]) -> dict[int, str]:
+    """Names of the organization's own deployments among `keys`."""
+    found = Deployment.objects.filter(organization=organization, key__in=list(keys))
+    return dict(found.values_list("key", "name"))
+
+
+def last_decisions(deployments: Iterable[Deployment]) -> dict[int, Decision]:
+    """The newest decision of each, by key of the deployment."""
+    newest = Decision.objects.filter(deployment=OuterRef("key")).order_by("-id").values("id")[:1]
+    keys = Deployment.objects.filter(key__in=[one.key for one in deployments]).order_by()
+    found = Decision.objects.filter(id__in=keys.annotate(newest=Subquery(newest)).values("newest"))
+    return {one.deployment_id: one for one in found}
+
+
 def decisions_of(deployment: Deployment, limit: int, before_id: int | None = None) -> Sequence[Decision]:
     """The newest decisions first."""
     found = Decision.objects.filter(deployment=deployment).order_by("-id")
@@ -88,6 +102,12 @@ def replicas_of(deployment: Deployment) -> QuerySet[Replica]:
     """Replicas that hold GPUs, with where they are."""
     live = Replica.objects.filter(deployment=deployment, state__in=sorted(HOLDING))
     return live.prefetch_related("placements__instance__offering__zone").order_by("key")
+
+
+def failed_of(deployment: Deployment, since: datetime) -> list[Replica]:
+    """Replicas that failed since then, newest first, with their reason and when their place is tried again (R8)."""
+    failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, stopped_at__gte=since)
+    return list(failed.order_by("-stopped_at", "-key"))
 
 
 def in_force(holds: QuerySet[Hold], now: datetime) -> QuerySet[Hold]:

@@ -30,12 +30,12 @@ class Trial:
     at: float  # unix seconds
 
     @classmethod
-    def read(cls, instance_type: InstanceType, now: datetime) -> Self:
-        """The shard in the database."""
-        return cls(read_shard(instance_type, PARAMS, now).snapshot, now.timestamp()).quiet()
-
-    def quiet(self) -> Self:
-        return self.with_(signals=Signals.none(len(self.snapshot.deployments)))
+    def read(cls, instance_type: InstanceType, now: datetime, *, by_load: bool = False) -> Self:
+        """The shard in the database; `by_load` keeps the signals, so that sizes follow them as in the next pass."""
+        snapshot = read_shard(instance_type, PARAMS, now).snapshot
+        if not by_load:
+            snapshot = replace(snapshot, signals=Signals.none(len(snapshot.deployments)))
+        return cls(snapshot, now.timestamp())
 
     def with_(self, **tables: Any) -> Self:
         return replace(self, snapshot=replace(self.snapshot, **tables))
@@ -70,10 +70,14 @@ class Trial:
         )
 
     def without_replicas(self, rows: Sequence[int]) -> Self:
-        """As if these replicas (rows, each on one instance) were gone and had let their GPUs go."""
-        replicas, machines = self.snapshot.replicas, self.snapshot.instances
+        """As if these replicas (rows) were gone and had let their GPUs go."""
+        replicas, machines, parts = self.snapshot.replicas, self.snapshot.instances, self.snapshot.parts
         used, org = machines.gpus_used.copy(), machines.org.copy()
-        np.subtract.at(used, replicas.instance[rows], replicas.gpus[rows])
+        spread = np.isin(parts.replica, rows)
+        whole = np.array([row for row in rows if replicas.instance[row] >= 0 and row not in parts.replica[spread]], int)
+        np.subtract.at(used, parts.instance[spread], parts.gpus[spread])
+        np.subtract.at(used, replicas.instance[whole], replicas.gpus[whole])
+        used = np.maximum(used, 0).astype(np.int32)
         org[(used == 0) & (machines.claim == 0)] = 0
         state = replicas.state.copy()
         state[rows] = ReplicaState.STOPPED

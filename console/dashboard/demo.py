@@ -64,21 +64,25 @@ class Load:
     zones: tuple[str, ...] = field(default=())
     engine: str = "vllm"
     version: str = "0.21.0"
+    quantization: str = ""
 
 
 RESERVED, ON_DEMAND = "CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND"
 LOADS = [
-    Load("demo", "chat-large", "gb200-4x", 4, "llama-4-maverick", Autoscaling(1, 6, 800, 16), CONV, 1.6, 0.0),
-    Load("demo", "chat-fast", "gb200-4x", 1, "llama-4-scout", Autoscaling(1, 12, 500, 8), CONV, 1.3, 0.4),
+    Load("demo", "chat-large", "gb200-4x", 4, "llama-4-maverick", Autoscaling(1, 6, 800, 16), CONV, 1.6, 0.0,
+         quantization="fp8"),
+    Load("demo", "chat-fast", "gb200-4x", 1, "llama-4-scout", Autoscaling(1, 12, 500, 8), CONV, 1.3, 0.4,
+         quantization="fp8"),
     Load("demo", "code-complete", "gd-1xgh200", 1, "qwen3-coder-30b", Autoscaling(1, 12, 600, 8), CODE, 4.0, 0.2),
     Load("demo", "embeddings", "gd-1xgh200", 1, "nomic-embed-v2", Autoscaling(1, 8, 100, 16, (ON_DEMAND,)), LARGE,
          0.035, 8.0),
     Load("demo", "summaries", "gd-8xh100ib-i128", 2, "mistral-small-3", Autoscaling(1, 10, None, 8), LARGE, 0.02, 14.0),
     Load("demo", "reasoning", "gd-8xh100ib-i128", 8, "deepseek-r1", Autoscaling(1, 4, 900, 24, (RESERVED, ON_DEMAND)),
-         CONV, 1.0, 0.7, engine="dynamo-vllm", version="1.0.0"),
+         CONV, 1.0, 0.7, engine="dynamo-vllm", version="1.0.0", quantization="awq"),
     Load("demo", "batch-labels", "gd-8xh100ib-i128", 4, "qwen3-72b", Autoscaling(1, 6, 50, 8, (ON_DEMAND,)), CODE, 3.0, 0.6),
     Load("demo", "moderation", "gd-8xl40s-i128", 1, "llama-guard-4", Autoscaling(1, 20, 300, 8), LARGE, 0.05, 2.0),
-    Load("rival", "assistant", "gb200-4x", 2, "llama-4-maverick", Autoscaling(1, 10, 500, 8), CONV, 1.4, 0.5),
+    Load("rival", "assistant", "gb200-4x", 2, "llama-4-maverick", Autoscaling(1, 10, 500, 8), CONV, 1.4, 0.5,
+         quantization="awq"),
     Load("rival", "autocomplete", "gd-1xgh200", 1, "codestral-25", Autoscaling(1, 12, 500, 8), CODE, 5.0, 0.7),
     Load("rival", "translate", "gd-8xh100ib-i128", 4, "aya-expanse-32b", Autoscaling(1, 6, 500, 8), LARGE, 0.02, 2.0),
 ]  # fmt: skip
@@ -170,7 +174,7 @@ def deployment(actor: Actor, load: Load) -> None:
         return
     spec = DeploymentSpec(
         name=load.name, gateway_ids=(str(gateway(actor).id),), engine=load.engine, version=load.version,
-        engine_config={"max-model-len": "32768"}, engine_env=None, instance_type=load.type, gpu_count=load.gpus,
+        engine_config={"max-model-len": "32768", **({"quantization": load.quantization} if load.quantization else {})}, engine_env=None, instance_type=load.type, gpu_count=load.gpus,
         model_name=load.model, model_bucket="model-weights", model_path=f"{load.model}/main",
         autoscaling=load.block,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """How forms look, and the forms of the pages. Rules are the services'; forms only know shapes."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -62,6 +63,7 @@ class DeploymentForm(AutoscalingForm):
         "model_name",
         "model_bucket",
         "model_path",
+        "model_memory_gib",
     ]
 
     name = forms.CharField(max_length=63, help_text="Letters, digits and hyphens; fixed afterwards.")
@@ -72,8 +74,79 @@ class DeploymentForm(AutoscalingForm):
         label="GPUs per replica", coerce=int, choices=[(count, count) for count in (1, 2, 4, 8, 16)]
     )
     model_name = forms.CharField(label="Model name", max_length=63, help_text="What callers ask for.")
+    model_memory_gib = forms.IntegerField(
+        label="GPU memory of the weights, GiB", min_value=1, max_value=100_000, required=False,
+        help_text="Of one replica. Empty: estimated from the model's name.",
+    )  # fmt: skip
     model_bucket = forms.CharField(label="Bucket of the weights", max_length=63)
     model_path = forms.CharField(label="Path in the bucket", max_length=1024)
+
+
+UNTIL_ENDED = "ended"
+SPANS = {"1h": ("1 hour", timedelta(hours=1)), "4h": ("4 hours", timedelta(hours=4)), "12h": ("12 hours", timedelta(hours=12)),
+         "1d": ("1 day", timedelta(days=1)), "7d": ("7 days", timedelta(days=7))}  # fmt: skip
+
+
+class FreezeForm(forms.Form):
+    """Why scaling is to stop, and for how long."""
+
+    reason = forms.CharField(max_length=200, help_text="Others read it: an incident, a launch, a test.")
+    lasts = forms.ChoiceField(
+        label="Until", choices=[("", "Choose"), *((key, f"{words} from now") for key, (words, _) in SPANS.items()),
+                                (UNTIL_ENDED, "somebody ends it")],
+    )  # fmt: skip
+
+    def expires_at(self, now: datetime) -> datetime | None:
+        """None: until it is ended."""
+        lasts = self.cleaned_data["lasts"]
+        return None if lasts == UNTIL_ENDED else now + SPANS[lasts][1]
+
+
+class HoldForm(FreezeForm):
+    """A freeze or a pin of one deployment."""
+
+    field_order = ["kind", "size", "reason", "lasts"]
+
+    kind = forms.ChoiceField(
+        label="What", choices=[("FREEZE", "Freeze: the size stays as it is"), ("PIN", "Pin: to a number of replicas")]
+    )
+    size = forms.IntegerField(label="Replicas", min_value=1, required=False, help_text="Of a pin; within min and max.")
+
+
+class NoteForm(forms.Form):
+    """A note on the charts."""
+
+    text = forms.CharField(label="What happened", max_length=200)
+    at = forms.DateTimeField(
+        label="When (UTC)", required=False, help_text="Empty: now.",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )  # fmt: skip
+
+    def moment(self) -> datetime | None:
+        at: datetime | None = self.cleaned_data["at"]
+        return at.astimezone(UTC) if at else None
+
+
+class MemoryForm(forms.Form):
+    """What the model needs."""
+
+    gib = forms.IntegerField(
+        label="GPU memory of the weights, GiB", min_value=1, max_value=100_000, required=False,
+        help_text="Of one replica. Empty: estimated from the model's name.",
+    )  # fmt: skip
+
+
+class BulkForm(forms.Form):
+    """What to do with the deployments that are ticked."""
+
+    action = forms.ChoiceField(choices=[("priority", "Set priority"), ("enable", "Enable"), ("disable", "Disable")])
+    priority = forms.IntegerField(min_value=0, max_value=1000, required=False, help_text="0 to 1000.")
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        if data.get("action") == "priority" and data.get("priority") is None and "priority" not in self.errors:
+            self.add_error("priority", "value is required: 0 to 1000")
+        return data
 
 
 class CountForm(forms.Form):

@@ -1,12 +1,17 @@
-"""The newest sample of every deployment of an organization."""
+"""The newest sample of every deployment of an organization, and which way its load goes."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from console.organizations.models import Organization
 from deployments.loop.blocks import Block
+from deployments.loop.passes import passes_sparse
 from deployments.models import Deployment, SignalBlock
+
+TREND_MINUTES = 10
+RISES, FALLS = 1.15, 0.85  # the last two minutes against those before
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +38,38 @@ def last_sample(organization: Organization) -> dict[int, Now]:
         for key, row in zip(mine[there].tolist(), rows[there].tolist(), strict=True):
             found[key] = Now(max(0, int(block.queued[row])), max(0, int(block.active[row])))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """Requests in flight, a value a minute, oldest first; `word` says which way they go."""
+
+    values: tuple[int, ...]
+
+    @property
+    def word(self) -> str:
+        if len(self.values) < 4:
+            return "new"
+        last, before = sum(self.values[-2:]) / 2, sum(self.values[:-2]) / (len(self.values) - 2)
+        if last > max(before * RISES, before + 1):
+            return "rising"
+        return "falling" if last < min(before * FALLS, before - 1) else "steady"
+
+    @property
+    def line(self) -> str:
+        """Points of an SVG polyline in a box of 60 x 16."""
+        most, last = max(self.values, default=0) or 1, max(1, len(self.values) - 1)
+        return " ".join(f"{60 * at / last:.1f},{15 - 14 * value / most:.1f}" for at, value in enumerate(self.values))
+
+
+def trends(organization: Organization, now: datetime) -> dict[int, Trend]:
+    """By deployment key; two queries, of the few passes that are looked at."""
+    keys = dict(Deployment.objects.filter(organization=organization).values_list("key", "instance_type_id"))
+    since, found = now - timedelta(minutes=TREND_MINUTES), dict[int, list[int]]()
+    for shard, passes in passes_sparse(sorted(set(keys.values())), since, now, step_s=60).items():
+        mine = np.array([key for key, type_key in keys.items() if type_key == shard], np.int64)
+        for _, block in passes:
+            rows, there = block.rows_of(mine)
+            for key, row in zip(mine[there].tolist(), rows[there].tolist(), strict=True):
+                found.setdefault(key, []).append(max(0, int(block.queued[row])) + max(0, int(block.active[row])))
+    return {key: Trend(tuple(values)) for key, values in found.items()}

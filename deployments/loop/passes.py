@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
+from django.db import connection
 
 from deployments.loop.blocks import Block, UnreadableBlockError
 from deployments.loop.points import Points, from_samples
@@ -37,6 +38,21 @@ def passes_between(type_keys: Sequence[int], start: datetime, end: datetime) -> 
     newest = before.order_by("instance_type_id", "-at").distinct("instance_type_id").values_list("at", "payload")
     rows = [*newest, *inside.order_by("at").values_list("at", "payload")]
     return readable(sorted(rows, key=lambda row: row[0]))
+
+
+def passes_sparse(type_keys: Sequence[int], start: datetime, end: datetime, *, step_s: int) -> dict[int, list[Pass]]:
+    """By shard: the first pass in each span of `step_s` seconds of [start, end), and the newest. Few to read."""
+    query = """
+        SELECT instance_type_id, at, payload FROM (
+            SELECT instance_type_id, at, payload,
+                   row_number() OVER (PARTITION BY instance_type_id, floor(extract(epoch FROM at) / %s) ORDER BY at) AS n,
+                   row_number() OVER (PARTITION BY instance_type_id ORDER BY at DESC) AS last
+            FROM deployments_signalblock WHERE instance_type_id = ANY(%s) AND at >= %s AND at < %s
+        ) s WHERE n = 1 OR last = 1 ORDER BY at"""
+    with connection.cursor() as cursor:
+        cursor.execute(query, [step_s, list(type_keys), start, end])
+        rows = cursor.fetchall()
+    return {key: readable((at, payload) for shard, at, payload in rows if shard == key) for key in type_keys}
 
 
 def points_of(passes: Sequence[Pass], keys: Sequence[int]) -> list[Points]:

@@ -1,6 +1,7 @@
 """Writes of the deployments half, one module a noun."""
 
 from deployments.services.annotations import annotation_create, annotation_delete
+from deployments.services.bulk import deployments_switch, priorities_set
 from deployments.services.deployments import (
     autoscaling_update,
     deployment_create,
@@ -21,11 +22,13 @@ __all__ = [
     "deployment_delete",
     "deployment_set_disabled",
     "deployment_update",
+    "deployments_switch",
     "gateway_create",
     "gateway_delete",
     "gateway_update",
     "hold_create",
     "hold_end",
     "model_memory_set",
+    "priorities_set",
     "replica_restart",
 ]

@@ -108,8 +108,9 @@ def deployment_update(*, actor: Actor, deployment_id: uuid.UUID, spec: Deploymen
         deployment.gateways.set(gateways)
         AutoscalingPolicy.objects.filter(deployment=deployment).update(**policy)
         mark(deployment, changed, rolls=rolls)
+        after = _plain(spec) | ({"revision": deployment.revision} if rolls else {})
         audit_record(actor=actor, action="deployment.update", obj_type="Deployment", obj_id=str(deployment.id),
-                     obj_name=deployment.name, before=before, after=_plain(spec), organization=organization)  # fmt: skip
+                     obj_name=deployment.name, before=before, after=after, organization=organization)  # fmt: skip
         _tell(organization)
     return deployment_get(organization, deployment.id)
 

@@ -58,9 +58,23 @@ class Explanation:
         return self.missing * self.gpu_count
 
     @property
+    def asked(self) -> int:
+        """What it would have if nothing stood in the way."""
+        return max(self.wanted, self.wishes)
+
+    @property
+    def rooms_told(self) -> list[Room]:
+        """Where there is something; every allowed one where there is nothing at all."""
+        return [one for one in self.rooms if one.gpus] or [one for one in self.rooms if one.allowed]
+
+    @property
+    def about_capacity(self) -> bool:
+        return self.granted < self.wanted
+
+    @property
     def held_back(self) -> bool:
         """Whether load asks for more than it has."""
-        return self.granted < max(self.wanted, self.wishes)
+        return self.granted < self.asked
 
 
 def explanation_of(deployment: Deployment, now: datetime, *, platform: bool = False) -> Explanation | None:

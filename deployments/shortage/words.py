@@ -42,7 +42,9 @@ class Facts:
 
     @property
     def zones(self) -> str:
-        return listed(sorted({one.zone for one in self.rooms})) or "its zones"
+        """Where there is something of an allowed class; all allowed zones where there is nothing anywhere."""
+        there = {one.zone for one in self.rooms if one.allowed and one.gpus} or {one.zone for one in self.rooms}
+        return listed(sorted(there)) or "its zones"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -62,7 +64,9 @@ def paragraph(code: Reason, facts: Facts) -> str:
 
 def _needs(facts: Facts) -> str:
     gpus = counted(facts.missing * facts.gpu_count, "GPU")
-    return f"{counted(facts.missing, 'more replica')} of {facts.gpu_count} need {gpus}."
+    if facts.missing == 1:
+        return f"1 more replica needs {gpus}."
+    return f"{facts.missing} more replicas need {gpus}, {facts.gpu_count} each."
 
 
 def _pool(facts: Facts) -> str:

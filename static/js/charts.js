@@ -1,5 +1,6 @@
-/* Charts from JSON endpoints: {unit, from, to, span, series: [{name, color, style, feed, points: [[ms, value|null], ...]}]}.
-   One crosshair for all charts of a page, colours from CSS, a table of the same data below each. */
+/* Charts from JSON endpoints: {unit, from, to, span, series: [{name, color, style, feed, points: [[ms, value|null], ...]}],
+   notes: [{kind, text, at, until, moment}]}. One crosshair for all charts of a page, colours from CSS, a table of the same
+   data below each. */
 (() => {
   "use strict";
   const charts = new Map();
@@ -66,6 +67,35 @@
     return found.filter(({ element }) => Math.abs(element.x - at) <= nearest + 1);
   };
 
+  /* Notes, holds and revisions, drawn on every chart of the page: a line for a moment, a band for what lasts. Labels stand
+     on three levels, so that neighbours do not cover each other; the tooltip says the whole text. */
+  const MARKS = { note: "accent", hold: "warn", revision: "idle" };
+  const LEVELS = 3, SHORT = 22, NEAR_PX = 6;
+  const shortened = (text) => (text.length > SHORT ? `${text.slice(0, SHORT - 1)}…` : text);
+  const label = (note, place, rgb, position) => ({
+    display: true, content: shortened(note.text), position, yAdjust: (place % LEVELS) * 15, color: rgb,
+    backgroundColor: getComputedStyle(document.body).getPropertyValue("--tblr-bg-surface") || "transparent",
+    font: { size: 10, weight: "normal" }, padding: { x: 3, y: 1 },
+  });
+  const drawn = (note, place) => {
+    const rgb = color(MARKS[note.kind] ?? "idle");
+    if (note.moment) {
+      return { type: "line", scaleID: "x", value: note.at, borderColor: rgb, borderWidth: 1.2, borderDash: [2, 3], label: label(note, place, rgb, "start") };
+    }
+    const band = { type: "box", xMin: note.at, borderWidth: 0, backgroundColor: faded(rgb, 0.1), drawTime: "beforeDatasetsDraw" };
+    if (note.until !== null) band.xMax = note.until;
+    return { ...band, label: { ...label(note, place, rgb, { x: "start", y: "start" }), backgroundColor: "transparent" } };
+  };
+  const annotated = (notes) => Object.fromEntries((notes ?? []).map((note, place) => [`note-${place}`, drawn(note, place)]));
+  const noted = (items) => {
+    if (!items.length || crosshair === null) return [];
+    const { chart } = items[0], { x } = chart.scales;
+    const near = (note) => (note.moment
+      ? Math.abs(x.getPixelForValue(note.at) - x.getPixelForValue(crosshair)) <= NEAR_PX
+      : note.at <= crosshair && (note.until === null || crosshair <= note.until));
+    return (chart.config.options.notes ?? []).filter(near).map((note) => note.text);
+  };
+
   const moment = (items) => {
     if (!items.length) return "";
     const { chart } = items[0];
@@ -97,6 +127,7 @@
   const options = (data, kind) => ({
     animation: false,
     maintainAspectRatio: false,
+    notes: data.notes,
     normalized: true,
     interaction: { mode: "under", intersect: false },
     scales: {
@@ -111,7 +142,8 @@
     },
     plugins: {
       legend: { position: "top", align: "start", labels: { color: color("text"), boxWidth: 14, boxHeight: 2, padding: 12 } },
-      tooltip: { position: "pointer", callbacks: { title: moment, label: (item) => `${item.dataset.label}: ${item.formattedValue} ${data.unit}` } },
+      annotation: { annotations: annotated(data.notes) },
+      tooltip: { position: "pointer", callbacks: { title: moment, footer: noted, label: (item) => `${item.dataset.label}: ${item.formattedValue} ${data.unit}` } },
     },
   });
 
@@ -220,7 +252,7 @@
   const collect = () => {
     for (const canvas of document.querySelectorAll("canvas[data-chart-url]")) {
       if (charts.has(canvas)) continue;
-      charts.set(canvas, { canvas, kind: canvas.dataset.chartKind || "line", topic: canvas.dataset.chartTopic, chart: null, data: null });
+      charts.set(canvas, { canvas, kind: canvas.dataset.chartKind || "line", topics: (canvas.dataset.chartTopic || "").split(" "), chart: null, data: null });
       const entry = charts.get(canvas);
       details(canvas)?.addEventListener("toggle", () => { if (entry.data && isOpen(canvas)) table(canvas, entry.data); });
       load(entry);
@@ -229,14 +261,14 @@
 
   document.addEventListener("theme", () => { for (const entry of charts.values()) if (entry.data) draw(entry); });
   document.addEventListener("refresh-charts", (event) => {
-    for (const entry of charts.values()) if (!event.detail || entry.topic === event.detail) load(entry);
+    for (const entry of charts.values()) if (!event.detail || entry.topics.includes(event.detail)) load(entry);
   });
   document.addEventListener("points", (event) => {
     const { topic, at, values } = event.detail;
     for (const entry of charts.values()) {
       if (!entry.chart) continue;
       if (entry.data.series.some((one) => one.feed)) append(entry, at, values);
-      else if (entry.topic === topic && Date.now() - entry.loaded > SLOW_MS) load(entry);
+      else if (entry.topics.includes(topic) && Date.now() - entry.loaded > SLOW_MS) load(entry);
     }
   });
   if (window.Chart) {

@@ -13,11 +13,17 @@
   const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const say = (text) => { if (state.textContent !== text) state.textContent = text; };
 
+  // A part that somebody is in, by keyboard, with open details or with boxes ticked, is left alone until they leave it.
+  const busy = (part) => part.contains(document.activeElement) || part.querySelector("details[open], input[type=checkbox]:checked");
   const parts = (topic) => {
     for (const part of document.querySelectorAll(topic ? `[data-live-topic~="${topic}"]` : "[data-live-topic]")) {
-      // A part that somebody is in, by keyboard or with open details, is left alone until they leave it.
-      const busy = part.contains(document.activeElement) || part.querySelector("details[open]");
-      if (!busy) htmx.trigger(part, "live");
+      const names = part.dataset.liveParts;
+      if (!names) { if (!busy(part)) htmx.trigger(part, "live"); continue; }
+      // One request for several parts of the page, which come out of band.
+      const free = names.split(" ").filter((name) => { const one = document.getElementById(name); return one && !busy(one); });
+      if (!free.length) continue;
+      part.setAttribute("hx-select-oob", free.map((name) => `#${name}`).join(","));
+      htmx.trigger(part, "live");
     }
   };
   const everything = () => { tell("refresh-charts", null); parts(null); };

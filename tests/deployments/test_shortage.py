@@ -77,7 +77,7 @@ def test_r19_a_full_pool_names_who_holds_it_and_what_would_help(cast: Cast, of: 
     found = explained(one)
     assert (found.code, found.wanted, found.granted, found.missing_gpus) == (Reason.POOL_EXHAUSTED, 5, 3, 4)
     assert found.text == (
-        "2 more replicas of 2 need 4 GPUs. The on-demand pool of gb200-4x in US-WEST-04A has 12 GPUs: 0 free for it; "
+        "2 more replicas need 4 GPUs, 2 each. The on-demand pool of gb200-4x in US-WEST-04A has 12 GPUs: 0 free for it; "
         "1 free on instances that serve another organization. The organization has no claim of gb200-4x there."
     )
     assert [(one.name, one.gpus, one.above_min, one.right) for one in found.holders] == [
@@ -119,7 +119,7 @@ def test_r19_a_claim_without_room_says_how_much_it_holds(cast: Cast, of: Offerin
     run(of)
     found = explained(one)
     assert (found.code, found.missing) == (Reason.CLAIM_EXHAUSTED, 1)
-    assert found.text == ("1 more replica of 2 need 2 GPUs. Only reserved capacity is allowed. The organization's claims "
+    assert found.text == ("1 more replica needs 2 GPUs. Only reserved capacity is allowed. The organization's claims "
                           "there hold 4 GPUs, 0 of them free.")  # fmt: skip
     assert changes(found) == {
         "classes": ("allow ON_DEMAND", 1),
@@ -152,7 +152,7 @@ def test_r19_gpus_that_lie_apart_are_counted_together_and_apart(cast: Cast, of: 
     run(of)
     found = explained(one)
     assert found.code == Reason.FRAGMENTED
-    assert found.text == ("1 more replica of 4 need 4 GPUs. 4 GPUs are free in US-WEST-04A, but at most 2 together on one "
+    assert found.text == ("1 more replica needs 4 GPUs. 4 GPUs are free in US-WEST-04A, but at most 2 together on one "
                           "instance; a replica needs 4 on one.")  # fmt: skip
 
 
@@ -240,7 +240,7 @@ FACTS = Facts(
 
 @pytest.mark.parametrize(("code", "said"), [
     (Reason.SHADOW, ["shadow: 6 replicas"]),
-    (Reason.STALE, ["2 more replicas of 2 need 4 GPUs", "the next pass plans again"]),
+    (Reason.STALE, ["2 more replicas need 4 GPUs, 2 each", "the next pass plans again"]),
     (Reason.SCHEDULED_MAX, ["asks for 8 replicas", "allows at most 6"]),
     (Reason.MOVING, ["2 replicas are being replaced", "1 more have to be", "12 GPUs"]),
     (Reason.YIELDED, ["batch, which has a higher priority", "4 of 8"]),

@@ -5,12 +5,17 @@ from decimal import Decimal
 
 from django import template
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from claims.core.states import InstanceState, Status
 from console.common.money import to_cents
+from deployments.core.reasons import Reason, sentence
+from deployments.core.states import ReplicaState
+from deployments.models import Deployment, Replica
+from deployments.shortage import Change
 
 register = template.Library()
 
@@ -46,7 +51,28 @@ BOUNDS = {
 
 DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize": "resized", "set": "set",
         "revoke": "revoked", "disable": "disabled", "enable": "enabled", "autoscaling": "given new autoscaling",
+        "freeze": "frozen", "pin": "pinned", "release": "let go of a hold", "memory": "told what it needs of memory",
         "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn"}  # fmt: skip
+
+ENDINGS = {
+    "OLD_REVISION": "Replaced by the newest revision.", "MOVED_TO_OTHER_TYPE": "Its deployment moved to another type.",
+    "INSTANCE_LOST": "Its instance was lost.", "INSTANCE_DRAINING": "Its instance is being drained.",
+    "LOADING_TOO_LONG": "It loaded for too long.", "CRASHED": "It crashed again and again.",
+    "VANISHED": "The runtime no longer has it.", "FAILED": "It failed.",
+}  # fmt: skip
+
+
+@register.simple_tag
+def change_address(change: Change, deployment: Deployment) -> str:
+    """Where a change that would help is made; empty where there is no form for it."""
+    page = reverse("deployment", args=[deployment.id])
+    if change.kind in ("max", "priority", "classes"):
+        return f"{page}#autoscaling"
+    if change.kind == "claim":
+        return reverse("claim", args=[change.id]) if change.id else reverse("claim-new")
+    if change.kind == "other" and change.id:
+        return reverse("deployment", args=[change.id]) + "#autoscaling"
+    return {"hold": f"{page}#holds", "enable": page}.get(change.kind, "")
 
 
 @register.simple_tag
@@ -85,6 +111,29 @@ def exact(at: datetime | str | None) -> str:
     if isinstance(at, str):
         at = datetime.fromisoformat(at)
     return at.strftime("%Y-%m-%d %H:%M:%S UTC") if at else "never"
+
+
+@register.filter
+def classes(names: list[str]) -> str:
+    """Capacity classes of a deployment, in its order; unset means both."""
+    words = {"CAPACITY_CLASS_RESERVED": "reserved", "CAPACITY_CLASS_ON_DEMAND": "on demand"}
+    return ", ".join(words.get(name, name) for name in names or words)
+
+
+@register.filter
+def state_since(replica: Replica) -> datetime:
+    """When the replica came into the state it is in."""
+    times = {ReplicaState.READY: replica.ready_at, ReplicaState.DRAINING: replica.draining_at,
+             ReplicaState.STOPPED: replica.stopped_at, ReplicaState.FAILED: replica.stopped_at}  # fmt: skip
+    return times.get(ReplicaState(replica.state)) or replica.created_at
+
+
+@register.filter
+def stop_reason(name: str) -> str:
+    """Why a replica drains, stopped or failed, as a sentence."""
+    if name in Reason.__members__:
+        return sentence(Reason[name], {})
+    return ENDINGS.get(name, name.replace("_", " ").capitalize() + ".")
 
 
 @register.filter

@@ -10,6 +10,7 @@ from claims.selectors import claim_get
 from console.common import clock
 from console.dashboard import series
 from console.dashboard.access import actor_in, member_page, organization_in
+from console.dashboard.marks import as_json, marks_of
 from deployments.selectors import deployment_get
 
 KINDS = {
@@ -29,8 +30,8 @@ def span_of(request: HttpRequest, default: str) -> tuple[datetime, datetime]:
 @require_safe
 @member_page
 def deployment(request: HttpRequest, id: UUID, kind: str) -> HttpResponse:
-    one = deployment_get(organization_in(request), id)
-    return JsonResponse(KINDS[kind](one, *span_of(request, "1h")))
+    one, (start, end) = deployment_get(organization_in(request), id), span_of(request, "1h")
+    return JsonResponse(KINDS[kind](one, start, end) | {"notes": as_json(marks_of(one, start, end), start, end)})
 
 
 @require_safe

@@ -1,0 +1,171 @@
+"""What the list of deployments shows: filters, order and page live in the address."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.paginator import Page, Paginator
+from django.db.models import F, Q, QuerySet
+from django.forms import Form
+from django.http import HttpRequest
+
+from claims.core.states import Status
+from console.common import clock
+from console.dashboard.access import actor_in, organization_in
+from console.dashboard.deployment_page import is_short
+from console.dashboard.forms import BulkForm, FreezeForm
+from console.dashboard.live import Now, Trend, last_sample, trends
+from deployments.core import explain
+from deployments.models import Decision, Deployment, Hold
+from deployments.selectors import concerning, deployments_of, holds_in_force, last_decisions, names_of
+
+PAGE_SIZE = 100
+RESERVED, ON_DEMAND = "CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND"
+Found = QuerySet[Deployment]
+
+# Heads of the table: name in the address, title, column.
+HEADS = [
+    ("name", "Name", "name"), ("status", "Status", "status"), ("type", "Type", "instance_type__name"),
+    ("ready", "Replicas", "ready"), ("wanted", "Wanted", "last_wanted"), ("priority", "Priority", "priority_or_0"),
+    ("decided", "Last decision", "last_decided_at"),
+]  # fmt: skip
+SORTS = {name: column for name, _, column in HEADS}
+STATES: dict[str, tuple[str, Callable[[Found], Found]]] = {
+    "short": (
+        "short of capacity",
+        lambda found: found.alias(short=F("last_granted") - F("last_wanted")).filter(short__lt=0, disabled=False),
+    ),
+    "ready": ("ready", lambda found: found.filter(status=Status.READY, disabled=False)),
+    "changing": ("creating or updating", lambda found: found.filter(status__in=[Status.CREATING, Status.UPDATING])),
+    "error": ("in error", lambda found: found.filter(status__in=[Status.ERROR, Status.FAILED])),
+    "deleting": ("being deleted", lambda found: found.filter(status=Status.DELETING)),
+    "disabled": ("disabled", lambda found: found.filter(disabled=True)),
+}
+CLASSES: dict[str, tuple[str, Callable[[Found], Found]]] = {
+    "reserved": ("reserved only", lambda found: found.filter(autoscaling__capacity_classes=[RESERVED])),
+    "on-demand": ("on demand only", lambda found: found.filter(autoscaling__capacity_classes=[ON_DEMAND])),
+    "both": ("both", lambda found: found.exclude(autoscaling__capacity_classes__in=[[RESERVED], [ON_DEMAND]])),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    deployment: Deployment
+    now: Now | None
+    trend: Trend | None
+    decision: Decision | None
+    text: str  # why, in one sentence
+    holds: Sequence[Hold]
+
+    @property
+    def short(self) -> bool:
+        return is_short(self.deployment)
+
+    @property
+    def pin(self) -> int | None:
+        return next((one.size for one in self.holds if one.size is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The address, read; what it does not know is left out."""
+
+    text: str
+    state: str
+    type: str
+    classes: str
+    held: bool
+    sort: str
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> "Asked":
+        sort, state, classes = query.get("sort", ""), query.get("state", ""), query.get("class", "")
+        return cls(
+            text=query.get("q", "").strip()[:100],
+            state=state if state in STATES else "",
+            type=query.get("type", "").strip()[:60],
+            classes=classes if classes in CLASSES else "",
+            held=query.get("held") == "1",
+            sort=sort if sort.removeprefix("-") in SORTS else "name",
+        )
+
+    def address(self, **changes: str) -> str:
+        """The query of the address with other values; empty ones are left out."""
+        values = {"q": self.text, "state": self.state, "type": self.type, "class": self.classes,
+                  "held": "1" if self.held else "", "sort": self.sort if self.sort != "name" else "", **changes}  # fmt: skip
+        return "?" + urlencode({name: value for name, value in values.items() if value})
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.text or self.state or self.type or self.classes or self.held)
+
+
+def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) -> dict[str, Any]:
+    """`forms` are those that were sent and are wrong."""
+    organization, asked, now = organization_in(request), Asked.of(request.GET), clock.now()
+    holds = holds_in_force(organization, now)
+    page = Paginator(chosen(deployments_of(organization), asked, holds), PAGE_SIZE).get_page(request.GET.get("page"))
+    types = Deployment.objects.filter(organization=organization).order_by("instance_type__name")
+    return {
+        "rows": rows_of(request, page, holds),
+        "page": page,
+        "asked": asked,
+        "heads": heads(asked),
+        "states": [(name, words) for name, (words, _) in STATES.items()],
+        "classes": [(name, words) for name, (words, _) in CLASSES.items()],
+        "types": list(types.values_list("instance_type__name", flat=True).distinct()),
+        "holds": [one for one in holds if one.deployment_id is None],
+        "before": asked.address(page=str(page.number - 1)) if page.has_previous() else "",
+        "after": asked.address(page=str(page.number + 1)) if page.has_next() else "",
+        "freeze_form": FreezeForm(),
+        "bulk_form": BulkForm(auto_id="bulk_%s"),
+        "may_freeze_fleet": actor_in(request).is_platform,
+        **(forms or {}),
+    }
+
+
+def chosen(found: Found, asked: Asked, holds: Sequence[Hold]) -> Found:
+    found = found.annotate(priority_or_0=F("autoscaling__priority"))
+    if asked.text:
+        found = found.filter(Q(name__icontains=asked.text) | Q(model_name__icontains=asked.text))
+    if asked.type:
+        found = found.filter(instance_type__name=asked.type)
+    if asked.state:
+        found = STATES[asked.state][1](found)
+    if asked.classes:
+        found = CLASSES[asked.classes][1](found)
+    if asked.held and all(one.deployment_id for one in holds):
+        found = found.filter(key__in=[one.deployment_id for one in holds])
+    column = F(SORTS[asked.sort.removeprefix("-")])
+    down = asked.sort.startswith("-")
+    return found.order_by(column.desc(nulls_last=True) if down else column.asc(nulls_first=True), "key")
+
+
+def heads(asked: Asked) -> list[dict[str, Any]]:
+    """Each head leads to the list in its order, the present one to the other way round."""
+    found = []
+    for name, title, _ in HEADS:
+        up, down = asked.sort == name, asked.sort == "-" + name
+        found.append({"title": title, "address": asked.address(sort="-" + name if up else name),
+                      "order": "ascending" if up else "descending" if down else "",
+                      "number": name in ("wanted", "priority")})  # fmt: skip
+    return found
+
+
+def rows_of(request: HttpRequest, page: Page[Deployment], holds: Sequence[Hold]) -> list[Row]:
+    organization = organization_in(request)
+    shown = list(page.object_list)
+    sample, course, decisions = last_sample(organization), trends(organization, clock.now()), last_decisions(shown)
+    names = names_of(organization, {one.record.get("granted_other", -1) for one in decisions.values()})
+    return [
+        Row(one, sample.get(one.key), course.get(one.key), decisions.get(one.key),
+            in_a_sentence(decisions.get(one.key), names), concerning(holds, one))
+        for one in shown
+    ]  # fmt: skip
+
+
+def in_a_sentence(decision: Decision | None, names: Mapping[int, str]) -> str:
+    """What decided: the last sentence of the decision's line."""
+    line = explain.line(decision.record, names) if decision else ""
+    return line.rpartition(". ")[2] if ". " in line else ""

@@ -1,0 +1,117 @@
+"""What the page of a deployment shows."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.forms import Form
+from django.http import HttpRequest
+
+from claims.selectors import prices_at
+from console.common import clock
+from console.dashboard.access import actor_in
+from console.dashboard.forms import AutoscalingForm, HoldForm, MemoryForm, NoteForm
+from console.dashboard.live import last_sample
+from console.dashboard.marks import marks_of
+from console.dashboard.series import RANGES
+from console.organizations.models import AuditEvent, Organization
+from deployments.core import explain
+from deployments.costs import costs_of
+from deployments.memory import Fit, memory_fit
+from deployments.models import Decision, Deployment
+from deployments.rollout import rollout_of
+from deployments.selectors import (
+    concerning,
+    decisions_of,
+    failed_of,
+    holds_in_force,
+    names_of,
+    replicas_of,
+)
+
+SHOWN = 25
+EVENTS = 10
+FAILED_WITHIN = timedelta(hours=1)
+
+
+def page_context(
+    request: HttpRequest, organization: Organization, one: Deployment, forms: Mapping[str, Form] | None = None
+) -> dict[str, Any]:
+    """`forms` are those that were sent and are wrong."""
+    actor, now = actor_in(request), clock.now()
+    span = request.GET.get("range", "1h")
+    replicas = list(replicas_of(one))
+    start = now - RANGES.get(span, RANGES["1h"])
+    return {
+        "deployment": one,
+        "now": last_sample(organization).get(one.key),
+        "short": is_short(one),
+        "holds": concerning(holds_in_force(organization, now), one),
+        "decisions": explained(decisions_of(one, SHOWN), organization),
+        "replicas": replicas,
+        "failed": failed_of(one, now - FAILED_WITHIN),
+        "rollout": rollout_of(one, replicas),
+        "marks": [(mark, mark.deletable_by(actor)) for mark in marks_of(one, start, now)],
+        "memory": memory_of(one),
+        "costs": costs_of(one, replicas, now) if actor.sees_money else None,
+        "gateways": one.gateways.order_by("name"),
+        "events": AuditEvent.objects.filter(object_type="Deployment", object_id=str(one.id)).order_by("-id")[:EVENTS],
+        "classes": classes_in_words(one.autoscaling.capacity_classes),
+        "ranges": list(RANGES),
+        "range": span,
+        **blank_forms(one),
+        **(forms or {}),
+    }
+
+
+def blank_forms(one: Deployment) -> dict[str, Form]:
+    policy = one.autoscaling
+    return {
+        "form": AutoscalingForm(initial={
+            "min": policy.min, "max": policy.max, "concurrency": policy.concurrency, "priority": policy.priority,
+            "classes": ",".join(policy.capacity_classes),
+        }),
+        "hold_form": HoldForm(auto_id="hold_%s"),
+        "note_form": NoteForm(auto_id="note_%s"),
+        "memory_form": MemoryForm(initial={"gib": one.model_memory_gib}, auto_id="memory_%s"),
+    }  # fmt: skip
+
+
+def is_short(one: Deployment) -> bool:
+    wanted, granted = one.last_wanted or 0, one.last_granted or 0  # type: ignore[attr-defined]
+    return granted < wanted and not one.disabled
+
+
+def explained(decisions: Any, organization: Organization) -> list[dict[str, Any]]:
+    """Decisions with their sentences; other deployments of the organization by name."""
+    rows: list[Decision] = list(decisions)
+    names = names_of(organization, {row.record.get("granted_other", -1) for row in rows})
+    return [
+        {"decision": row, "text": explain.line(row.record, names), "steps": explain.steps(row.record, names)}
+        for row in rows
+    ]
+
+
+def memory_of(one: Deployment) -> Fit:
+    return memory_fit(
+        one.model_name, one.engine_config, gpu_count=one.gpu_count, gpu_memory_gib=one.instance_type.gpu_memory_gib,
+        set_gib=one.model_memory_gib,
+    )  # fmt: skip
+
+
+def replica_price(one: Deployment, now: datetime) -> Decimal | None:
+    """USD an hour of one replica on demand, at the dearest zone of its type."""
+    prices = prices_at(now)
+    keys = one.instance_type.offerings.values_list("key", flat=True)
+    known = [prices[key, "ON_DEMAND"] for key in keys if (key, "ON_DEMAND") in prices]
+    return max(known) * one.gpu_count if known else None
+
+
+def given(value: int | None, otherwise: int) -> str:
+    return f"{otherwise} (unset)" if value is None else str(value)
+
+
+def classes_in_words(classes: Any) -> str:
+    words = {"CAPACITY_CLASS_RESERVED": "reserved", "CAPACITY_CLASS_ON_DEMAND": "on demand"}
+    return ", then ".join(words[one] for one in classes) or "reserved, then on demand (unset)"

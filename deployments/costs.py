@@ -1,0 +1,194 @@
+"""What a deployment costs: an hour at min, now and at max, and 1,000 requests of the last hour.
+
+On demand a replica costs its GPUs at the on-demand price (B3). On claimed capacity it costs nothing more (B1): what is
+shown there is its share of the claim, at the rate that the claim pays. Assumptions, which pages state: the dearest of the
+allowed zones; CUSTOMER claims pay the reserved rate; as many replicas use claims as claims have room for, whatever else
+might take it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Coalesce
+
+from claims import metering
+from claims.core.states import InstanceState
+from claims.models import ClaimKind, Instance, Offering, PriceKind
+from claims.selectors import prices_at
+from deployments.core.states import HOLDING
+from deployments.loop.passes import passes_sparse
+from deployments.models import CapacityClass, Deployment, Replica
+from deployments.zones import all_zones, common_zones
+
+HOUR = timedelta(hours=1)
+RESERVED = "CAPACITY_CLASS_RESERVED"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """USD for a GPU-hour."""
+
+    on_demand: Decimal
+    reserved: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """So many replicas, and what they cost an hour in USD: all on demand, or on claims as far as these have room."""
+
+    replicas: int
+    on_demand: Decimal
+    covered: int  # replicas that claims have room for
+    beyond: Decimal  # on demand, of the others
+    share: Decimal  # of the claims, of the covered ones
+
+    @property
+    def with_claims(self) -> Decimal:
+        return self.beyond + self.share
+
+
+@dataclass(frozen=True, slots=True)
+class LastHour:
+    """What the last hour cost, in USD, and the requests that it served; None where the runtime does not count them."""
+
+    on_demand: Decimal
+    share: Decimal
+    finished: int | None
+
+    @property
+    def usd(self) -> Decimal:
+        return self.on_demand + self.share
+
+    @property
+    def per_thousand(self) -> Decimal | None:
+        return self.usd * 1000 / self.finished if self.finished else None
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    rates: Rates
+    at_min: Size
+    now: Size
+    at_max: Size
+    last_hour: LastHour
+
+    @property
+    def rows(self) -> list[tuple[str, Size]]:
+        return [("At min", self.at_min), ("Now", self.now), ("At max", self.at_max)]
+
+
+def costs_of(deployment: Deployment, replicas: Sequence[Replica], now: datetime) -> Costs | None:
+    """None where the type has no price. `replicas` are those that hold GPUs."""
+    rates = _rates(deployment, now)
+    if rates is None:
+        return None
+    customer, serverless = _covered(deployment)
+    policy, gpus = deployment.autoscaling, deployment.gpu_count
+
+    def size(count: int) -> Size:
+        reserved = min(count, customer)
+        covered = min(count, customer + serverless)
+        share = gpus * (reserved * rates.reserved + (covered - reserved) * rates.on_demand)
+        return Size(count, count * gpus * rates.on_demand, covered, (count - covered) * gpus * rates.on_demand, share)
+
+    return Costs(rates, size(policy.min), _now(replicas, rates), size(policy.max), _last_hour(deployment, rates, now))
+
+
+def zones_of(deployment: Deployment) -> set[str]:
+    """Names of the zones that its gateways have in common (R16)."""
+    return common_zones([one.sent_zones for one in deployment.gateways.all()], all_zones())
+
+
+def _rates(deployment: Deployment, now: datetime) -> Rates | None:
+    """Of the dearest allowed zone; a missing reserved price counts as the on-demand one."""
+    offerings = Offering.objects.filter(instance_type=deployment.instance_type, zone__name__in=zones_of(deployment))
+    prices = prices_at(now)
+    keys = list(offerings.values_list("key", flat=True))
+    known = [prices[key, PriceKind.ON_DEMAND] for key in keys if (key, PriceKind.ON_DEMAND) in prices]
+    if not known:
+        return None
+    reserved = [prices[key, PriceKind.RESERVED] for key in keys if (key, PriceKind.RESERVED) in prices]
+    return Rates(max(known), max(reserved, default=max(known)))
+
+
+def _covered(deployment: Deployment) -> tuple[int, int]:
+    """Replicas that CUSTOMER and SERVERLESS claims have room for: GPUs that are free or this deployment's own."""
+    classes = deployment.autoscaling.capacity_classes
+    if classes and RESERVED not in classes:
+        return 0, 0
+    mine = Q(placements__replica__deployment=deployment)
+    rows = (
+        Instance.objects.filter(
+            claim__organization=deployment.organization, offering__instance_type=deployment.instance_type,
+            offering__zone__name__in=zones_of(deployment), state=InstanceState.READY, lost_at__isnull=True,
+        )
+        .annotate(room=F("gpus") - F("gpus_used") + Coalesce(Sum("placements__gpus", filter=mine), 0))
+        .values_list("claim__kind", "gpus", "room", "offering_id")
+    )  # fmt: skip
+    found = {kind: _fit([row[1:] for row in rows if row[0] == kind], deployment.gpu_count) for kind in ClaimKind.values}
+    return found[ClaimKind.CUSTOMER], found[ClaimKind.SERVERLESS]
+
+
+def _fit(machines: Sequence[tuple[int, int, int]], gpu_count: int) -> int:
+    """Replicas on machines (GPUs, room, offering): shared ones, or several whole ones of a zone (R16)."""
+    shared = sum(room // gpu_count for _, room, _ in machines)
+    whole: dict[tuple[int, int], int] = {}
+    for gpus, room, offering in machines:
+        if gpu_count > gpus and gpu_count % gpus == 0 and room == gpus:
+            whole[offering, gpus] = whole.get((offering, gpus), 0) + 1
+    return shared + sum(count // (gpu_count // gpus) for (_, gpus), count in whole.items())
+
+
+def _now(replicas: Sequence[Replica], rates: Rates) -> Size:
+    """What runs, where it runs. Draining replicas hold their GPUs and count."""
+    pool = sum(one.gpus for one in replicas if one.capacity_class == CapacityClass.ON_DEMAND)
+    claimed = [one for one in replicas if one.capacity_class == CapacityClass.RESERVED]
+    share = sum((one.gpus * _rate_on(one, rates) for one in claimed), Decimal(0))
+    gpus = sum(one.gpus for one in replicas)
+    return Size(len(replicas), gpus * rates.on_demand, len(claimed), pool * rates.on_demand, share)
+
+
+def _rate_on(replica: Replica, rates: Rates) -> Decimal:
+    """The rate of the claim that the replica is on."""
+    kinds = {one.instance.source for one in replica.placements.all()}
+    return rates.reserved if kinds == {"CUSTOMER"} else rates.on_demand
+
+
+def _last_hour(deployment: Deployment, rates: Rates, now: datetime) -> LastHour:
+    since, organization = now - HOUR, deployment.organization
+    rows = list(metering.intervals_in(organization, since, now).filter(holder_id=deployment.id))
+    on_demand = sum((one.usd for one in metering.rate_rows(organization, rows, since, now)), Decimal(0))
+    return LastHour(on_demand, _share_since(deployment, rates, since, now), finished_since(deployment, since, now))
+
+
+def _share_since(deployment: Deployment, rates: Rates, since: datetime, now: datetime) -> Decimal:
+    """GPU-hours on claims at the rate of claims; of replicas that ended nobody knows which claim it was."""
+    there = Q(stopped_at__isnull=True) | Q(stopped_at__gt=since)
+    found = Replica.objects.filter(there, deployment=deployment, capacity_class=CapacityClass.RESERVED)
+    usd = Decimal(0)
+    for one in found.prefetch_related("placements__instance"):
+        ended = one.stopped_at if one.state not in HOLDING and one.stopped_at else now
+        hours = max(timedelta(0), min(ended, now) - max(one.created_at, since)) / HOUR
+        rate = _rate_on(one, rates) if one.state in HOLDING else rates.reserved
+        usd += one.gpus * Decimal(str(round(hours, 6))) * rate
+    return usd
+
+
+def finished_since(deployment: Deployment, since: datetime, now: datetime) -> int | None:
+    """Requests that ended in this time, from the runtime's counters; one that fell began anew."""
+    total, before, known = 0, None, False
+    shard = deployment.instance_type_id
+    for _, block in passes_sparse([shard], since, now, step_s=300)[shard]:
+        place = int(block.key.searchsorted(deployment.key))
+        there = place < len(block.key) and block.key[place] == deployment.key
+        counter = int(block.finished[place]) if there else -1
+        if counter < 0:
+            continue
+        if before is not None:
+            total += counter - before if counter >= before else counter
+            known = True
+        before = counter
+    return total if known else None
