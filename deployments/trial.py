@@ -1,7 +1,7 @@
 """What the planner would do: a shard as it is now, perhaps with one thing changed, planned by the planner itself.
 
-Sizes wanted are those of the last pass: the signals are left out, and without them every size holds (R5). So what comes
-out differs from what was decided only by capacity, and by what was changed. Nothing is stored.
+Nothing is stored. Sizes follow the load, as in the next pass, or stay at what was last wanted: without signals every
+size holds (R5), and what comes out then differs only by capacity and by what was changed.
 """
 
 from collections.abc import Sequence
@@ -24,18 +24,19 @@ UNNAMED_CLAIM = 2**40  # of a machine that is only thought of; no row has this k
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One shard as it is, with sizes that hold."""
+    """One shard as it is."""
 
     snapshot: Snapshot
     at: float  # unix seconds
 
     @classmethod
-    def read(cls, instance_type: InstanceType, now: datetime, *, by_load: bool = False) -> Self:
-        """The shard in the database; `by_load` keeps the signals, so that sizes follow them as in the next pass."""
-        snapshot = read_shard(instance_type, PARAMS, now).snapshot
-        if not by_load:
-            snapshot = replace(snapshot, signals=Signals.none(len(snapshot.deployments)))
-        return cls(snapshot, now.timestamp())
+    def read(cls, instance_type: InstanceType, now: datetime) -> Self:
+        """The shard in the database."""
+        return cls(read_shard(instance_type, PARAMS, now).snapshot, now.timestamp())
+
+    def holding(self) -> Self:
+        """With sizes that stay as they were last wanted."""
+        return self.with_(signals=Signals.none(len(self.snapshot.deployments)))
 
     def with_(self, **tables: Any) -> Self:
         return replace(self, snapshot=replace(self.snapshot, **tables))

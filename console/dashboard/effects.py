@@ -13,6 +13,7 @@ from console.organizations.models import Organization
 from deployments.core.plan import Plan
 from deployments.core.rules import CAPACITY_CLASSES, Autoscaling
 from deployments.models import Deployment
+from deployments.services.revisions import other_classes
 from deployments.trial import Trial
 
 BOTH = tuple(CAPACITY_CLASSES.values())
@@ -57,13 +58,14 @@ class Effect:
 
 def change_of_autoscaling(one: Deployment, block: Autoscaling, *, money: bool) -> Effect:
     now = clock.now()
-    trial = Trial.read(one.instance_type, now, by_load=True)
+    trial = Trial.read(one.instance_type, now)
     row = trial.row_of(one.key)
     if row is None:  # it went meanwhile, or moved to another type
         return Effect(settings=_settings(one, block, money))
+    rolls = other_classes(one.autoscaling.capacity_classes, block.capacity_classes)
     changed = trial.setting(
         row, min=block.min, max=block.max, priority=block.priority or 0, concurrency=block.concurrency or 8,
-        class_order=_order(block.capacity_classes),
+        class_order=_order(block.capacity_classes), revision=one.revision + rolls,
     )  # fmt: skip
     before, after = trial.plan(), changed.plan()
     affected = _affected(one.organization, trial, before, after, {one.key})
@@ -111,16 +113,10 @@ def _notes(one: Deployment, block: Autoscaling, before: Plan, after: Plan, row: 
     if block.min < policy.min and new > block.min:
         yield (f"With a min of {block.min} instead of {policy.min} it may shrink that far when load allows, after its "
                "scale-down delay.")  # fmt: skip
-    if _order(block.capacity_classes) != _order(policy.capacity_classes):
-        yield from _class_notes(one, block)
-
-
-def _class_notes(one: Deployment, block: Autoscaling) -> Any:
-    allowed = {CAPACITY_CLASSES[name] for name in block.capacity_classes} or set(BOTH)
-    classes = list(one.replicas.filter(state__in=[1, 2]).values_list("capacity_class", flat=True))
-    outside = sum(each not in allowed for each in classes)
-    yield (f"A change of classes rolls: {len(classes)} replicas are replaced one after another, replacement first where "
-           f"GPUs are free; {outside} of them are on a class that is no longer allowed.")  # fmt: skip
+    if other_classes(policy.capacity_classes, block.capacity_classes):
+        begins, waits = int(after.granted.moves[row]), int(after.granted.moves_short[row])
+        yield (f"A change of classes rolls (R10): all {current} replicas are replaced, replacement first where GPUs are "
+               f"free. {begins} of these moves begin in the next pass" + (f", {waits} find no room yet." if waits else "."))  # fmt: skip
 
 
 def change_of_priorities(organization: Organization, chosen: Sequence[Deployment], priority: int) -> Effect:
@@ -172,7 +168,7 @@ def _who_gains(affected: Sequence[Affected]) -> str:
 def _by_type(organization: Organization, chosen: Sequence[Deployment], with_it: Any) -> list[Affected]:
     now, found = clock.now(), []
     for type_ in {one.instance_type_id: one.instance_type for one in chosen}.values():
-        trial = Trial.read(type_, now)
+        trial = Trial.read(type_, now).holding()
         keys, changed = {one.key for one in chosen if one.instance_type_id == type_.key}, trial
         for key in sorted(keys):
             row = trial.row_of(key)

@@ -39,6 +39,7 @@ urlpatterns = [
     path("deployments/<uuid:id>/note", holds.note_new, name="note-new"),
     path("deployments/<uuid:id>/memory", holds.deployment_memory, name="deployment-memory"),
     path("deployments/<uuid:id>/autoscaling", autoscaling.deployment_autoscaling, name="deployment-autoscaling"),
+    path("deployments/<uuid:id>/replicas/<int:key>/restart", holds.replica_anew, name="replica-restart"),
     path("holds/<uuid:id>/end", holds.hold_over, name="hold-end"),
     path("notes/<uuid:id>/delete", holds.note_gone, name="note-delete"),
     path("deployments/<uuid:id>/switch", deployments.deployment_switch, name="deployment-switch"),

@@ -147,10 +147,11 @@ def autoscaling_update(
             return deployment
         before = {name: _jsonable(getattr(policy, name)) for name in changed}
         AutoscalingPolicy.objects.filter(deployment=deployment).update(**new)
-        mark(deployment, [], rolls=other_classes(policy.capacity_classes, new["capacity_classes"]))
+        rolls = other_classes(policy.capacity_classes, new["capacity_classes"])
+        mark(deployment, [], rolls=rolls)
+        after = {name: _jsonable(new[name]) for name in changed} | ({"revision": deployment.revision} if rolls else {})
         audit_record(actor=actor, action="deployment.autoscaling", obj_type="Deployment", obj_id=str(deployment.id),
-                     obj_name=deployment.name, before=before,
-                     after={name: _jsonable(new[name]) for name in changed}, organization=organization)  # fmt: skip
+                     obj_name=deployment.name, before=before, after=after, organization=organization)  # fmt: skip
         _tell(organization)
     return deployment_get(organization, deployment.id)
 

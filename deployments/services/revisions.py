@@ -46,5 +46,5 @@ def gateway_zones_changed(*, actor: Actor, gateway: Gateway, before: Sequence[st
         if old != new:
             mark(one, [], rolls=True)
             audit_record(actor=actor, action="deployment.zones", obj_type="Deployment", obj_id=str(one.id),
-                         obj_name=one.name, before={"zones": old}, after={"zones": new},
+                         obj_name=one.name, before={"zones": old}, after={"zones": new, "revision": one.revision},
                          organization=gateway.organization)  # fmt: skip

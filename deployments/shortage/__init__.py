@@ -1,20 +1,20 @@
 """Why a deployment has no more replicas, and what would change it (R19).
 
-The last decision says what was wanted and why. What stands in the way is read anew: the shard as it is now, planned
-again by the planner itself, so that the answer is what the next pass would do. The changes it names are tried the
-same way. The number of queries depends on nothing.
+The shard is read as it is now and planned again by the planner itself, so that the answer is what the next pass would
+do: a decision is written only when it changes, and load and capacity go on. The changes it names are tried the same way.
+The number of queries depends on nothing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from claims.models import Offering
 from claims.selectors import quotas_of
 from deployments.core import explain
 from deployments.core.plan import Plan
-from deployments.core.reasons import Reason, stage
+from deployments.core.reasons import Reason
+from deployments.core.record import decision_record
 from deployments.core.states import ReplicaState
 from deployments.models import Decision, Deployment, Replica
 from deployments.selectors import concerning, decisions_of, holds_in_force
@@ -25,7 +25,7 @@ from deployments.shortage.room import Room, rooms_of
 from deployments.shortage.words import Facts, paragraph
 from deployments.trial import Trial
 
-FAILED_WITHIN = timedelta(hours=1)
+QUIET = frozenset({Reason.NOTHING_ASKED, Reason.GRANTED, Reason.RELEASED})  # capacity had no say
 __all__ = ["Ahead", "Change", "Expected", "Explanation", "Holder", "Room", "explanation_of"]
 
 
@@ -88,12 +88,12 @@ def explanation_of(deployment: Deployment, now: datetime, *, platform: bool = Fa
     if decision is None or row is None:
         return None
     made, names = trial.plan(), Names.read(trial, deployment.organization, platform=platform)
-    case = _case(trial, row, made, names, deployment, decision, now)
-    code, decided = _deciding(made, row, decision), _decided(decision)
+    case = _case(trial, row, made, names, deployment, now)
+    code, decided = _deciding(made, row), _decided(decision)
     short = case.granted < int(made.wanted.value[row])
     line = Line.read(trial, row, names)
     waiting = ahead_in(line, made)
-    facts = _facts(case, deployment, decision, waiting, now)
+    facts = _facts(case, deployment, waiting, now)
     return Explanation(
         at=now, decision=decision, code=code, decided=decided,
         text=_comes_free(decision) if decision.granted < decision.wanted and not short else paragraph(code, facts),
@@ -103,20 +103,19 @@ def explanation_of(deployment: Deployment, now: datetime, *, platform: bool = Fa
     )  # fmt: skip
 
 
-def _case(
-    trial: Trial, row: int, made: Plan, names: Names, deployment: Deployment, decision: Decision, now: datetime
-) -> Case:
+def _case(trial: Trial, row: int, made: Plan, names: Names, deployment: Deployment, now: datetime) -> Case:
     rows = Offering.objects.filter(instance_type=deployment.instance_type).select_related("zone", "instance_type")
     by_key = {one.key: one for one in rows}
     offerings = {place: by_key[key] for place, key in enumerate(trial.snapshot.offerings.key.tolist())}
     quotas = {one.offering.key: one for one in quotas_of(deployment.organization)}
     holds = concerning(holds_in_force(deployment.organization, now), deployment)
-    load = decision.record["damped_value"]
-    wishes = max(load, int(trial.snapshot.deployments.min[row])) if not deployment.disabled else 0
+    wishes = (
+        max(int(made.damped.value[row]), int(trial.snapshot.deployments.min[row])) if not deployment.disabled else 0
+    )
     return Case(trial, row, made, wishes, names, holds, offerings, quotas)
 
 
-def _facts(case: Case, deployment: Deployment, decision: Decision, waiting: Sequence[Ahead], now: datetime) -> Facts:
+def _facts(case: Case, deployment: Deployment, waiting: Sequence[Ahead], now: datetime) -> Facts:
     failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, retry_at__gt=now)
     granted = case.made.granted
     zones = {zone.upper() for one in deployment.gateways.all() for zone in one.sent_zones}
@@ -125,7 +124,7 @@ def _facts(case: Case, deployment: Deployment, decision: Decision, waiting: Sequ
         wanted=int(case.made.wanted.value[case.row]), granted=case.granted, min=deployment.autoscaling.min,
         max=deployment.autoscaling.max, wishes=case.wishes, rooms=rooms_of(case.trial, case.row),
         gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
-        holds=case.holds, failed=list(failed.order_by("retry_at")), signal=explain.steps(decision.record)[0]["text"],
+        holds=case.holds, failed=list(failed.order_by("retry_at")), signal=explain.steps(decision_record(case.made, case.trial.snapshot, case.row))[0]["text"],
         other=case.names.deployments.get(int(granted.other[case.row]), (None, "another deployment"))[1],
         coming=int(granted.coming[case.row]), moves=int(granted.moves[case.row]),
         moves_short=int(granted.moves_short[case.row]),
@@ -138,22 +137,14 @@ def _comes_free(decision: Decision) -> str:
     return f"{last} That was then: planned again now it gets all {decision.wanted}; the next pass starts them."
 
 
-def _deciding(made: Plan, row: int, decision: Decision) -> Reason:
-    """What stands in the way now: capacity where it is short, else what bound the size when it was decided."""
-    if made.granted.value[row] < made.wanted.value[row]:
-        return Reason(int(made.granted.code[row]))
-    if made.granted.code[row] in (Reason.SHADOW, Reason.MOVING, Reason.YIELDED, Reason.RECLAIMED):
-        return Reason(int(made.granted.code[row]))
-    now = Reason(int(made.wanted.code[row]))
-    # Sizes hold here for want of signals, which the last pass had or had not.
-    return Reason(int(decision.record["wanted_code"])) if now in (Reason.HELD, Reason.WITHIN_BOUNDS) else now
+def _deciding(made: Plan, row: int) -> Reason:
+    """What stands in the way: capacity where it is short, else what bound the size."""
+    code = Reason(int(made.granted.code[row]))
+    if made.granted.value[row] < made.wanted.value[row] or code not in QUIET:
+        return code
+    return Reason(int(made.wanted.code[row]))
 
 
 def _decided(decision: Decision) -> Reason:
     code = Reason(int(decision.record["granted_code"]))
-    quiet = code in (Reason.NOTHING_ASKED, Reason.GRANTED, Reason.RELEASED)
-    return Reason(int(decision.record["wanted_code"])) if quiet else code
-
-
-def named(code: Reason) -> dict[str, Any]:
-    return {"code": code.name, "stage": stage(code)}
+    return Reason(int(decision.record["wanted_code"])) if code in QUIET else code

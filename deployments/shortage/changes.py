@@ -16,7 +16,7 @@ from deployments.shortage.holders import Names, held_by_rows
 from deployments.shortage.room import BOTH, classes_of, zones_of
 from deployments.trial import Trial
 
-MOST_PRIORITY = 1000
+MOST_PRIORITY, NOT_PINNED = 1000, -1
 MOST_OTHERS = 3  # other deployments whose GPUs are tried
 WORDS = {CapacityClass.RESERVED: "RESERVED", CapacityClass.ON_DEMAND: "ON_DEMAND"}
 
@@ -78,14 +78,14 @@ def changes_for(case: Case) -> list[Change]:
 def _limits(case: Case) -> Iterator[Change]:
     """Holds, pins, min and max: told even where no GPUs are free for what they would allow."""
     if case.holds:
-        freed = case.trial.setting(case.row, freeze=False, pin=min(case.wishes, case.column("max")))
+        freed = case.trial.setting(case.row, freeze=False, pin=NOT_PINNED)
         for hold in case.holds:
             what = "pin" if hold.size is not None else "freeze"
             text = f"end the {what} by {hold.created_by} ({hold.reason})"
             yield Change("hold", text, max(0, case.gain(freed)), hold.id)
     most = case.column("max")
     if case.wishes > most:
-        raised = case.trial.setting(case.row, max=case.wishes, pin=case.wishes)
+        raised = case.trial.setting(case.row, max=case.wishes)
         yield Change("max", f"max {case.wishes} instead of {most}", max(0, case.gain(raised)))
 
 

@@ -204,6 +204,11 @@ def _waits_for_release(facts: Facts) -> str:
             f"replicas go.{_pool(facts)}")  # fmt: skip
 
 
+def _in_place(facts: Facts) -> str:
+    return (f"A replica of an older revision goes first, for beside it nothing is free for one of the newest: "
+            f"{facts.granted} of {facts.wanted} until then.{_pool(facts)}{_claims(facts)}")  # fmt: skip
+
+
 def _enough(facts: Facts) -> str:
     if facts.missing > 0:
         return f"{_needs(facts)}{_pool(facts)}{_claims(facts)}"
@@ -239,4 +244,5 @@ BY_REASON: Mapping[Reason, Callable[[Facts], str]] = {
     Reason.YIELDED: _gave_way,
     Reason.RECLAIMED: _gave_way,
     Reason.WAITS_FOR_RELEASE: _waits_for_release,
+    Reason.ROLLING_IN_PLACE: _in_place,
 }

@@ -11,8 +11,8 @@ from claims.models import CapacityClaim, Instance, InstanceType, Offering, Simul
 from console.common import clock
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import CapacityClass
-from deployments.models import AutoscalingPolicy, Deployment, Gateway, Replica
-from deployments.services import deployment_delete, deployment_set_disabled
+from deployments.models import AutoscalingPolicy, Deployment, Gateway, Replica, SignalBlock
+from deployments.services import deployment_delete, deployment_set_disabled, hold_create
 from deployments.shortage import Explanation, explanation_of
 from deployments.shortage.room import Room
 from deployments.shortage.words import BY_REASON, Facts, paragraph
@@ -36,7 +36,9 @@ def front(cast: Cast, of: Offering) -> Gateway:
 
 
 def explained(one: Deployment, *, platform: bool = False) -> Explanation:
-    found = explanation_of(fleet.reread(one), clock.now(), platform=platform)
+    """As of the newest sample: the passes of a test run ahead of the clock."""
+    newest = SignalBlock.objects.filter(instance_type=one.instance_type).latest("at")
+    found = explanation_of(fleet.reread(one), max(clock.now(), newest.at), platform=platform)
     assert found is not None
     return found
 
@@ -247,6 +249,7 @@ FACTS = Facts(
     (Reason.RECLAIMED, ["batch", "its min of 1"]),
     (Reason.WAITS_FOR_RELEASE, ["For 1 replica", "batch has let its replicas go", "4 free but kept"]),
     (Reason.FROZEN, ["held at 6 replicas"]),
+    (Reason.ROLLING_IN_PLACE, ["older revision goes first", "4 of 6", "12 GPUs"]),
 ])  # fmt: skip
 def test_r19_what_comes_from_elsewhere_is_told_with_its_numbers_too(code: Reason, said: list[str]) -> None:
     for part in said:
@@ -264,6 +267,32 @@ def test_r19_at_its_max_the_load_says_what_max_would_do(cast: Cast, of: Offering
     assert found.text == f"Load asks for {found.wishes} replicas; its max is 2."
     assert changes(found) == {"max": (f"max {found.wishes} instead of 2", min(found.wishes, 4) - 2)}
     assert found.holders == []
+
+
+def test_r19_a_hold_says_who_holds_why_and_until_when(cast: Cast, of: Offering, front: Gateway) -> None:
+    world.pool(of, 1)
+    one = fleet.deployment(cast.admin.actor, front, of, min=1, max=4)
+    run(of)
+    until = clock.now() + timedelta(hours=1)
+    freeze = hold_create(
+        actor=cast.admin.actor, kind="FREEZE", reason="incident 7", deployment_id=one.id, expires_at=until
+    )
+    fleet.workload(one, scale=2.0)
+    run(of, 16)
+    found = explained(one)
+    assert (found.code, found.wanted, found.granted) == (Reason.FROZEN, 1, 1)
+    assert found.wishes > 4
+    assert found.text == (
+        f"Held at 1 replica: frozen by token admin, until {until:%Y-%m-%d %H:%M} UTC: incident 7. Load asks for "
+        f"{found.wishes}."
+    )
+    assert changes(found)["hold"] == ("end the freeze by token admin (incident 7)", 3)
+    assert next(change.id for change in found.changes if change.kind == "hold") == freeze.id
+    hold_create(actor=cast.admin.actor, kind="PIN", reason="launch", deployment_id=one.id, size=2)
+    run(of)
+    found = explained(one)
+    assert (found.code, found.wanted) == (Reason.PINNED, 2)
+    assert "pinned to 2 by token admin, until somebody ends it: launch" in found.text
 
 
 def test_r19_a_fixed_size_is_no_shortage(cast: Cast, of: Offering, front: Gateway) -> None:

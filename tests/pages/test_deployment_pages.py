@@ -129,6 +129,25 @@ def test_the_progress_of_a_rollout_is_shown_with_its_pairs(cast: Cast, running: 
     assert [(note["kind"], note["text"]) for note in data["notes"]] == [("revision", "Revision 2")]
 
 
+def test_a_replica_is_started_anew_from_the_page(cast: Cast, running: Running) -> None:
+    browser, one = cast.admin.browser(), running.deployment
+    replica = Replica.objects.filter(deployment=one).earliest("key")
+    address = reverse("replica-restart", args=[one.id, replica.key])
+    assert f'action="{address}"' in page(browser, "deployment", one)
+    assert cast.viewer.browser().post(address).status_code == 403
+    assert cast.outsider.browser().post(address).status_code == 404
+    assert Replica.objects.filter(revision=0).count() == 0
+    answer = browser.post(address, follow=True)
+    assert f"Replica {replica.key} is to be started anew" in answer.content.decode()
+    shown = page(browser, "deployment", one)
+    assert "1 restart asked for by an operator." in shown
+    assert f'action="{address}"' not in shown
+    assert "Replica asked to start anew" in shown
+    Replica.objects.filter(key=replica.key).update(state=ReplicaState.DRAINING)
+    assert "only one that is STARTING or READY" in browser.post(address, follow=True).content.decode()
+    assert browser.post(reverse("replica-restart", args=[one.id, 0])).status_code == 404
+
+
 def test_replicas_that_failed_are_told_with_reason_and_next_try(cast: Cast, running: Running) -> None:
     one, now = running.deployment, clock.now()
     gone = Replica.objects.filter(deployment=one).first()
@@ -325,7 +344,7 @@ def test_the_preview_of_autoscaling_says_what_follows(cast: Cast, running: Runni
     assert "GPUs are there for 12 of these 30." in preview(min=30, max=30)
     assert "1 of 2 replicas are let go" in preview(min=1, max=1)
     assert "With a min of 1 instead of 2 it may shrink that far" in preview(min=1)
-    assert "A change of classes rolls: 2 replicas are replaced one after another" in preview(
+    assert "A change of classes rolls (R10): all 2 replicas are replaced, replacement first" in preview(
         classes="CAPACITY_CLASS_ON_DEMAND"
     )
     assert AutoscalingPolicy.objects.get().max == 6

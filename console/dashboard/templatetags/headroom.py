@@ -51,7 +51,8 @@ BOUNDS = {
 
 DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize": "resized", "set": "set",
         "revoke": "revoked", "disable": "disabled", "enable": "enabled", "autoscaling": "given new autoscaling",
-        "freeze": "frozen", "pin": "pinned", "release": "let go of a hold", "memory": "told what it needs of memory",
+        "freeze": "frozen", "pin": "pinned", "release": "let go of a hold", "memory": "told what it needs of memory", "restart": "asked to start anew",
+        "zones": "given other zones",
         "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn"}  # fmt: skip
 
 ENDINGS = {

@@ -10,13 +10,20 @@ from django.views.decorators.http import require_POST
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.common.ids import parse_uuid
-from console.dashboard.access import actor_in, add_violations, member_page, organization_in
+from console.dashboard.access import actor_in, add_violations, member_page, organization_in, told
 from console.dashboard.deployment_list import list_context
 from console.dashboard.deployment_page import page_context
 from console.dashboard.forms import FreezeForm, HoldForm, MemoryForm, NoteForm
 from deployments.models import Hold
 from deployments.selectors import deployment_get
-from deployments.services import annotation_create, annotation_delete, hold_create, hold_end, model_memory_set
+from deployments.services import (
+    annotation_create,
+    annotation_delete,
+    hold_create,
+    hold_end,
+    model_memory_set,
+    replica_restart,
+)
 
 PATHS = {"kind": "kind", "size": "size", "reason": "reason", "expires_at": "lasts"}
 
@@ -126,3 +133,16 @@ def deployment_memory(request: HttpRequest, id: UUID) -> HttpResponse:
         return redirect("deployment", id)
     context = page_context(request, organization, one, {"memory_form": form})
     return render(request, "deployments/detail.html", context, status=422)
+
+
+@require_POST
+@member_page
+def replica_anew(request: HttpRequest, id: UUID, key: int) -> HttpResponse:
+    """Have one replica replaced, its replacement first."""
+    try:
+        replica_restart(actor=actor_in(request), deployment_id=id, replica_key=key)
+    except FailedPrecondition as refusal:
+        told(request, refusal)
+    else:
+        messages.success(request, f"Replica {key} is to be started anew: it goes once its replacement is ready.")
+    return redirect("deployment", id)
