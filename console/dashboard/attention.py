@@ -1,73 +1,264 @@
-"""What needs somebody's attention first, worst first."""
+"""What needs somebody's attention first, worst first.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A notice is about something (`subject`), has an `occurrence` that is another one when it happens anew, and a level. An
+acknowledgement names all three, so that what happens again, or gets worse, shows again; a snooze names subject and
+level alone, so that it is quiet until its time whatever happens, unless it gets worse.
+"""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import F, Max, OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 
+from claims.core.quota import Level, level
 from claims.core.states import Status
-from claims.models import CapacityClaim
+from claims.models import CapacityClaim, ClaimKind, Instance, QuotaChange
 from claims.selectors import QuotaRow, claim_numbers
-from console.loops.models import Loop
-from deployments.models import Deployment
+from console.dashboard.lateness import SCALE, Late
+from console.dashboard.models import Attention
+from console.dashboard.signals import signals_lost
+from console.organizations.models import AuditEvent, Organization
+from deployments.models import Decision, Deployment, Hold, HoldKind, Replica
 
-NOTICE_SHARE, ALARM_SHARE = 0.80, 0.95
-SHORT = {"CAPACITY", "CLASS", "ZONE", "SIZE", "PRIORITY"}
+LEVELS = ("info", "warn", "bad")
+SHORT = ("CAPACITY", "CLASS", "ZONE", "SIZE", "PRIORITY")
+NEVER = "never"
+QUOTA_LEVELS = {Level.OVER: "bad", Level.FULL: "bad", Level.ALARM: "bad", Level.NOTICE: "warn"}
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """`kind` is a state class: bad, warn or info."""
+    """`level` is a state class: info, warn or bad. `since`: when it began, where that is known."""
 
-    kind: str
+    level: str
+    subject: str
+    occurrence: str
     title: str
     text: str
     url: str
+    since: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """What an acknowledgement of it is called."""
+        return f"seen {self.subject} {self.occurrence} {self.level}"
+
+    @property
+    def snooze_key(self) -> str:
+        return f"later {self.subject} {self.level}"
+
+    def hiding_keys(self) -> list[str]:
+        """What would hide it: an acknowledgement of this occurrence or a snooze, at its level or a worse one."""
+        worse = LEVELS[LEVELS.index(self.level) :]
+        return [key for one in worse for key in (f"seen {self.subject} {self.occurrence} {one}", f"later {self.subject} {one}")]  # fmt: skip
 
 
-def notices(
-    loops: Sequence[Loop],
-    deployments: Sequence[Deployment],
-    claims: Sequence[CapacityClaim],
-    quotas: Sequence[QuotaRow],
-) -> list[Notice]:
-    found = [*_late(loops), *_short(deployments), *_waiting(claims), *_quota(quotas)]
-    return sorted(found, key=lambda one: {"bad": 0, "warn": 1, "info": 2}[one.kind])
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    notice: Notice
+    by: Attention
 
 
-def _late(loops: Sequence[Loop]) -> list[Notice]:
-    text = "its pass is late; what it does waits, and what you see may be old"
-    return [Notice("bad", f"The loop {loop.name} is late", text, reverse("overview")) for loop in loops]
+@dataclass(slots=True)
+class Board:
+    """Notices to show, and those that somebody has dealt with."""
+
+    shown: list[Notice] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
 
 
-def _short(deployments: Sequence[Deployment]) -> list[Notice]:
-    found = []
-    for one in deployments:
-        wanted, granted = one.last_wanted or 0, one.last_granted or 0  # type: ignore[attr-defined]
-        if one.last_bound in SHORT and granted < wanted:  # type: ignore[attr-defined]
-            below = one.ready < one.autoscaling.min  # type: ignore[attr-defined]
-            text = f"{granted} of {wanted} wanted replicas have GPUs" + ("; fewer than its min run" if below else "")
-            found.append(Notice("bad" if below else "warn", f"{one.name} is short of capacity", text,
-                                reverse("deployment", args=[one.id])))  # fmt: skip
-    return found
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What notices are made of, as the overview has read it."""
+
+    organization: Organization
+    now: datetime
+    late: Sequence[Late]
+    deployments: Sequence[Deployment]
+    claims: Sequence[CapacityClaim]
+    quotas: Sequence[QuotaRow]
+    holds: Sequence[Hold]
+    missing_price: str = ""
 
 
-def _waiting(claims: Sequence[CapacityClaim]) -> list[Notice]:
-    found = []
-    for claim in claims:
-        allocated, pending = claim_numbers(claim)
-        if pending and claim.status != Status.DELETING:
-            lost = any(one["reason"] == "InstanceLost" for one in claim.conditions)
-            found.append(Notice("warn" if lost else "info", f"{claim.name} waits for instances",
-                                f"{allocated} allocated, {pending} pending", reverse("claim", args=[claim.id])))  # fmt: skip
-    return found
+def notices(facts: Facts) -> list[Notice]:
+    """Worst first, then what began first. The number of queries does not depend on how much there is."""
+    touched = last_changes(facts)
+    found = [*_late(facts), *_unpriced(facts), *_short(facts), *_lost_signals(facts), *_failing(facts),
+             *_degraded(facts), *_quota(facts, touched), *_holds(facts), *_waiting(facts, touched)]  # fmt: skip
+    return sorted(found, key=lambda one: (-LEVELS.index(one.level), one.since or facts.now, one.subject))
 
 
-def _quota(quotas: Sequence[QuotaRow]) -> list[Notice]:
+def board(organization: Organization, found: Iterable[Notice], now: datetime) -> Board:
+    """Notices parted into those to show and those that are hidden: one query."""
+    rows = {row.key: row for row in Attention.objects.filter(organization=organization).select_related("user")}
+    made = Board()
+    for notice in found:
+        by = next((rows[key] for key in notice.hiding_keys() if key in rows and holds(rows[key], now)), None)
+        if by is None:
+            made.shown.append(notice)
+        else:
+            made.hidden.append(Hidden(notice, by))
+    return made
+
+
+def holds(row: Attention, now: datetime) -> bool:
+    return row.snoozed_until is None or row.snoozed_until > now
+
+
+def _late(facts: Facts) -> list[Notice]:
     return [
-        Notice("bad" if row.used_share >= ALARM_SHARE else "warn", f"Quota of {row.instance_type} in {row.zone}",
-               f"{row.committed + row.other_usage} of {row.limit} instances used ({row.used_share:.0%})",
-               reverse("capacity"))
-        for row in quotas
-        if row.used_share >= NOTICE_SHARE
+        Notice("bad", f"loop:{one.kind}", f"{one.since.isoformat()}+{len(one.parts)}", f"The loop {one.name} is late",
+               f"{one.meaning}; what you see may be old", reverse("overview"), one.since)
+        for one in facts.late
     ]  # fmt: skip
+
+
+def _unpriced(facts: Facts) -> list[Notice]:
+    if not facts.missing_price:
+        return []
+    return [Notice("bad", "price", facts.missing_price[:80], "Amounts are not known", facts.missing_price,
+                   reverse("billing"))]  # fmt: skip
+
+
+def is_short(one: Deployment) -> bool:
+    wanted, granted = one.last_wanted or 0, one.last_granted or 0  # type: ignore[attr-defined]
+    return one.last_bound in SHORT and granted < wanted and not one.disabled  # type: ignore[attr-defined]
+
+
+def _short(facts: Facts) -> list[Notice]:
+    """An occurrence lasts from one decision that gave everything to the next."""
+    short = {one.key: one for one in facts.deployments if is_short(one)}
+    decisions = Decision.objects.filter(deployment=OuterRef("key"))
+    enough = decisions.exclude(bound__in=SHORT, granted__lt=F("wanted")).order_by("-id")
+    first = Decision.objects.filter(deployment=OuterRef("key"), id__gt=OuterRef("enough")).order_by("id")
+    rows = Deployment.objects.filter(key__in=short).annotate(
+        enough=Coalesce(Subquery(enough.values("id")[:1]), Value(0)), first_at=Subquery(first.values("at")[:1])
+    )
+    found = []
+    for key, last_enough, since in rows.values_list("key", "enough", "first_at"):
+        one = short[key]
+        below = one.ready < one.autoscaling.min  # type: ignore[attr-defined]
+        text = f"{one.last_granted} of {one.last_wanted} wanted replicas have GPUs"  # type: ignore[attr-defined]
+        text += "; fewer than its min run" if below else ""
+        found.append(Notice("bad" if below else "warn", f"short:{one.id}", str(last_enough),
+                            f"{one.name} is short of capacity", text, reverse("deployment", args=[one.id]), since))  # fmt: skip
+    return found
+
+
+def _lost_signals(facts: Facts) -> list[Notice]:
+    """Not where the loop itself is late: then nothing is sampled, and the loop is the notice."""
+    late = {part for one in facts.late if one.kind == SCALE for part in one.parts}
+    sampled = [one for one in facts.deployments if one.instance_type.name not in late]
+    lost = signals_lost(sampled, facts.now)
+    return [
+        Notice("bad", f"signals:{one.id}", lost[one.key].isoformat() if lost[one.key] else NEVER,  # type: ignore[union-attr]
+               f"Signals of {one.name} are lost", "no usable sample has come; its size is held as it is",
+               reverse("deployment", args=[one.id]), lost[one.key])
+        for one in sampled
+        if one.key in lost
+    ]  # fmt: skip
+
+
+def _failing(facts: Facts) -> list[Notice]:
+    """An occurrence lasts from one replica that became ready to the next."""
+    failing = {one.key: text for one in facts.deployments if (text := condition(one, "ReplicasFailing"))}
+    ready = Replica.objects.filter(deployment__in=failing).values_list("deployment").annotate(at=Max("ready_at"))
+    last: dict[int, datetime | None] = dict(ready.order_by())
+    return [
+        Notice("bad", f"failing:{one.id}", str(last.get(one.key) or NEVER), f"Replicas of {one.name} fail",
+               failing[one.key], reverse("deployment", args=[one.id]))
+        for one in facts.deployments
+        if one.key in failing
+    ]  # fmt: skip
+
+
+def condition(one: Deployment | CapacityClaim, type_: str, reason: str = "") -> str:
+    """The message of a condition that is there and not false (or, with a reason, is there for it); empty otherwise."""
+    for row in one.conditions:
+        if row["type"] == type_ and (row["reason"] == reason if reason else row["status"] != "STATUS_FALSE"):
+            return str(row["message"])
+    return ""
+
+
+def _degraded(facts: Facts) -> list[Notice]:
+    """Each further loss is an occurrence of its own."""
+    degraded = {one.key: text for one in facts.claims if (text := condition(one, "Ready", "InstanceLost"))}
+    rows = Instance.objects.filter(claim__in=degraded, lost_at__isnull=False).values_list("claim")
+    lost: dict[int, datetime] = dict(rows.annotate(at=Max("lost_at")).order_by())
+    return [
+        Notice("warn", f"degraded:{one.id}", str(lost.get(one.key, NEVER)), f"{one.name} lost instances",
+               degraded[one.key], reverse("claim", args=[one.id]), lost.get(one.key))
+        for one in facts.claims
+        if one.key in degraded
+    ]  # fmt: skip
+
+
+def _waiting(facts: Facts, touched: dict[str, int]) -> list[Notice]:
+    found = []
+    for claim in facts.claims:
+        allocated, pending = claim_numbers(claim)
+        if pending and claim.status != Status.DELETING and not condition(claim, "Ready", "InstanceLost"):
+            level_ = "warn" if condition(claim, "Ready", "WaitingForPool") else "info"
+            found.append(Notice(level_, f"waiting:{claim.id}", str(touched.get(str(claim.id), 0)),
+                                f"{claim.name} waits for instances", f"{allocated} allocated, {pending} pending",
+                                reverse("claim", args=[claim.id])))  # fmt: skip
+    return found
+
+
+def _quota(facts: Facts, touched: dict[str, int]) -> list[Notice]:
+    """An occurrence lasts until the quota is changed or a claim of it is made or changed: use only grows by these."""
+    rows = {row.offering.key: row for row in facts.quotas if level_of(row) in QUOTA_LEVELS}
+    changes = QuotaChange.objects.filter(organization=facts.organization, offering__in=rows).order_by()
+    changed: dict[int, int] = dict(changes.values_list("offering").annotate(n=Max("id")))
+    claimed: dict[int, int] = {}
+    for claim in facts.claims:
+        if claim.kind == ClaimKind.CUSTOMER:
+            seen = claimed.get(claim.offering_id, 0)
+            claimed[claim.offering_id] = max(seen, touched.get(str(claim.id), 0))
+    return [
+        Notice(QUOTA_LEVELS[level_of(row)], f"quota:{key}", f"{changed.get(key, 0)}-{claimed.get(key, 0)}",
+               f"Quota of {row.instance_type} in {row.zone}", quota_text(row),
+               reverse("quota-of", args=[row.zone, row.instance_type]))
+        for key, row in rows.items()
+    ]  # fmt: skip
+
+
+def level_of(row: QuotaRow) -> Level:
+    return level(limit=row.limit, used=row.used)
+
+
+def quota_text(row: QuotaRow) -> str:
+    if row.used > row.limit:
+        return f"{row.used} instances are used, {row.limit} are the limit: new customer claims are refused"
+    return f"{row.used} of {row.limit} instances are used ({row.used_share:.0%})"
+
+
+def _holds(facts: Facts) -> list[Notice]:
+    """Worse where nothing ends it."""
+    return [
+        Notice("info" if hold.expires_at else "warn", f"hold:{hold.id}", "", hold_title(hold),
+               f"{hold.reason} ({hold.created_by}; {hold_end(hold)})",
+               reverse("deployment", args=[hold.deployment.id]) if hold.deployment else reverse("deployments"),
+               hold.created_at)
+        for hold in facts.holds
+    ]  # fmt: skip
+
+
+def hold_title(hold: Hold) -> str:
+    what = hold.deployment.name if hold.deployment else "every deployment" if hold.organization else "the whole fleet"
+    return f"{what} is pinned to {hold.size}" if hold.kind == HoldKind.PIN else f"Scaling of {what} is frozen"
+
+
+def hold_end(hold: Hold) -> str:
+    return f"until {hold.expires_at:%Y-%m-%d %H:%M} UTC" if hold.expires_at else "until somebody ends it"
+
+
+def last_changes(facts: Facts) -> dict[str, int]:
+    """By claim id the number of the newest event of the audit trail about it: one query."""
+    ids = [str(one.id) for one in facts.claims]
+    events = AuditEvent.objects.filter(object_type="CapacityClaim", object_id__in=ids)
+    return dict(events.values_list("object_id").annotate(n=Max("id")).order_by())

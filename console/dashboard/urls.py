@@ -28,6 +28,7 @@ urlpatterns = [
     path("accounts/organization", session.switch_organization, name="switch-organization"),
     path("accounts/organizations", session.organization_list, name="organizations"),
     path("late", overview.late, name="late"),
+    path("attention", overview.attention, name="attention"),
     path("events", stream.events, name="events"),
     path("deployments", deployments.deployment_list, name="deployments"),
     path("deployments/new", deployments.deployment_new, name="deployment-new"),

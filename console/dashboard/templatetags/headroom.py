@@ -53,6 +53,7 @@ DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize":
         "revoke": "revoked", "disable": "disabled", "enable": "enabled", "autoscaling": "given new autoscaling",
         "freeze": "frozen", "pin": "pinned", "release": "let go of a hold", "memory": "told what it needs of memory", "restart": "asked to start anew",
         "zones": "given other zones",
+        "acknowledge": "acknowledged", "snooze": "snoozed", "show": "shown again",
         "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn"}  # fmt: skip
 
 ENDINGS = {

@@ -1,26 +1,32 @@
 """The overview: what needs attention first, then the numbers, then what happened."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
 
 from claims import metering
 from claims.core.rating import PriceMissing
 from claims.selectors import claim_numbers, claims_of, quotas_of
 from console.common import clock
+from console.common.errors import NotFound
 from console.dashboard.access import actor_in, member_page, organization_in
-from console.dashboard.attention import notices
+from console.dashboard.acknowledging import notice_hide, notice_show, until
+from console.dashboard.attention import Facts, Notice, board, notices
 from console.dashboard.billing import without_price
+from console.dashboard.lateness import late_kinds
 from console.dashboard.live import last_sample
-from console.loops.selectors import loops_late
+from console.organizations.actors import Actor
 from console.organizations.models import Organization
 from console.organizations.selectors import audit_of
 from deployments.core import explain
 from deployments.models import Decision
-from deployments.selectors import deployments_of, recent_decisions
+from deployments.selectors import deployments_of, holds_in_force, recent_decisions
 
 RECENT = 12
 
@@ -28,17 +34,60 @@ RECENT = 12
 @require_safe
 @member_page
 def overview(request: HttpRequest) -> HttpResponse:
-    organization, actor = organization_in(request), actor_in(request)
-    deployments, claims = list(deployments_of(organization)), list(claims_of(organization))
-    context: dict[str, Any] = {
-        "notices": notices(loops_late(now=clock.now()), deployments, claims, quotas_of(organization)),
-        "kpis": kpis(organization, deployments, claims),
+    organization, actor, now = organization_in(request), actor_in(request), clock.now()
+    spent = money(organization, now) if actor.sees_money else {}
+    facts = facts_of(organization, now, spent.get("missing", ""))
+    return render(request, "overview.html", {
+        "board": board(organization, notices(facts), now),
+        "all": request.GET.get("hidden") == "1",
+        "tomorrow": until("tomorrow", now),
+        "kpis": kpis(organization, facts.deployments, facts.claims),
         "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
         "events": audit_of(actor)[:RECENT],
-    }
-    if actor.sees_money:
-        context |= money(organization, clock.now())
-    return render(request, "overview.html", context)
+        **spent,
+    })  # fmt: skip
+
+
+def facts_of(organization: Organization, now: datetime, missing_price: str = "") -> Facts:
+    return Facts(
+        organization=organization,
+        now=now,
+        late=late_kinds(now),
+        deployments=list(deployments_of(organization)),
+        claims=list(claims_of(organization)),
+        quotas=quotas_of(organization),
+        holds=holds_in_force(organization, now),
+        missing_price=missing_price,
+    )
+
+
+@require_POST
+@member_page
+def attention(request: HttpRequest) -> HttpResponse:
+    """Acknowledge a notice, snooze it, or show it again. One that is over by now needs nothing any more."""
+    actor, organization, now = actor_in(request), organization_in(request), clock.now()
+    actor.require_write()
+    spent = money(organization, now) if actor.sees_money else {}
+    found = notices(facts_of(organization, now, spent.get("missing", "")))
+    notice = next((one for one in found if one.key == request.POST.get("key")), None)
+    if notice is None:
+        messages.info(request, "That is over, or it happened anew in the meantime.")
+    else:
+        messages.success(request, deal(actor, notice, request.POST.get("do", ""), now))
+    return redirect(reverse("overview") + ("?hidden=1" if request.POST.get("hidden") == "1" else ""))
+
+
+def deal(actor: Actor, notice: Notice, wanted: str, now: datetime) -> str:
+    """Do what is wanted with the notice; says what was done."""
+    if wanted == "show":
+        with suppress(NotFound):  # somebody was there first
+            notice_show(actor=actor, notice=notice)
+        return f"{notice.title}: shown again."
+    ends = until(wanted, now)
+    notice_hide(actor=actor, notice=notice, now=now, snoozed_until=ends)
+    if ends is None:
+        return f"{notice.title}: acknowledged until it happens anew."
+    return f"{notice.title}: quiet until {ends:%Y-%m-%d %H:%M} UTC, unless it gets worse."
 
 
 def money(organization: Organization, now: datetime) -> dict[str, Any]:
