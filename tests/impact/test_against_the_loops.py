@@ -1,0 +1,171 @@
+"""What was foreseen is what the loops then do: the same moves, the same stops, the same that wait."""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from claims import provisioning
+from claims.models import CapacityClaim, Instance, InstanceType
+from claims.services import claim_delete, claim_resize, fulfilment
+from claims.services.instances import DRAIN_DEADLINE
+from console.common import clock
+from deployments.core.states import ReplicaState
+from deployments.impact.claims import ClaimPreview, claim_preview
+from deployments.loop.actuate import actuate_pass
+from deployments.loop.tick import shard_tick
+from deployments.models import Deployment, Replica
+from tests import fleet, world
+from tests.cast import Cast
+
+pytestmark = pytest.mark.django_db
+
+Seen = dict[int, tuple[str, tuple[str, ...]]]
+
+
+def foreseen(preview: ClaimPreview) -> Seen:
+    """By replica: moved, anew, waits or over, and where to."""
+    found: Seen = {one.replica: ("moved", one.to) for one in preview.impact.moves}
+    for one in preview.impact.stops:
+        found[one.replica] = ("anew" if one.to else "waits" if one.waits else "over", one.to)
+    return found
+
+
+def passes(type_: InstanceType, now: datetime, count: int) -> datetime:
+    """Scale, actuate and fulfil; models load at once."""
+    for _ in range(count):
+        shard_tick(type_, now)
+        fleet.loaded()
+        actuate_pass(now=clock.now())
+        actuate_pass(now=clock.now())
+        provisioning.provision_pass(now=clock.now())
+        fulfilment.fulfil_pass(now=clock.now())
+        now += timedelta(seconds=5)
+    return now
+
+
+def what_happened(type_: InstanceType, wanted: dict[int, int]) -> Seen:
+    """Four passes at once, then the deadline, then four more; by replica that went, as `foreseen` says it."""
+    there = {one.key for one in Replica.objects.filter(state__in=[1, 2])}
+    now = passes(type_, clock.now(), 4)
+    passes(type_, max(now, clock.now() + DRAIN_DEADLINE), 4)
+    replicas = {one.key: one for one in Replica.objects.order_by("key")}
+    moved = {one.replaces_id: places(one) for one in replicas.values() if one.replaces_id and one.state == 2}
+    anew: dict[int, list[tuple[str, ...]]] = {}
+    for key, one in replicas.items():
+        if key not in there and not one.replaces_id and one.state == ReplicaState.READY:
+            anew.setdefault(one.deployment_id, []).append(places(one))
+    found: Seen = {}
+    for key in sorted(there):
+        one = replicas[key]
+        if one.state in (1, 2):
+            continue
+        if one.reason == "STOP_REPLACED":
+            found[key] = ("moved", moved[key])
+        elif anew.get(one.deployment_id):
+            found[key] = ("anew", anew[one.deployment_id].pop(0))
+        else:
+            live = Replica.objects.filter(deployment=one.deployment_id, state=2).count()
+            found[key] = ("waits" if live < wanted[one.deployment_id] else "over", ())
+    return found
+
+
+def places(replica: Replica) -> tuple[str, ...]:
+    return tuple(replica.placements.order_by("instance_id").values_list("instance__name", flat=True))
+
+
+def sizes() -> dict[int, int]:
+    return {one.key: one.autoscaling.min for one in Deployment.objects.select_related("autoscaling")}
+
+
+def change(cast: Cast, claim: CapacityClaim, count: int) -> None:
+    if count:
+        resources = world.resources(claim.offering, count, claim.kind)
+        claim_resize(actor=cast.admin.actor, claim_id=claim.id, resources=resources)
+    else:
+        claim_delete(actor=cast.admin.actor, claim_id=claim.id)
+
+
+def agree(cast: Cast, claim: CapacityClaim, count: int) -> ClaimPreview:
+    """Foresee, do, compare."""
+    preview = claim_preview(world.reread(claim), count, clock.now())
+    change(cast, claim, count)
+    assert what_happened(claim.offering.instance_type, sizes()) == foreseen(preview)
+    return preview
+
+
+def made(cast: Cast, *wanted: dict[str, Any]) -> None:
+    at = fleet.gateway(cast.admin.actor)
+    for number, changes in enumerate(wanted):
+        size = changes.pop("size")
+        fleet.deployment(cast.admin.actor, at, world.offering(), name=f"d{number}", min=size, max=size, **changes)
+    passes(world.offering().instance_type, clock.now(), 3)
+
+
+def serverless(cast: Cast, count: int, pool: int, name: str = "prod") -> CapacityClaim:
+    of = world.offering()
+    world.pool(of, pool)
+    claim = world.claim(cast.admin.actor, of, count, name=name)
+    world.settle()
+    return claim
+
+
+def test_c10_a_deleted_claims_replicas_move_to_the_pool(cast: Cast) -> None:
+    claim = serverless(cast, 1, pool=3)
+    made(cast, {"size": 2})
+    preview = agree(cast, claim, 0)
+    assert {one.capacity_class.label for one in preview.impact.moves} == {"CAPACITY_CLASS_ON_DEMAND"}
+    assert len(preview.impact.moves) == 2
+    assert not CapacityClaim.objects.exists()
+
+
+def test_c9_a_smaller_claims_replicas_move_to_what_stays(cast: Cast) -> None:
+    claim = serverless(cast, 3, pool=3)
+    made(cast, {"size": 3, "gpu_count": 2, "capacity_classes": ("CAPACITY_CLASS_RESERVED",)})
+    preview = agree(cast, claim, 1)
+    assert {one.capacity_class.label for one in preview.impact.moves} <= {"CAPACITY_CLASS_RESERVED"}
+    assert preview.impact.short or preview.impact.moves
+
+
+def test_c10_reserved_only_replicas_stop_when_the_time_is_up(cast: Cast) -> None:
+    claim = serverless(cast, 1, pool=3)
+    made(cast, {"size": 2, "capacity_classes": ("CAPACITY_CLASS_RESERVED",)})
+    preview = agree(cast, claim, 0)
+    assert [one.waits for one in preview.impact.stops] == [True, True]
+    assert [(who.name, count) for who, count in preview.impact.short] == [("d0", 2)]
+
+
+def test_a_customer_claim_gives_machines_back_for_good(cast: Cast) -> None:
+    world.quota(cast.organization, world.offering(), limit=2)
+    claim = world.claim(cast.admin.actor, world.offering(), 2, "CUSTOMER")
+    world.everything_arrives()
+    made(cast, {"size": 2, "gpu_count": 4})
+    preview = agree(cast, claim, 1)
+    assert [one.waits for one in preview.impact.stops] == [True]
+    world.everything_arrives()
+    assert Instance.objects.filter(state="READY").count() == 1
+
+
+def test_r13_a_lower_priority_that_gives_way_is_foreseen(cast: Cast) -> None:
+    """A deployment that loses its claim takes the GPUs that a lower priority holds above its min."""
+    claim = serverless(cast, 1, pool=2)
+    made(cast, {"size": 1, "gpu_count": 4, "priority": 900, "capacity_classes": ("CAPACITY_CLASS_RESERVED",
+                                                                                  "CAPACITY_CLASS_ON_DEMAND")},
+         {"size": 1, "gpu_count": 4, "priority": 1, "capacity_classes": ("CAPACITY_CLASS_ON_DEMAND",)})  # fmt: skip
+    agree(cast, claim, 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_fleets_do_what_was_foreseen(cast: Cast, seed: int) -> None:
+    choose = random.Random(seed)
+    classes = [(), ("CAPACITY_CLASS_RESERVED",), ("CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND")]
+    claim = serverless(cast, choose.randint(1, 4), pool=choose.randint(4, 7))
+    if choose.random() < 0.5:
+        world.claim(cast.outsider.actor, world.offering(), choose.randint(2, 5), name="others")
+    made(cast, *(
+        {"size": choose.randint(1, 3), "gpu_count": choose.choice([1, 1, 2, 4]), "priority": choose.randint(0, 3),
+         "capacity_classes": choose.choice(classes)}
+        for _ in range(choose.randint(1, 4))
+    ))  # fmt: skip
+    agree(cast, claim, choose.randint(0, claim.target - 1))
