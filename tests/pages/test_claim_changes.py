@@ -44,7 +44,7 @@ def customer(cast: Cast, count: int, **quota: int) -> CapacityClaim:
 
 def shown(who: Member, claim: CapacityClaim, count: int) -> str:
     browser, address = who.browser(), reverse("claim-resize", args=[claim.id])
-    answer = browser.post(address, {"count": count}) if count else browser.get(reverse("claim-delete", args=[claim.id]))
+    answer = browser.get(address, {"count": count}) if count else browser.get(reverse("claim-delete", args=[claim.id]))
     assert answer.status_code == 200
     return " ".join(answer.content.decode().split())
 

@@ -21,12 +21,13 @@ from console.dashboard.forms import CountForm
 from deployments.impact.claims import claim_preview
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @member_page
 def claim_resize(request: HttpRequest, id: UUID) -> HttpResponse:
+    """The effect has an address of its own, to be shown to somebody else."""
     actor = actor_in(request)
     actor.require_write()
-    claim, form = claim_get(organization_in(request), id), CountForm(request.POST)
+    claim, form = claim_get(organization_in(request), id), CountForm(request.POST or request.GET)
     if not form.is_valid():
         messages.error(request, "The number of instances must be a whole number of at least 1.")
         return redirect("claim", id)
