@@ -1,0 +1,182 @@
+"""Every address of the console x everybody who may come to its door x objects of another organization.
+
+The addresses come from the URL table itself. A new page is tried without being named here; only one with a parameter of a
+new kind, or one that is not for every member to read, has to say so in these tables.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.test import Client
+from django.urls import URLPattern, reverse
+
+from console.common import clock
+from console.dashboard.urls import urlpatterns
+from console.organizations.models import ApiToken, Membership, Role
+from console.organizations.services import token_create
+from deployments.models import Annotation, Replica
+from deployments.services.holds import hold_create
+from tests.cast import Cast, Member
+from tests.pages.conftest import Running
+
+pytestmark = pytest.mark.django_db
+
+# No member's page: what they are for, and where they are tested.
+ELSEWHERE = {"sign-in": "test_kit", "sign-out": "test_kit", "switch-organization": "test_switching",
+             "organizations": "test_switching", "events": "test_stream"}  # fmt: skip
+# What a viewer may not even see: forms that change something, and what is for admins to read.
+FOR_ADMINS = {"deployment-new", "deployment-delete", "claim-new", "claim-delete", "gateway-new", "gateway-edit",
+              "gateway-delete", "members", "member-remove", "tokens", "token-new", "token-revoke"}  # fmt: skip
+FOR_MONEY = {"billing", "billing-csv", "billing-lines", "chart-billing", "chart-spend"}
+NO_OBJECT = {"zone": "US-WEST-04A", "type": "gb200-4x", "month": "2026-01"}
+PARAMETER = re.compile(r"([^/<>]*)/?<(?:[a-z]+:)?([a-z]+)>")
+# Tables whose rows a visit may change by itself.
+MOVING = {"session", "accessattempt", "loop"}
+
+
+@dataclass(frozen=True)
+class Address:
+    name: str
+    url: str
+    has_object: bool
+
+
+def addresses(objects: dict[str, Any]) -> list[Address]:
+    found = []
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        assert pattern.name, f"{pattern} needs a name"
+        if pattern.name in ELSEWHERE:
+            continue
+        values, has_object = {}, False
+        for before, name in PARAMETER.findall(str(pattern.pattern)):
+            if name in NO_OBJECT:
+                values[name] = NO_OBJECT[name]
+                continue
+            assert before in objects, f"{pattern.name}: name an object for {before}/<{name}> in this file"
+            values[name], has_object = objects[before], True
+        found.append(Address(pattern.name, reverse(pattern.name, kwargs=values), has_object))
+    return found
+
+
+@pytest.fixture
+def everything(cast: Cast, running: Running) -> list[Address]:
+    """An object of ours for every kind of parameter, by the segment before it."""
+    of = running.deployment
+    token, _ = token_create(
+        actor=cast.admin.actor, organization=cast.organization, name="ci", role=Role.VIEWER, now=clock.now()
+    )
+    hold = hold_create(actor=cast.admin.actor, kind="FREEZE", reason="look", deployment_id=of.id)
+    note = Annotation.objects.create(deployment=of, at=clock.now(), text="1.4 out")
+    instance = running.claim.instances.get()
+    return addresses({
+        "deployments": of.id, "claims": running.claim.id, "gateways": of.gateways.get().id, "tokens": token.id,
+        "members": Membership.objects.get(organization=cast.organization, user=cast.viewer.user).id,
+        "holds": hold.id, "notes": note.id, "instances": instance.key,
+        "replicas": Replica.objects.filter(deployment=of).latest("key").key,
+    })  # fmt: skip
+
+
+def state() -> dict[str, Any]:
+    """Every row of our own tables; a token's last use is no change."""
+    ours = [model for label in ("claims", "deployments", "organizations", "dashboard", "loops")
+            for model in apps.get_app_config(label).get_models() if model._meta.model_name not in MOVING]  # fmt: skip
+    found = {}
+    for model in ours:
+        names = [field.attname for field in model._meta.concrete_fields
+                 if field.attname not in ("last_used_at", "last_login")]  # fmt: skip
+        found[model.__name__] = sorted(map(repr, model._default_manager.values_list(*names)))
+    return found
+
+
+@pytest.fixture
+def nothing_changes(everything: list[Address]) -> Iterator[None]:
+    before = state()
+    yield
+    after = state()
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def tried(member: Member, address: Address, method: str) -> int:
+    """The answer's status; -1 where the page does not have the method."""
+    browser = member.browser()
+    status = int(getattr(browser, method)(address.url).status_code)
+    return -1 if status == 405 else status
+
+
+def test_the_table_names_nothing_that_is_not_there(everything: list[Address]) -> None:
+    names = {address.name for address in everything}
+    assert names >= FOR_ADMINS | FOR_MONEY
+    assert not ELSEWHERE.keys() & names
+    assert {pattern.name for pattern in urlpatterns} == names | ELSEWHERE.keys()
+
+
+@pytest.mark.usefixtures("nothing_changes")
+def test_nobody_is_sent_to_sign_in_from_everywhere(everything: list[Address]) -> None:
+    for address in everything:
+        for method in ("get", "post"):
+            answer = getattr(Client(), method)(address.url)
+            if answer.status_code != 405:
+                told = (answer.status_code, answer.headers.get("Location", "").split("?")[0])
+                assert told == (302, reverse("sign-in")), (method, address.url)
+
+
+@pytest.mark.usefixtures("nothing_changes")
+def test_an_object_of_another_organization_is_not_found_by_its_admin(cast: Cast, everything: list[Address]) -> None:
+    for address in everything:
+        if address.has_object:
+            answers = {method: tried(cast.outsider, address, method) for method in ("get", "post")}
+            assert set(answers.values()) <= {404, -1}, (address.name, answers)
+            assert set(answers.values()) != {-1}, address.name
+
+
+@pytest.mark.usefixtures("nothing_changes")
+def test_pages_without_an_object_show_another_organization_nothing_of_ours(
+    cast: Cast, running: Running, everything: list[Address]
+) -> None:
+    names = [str(running.claim.id), str(running.deployment.id), ">prod<", ">chat<", "cw12ab"]
+    for address in everything:
+        if not address.has_object and tried(cast.outsider, address, "get") == 200:
+            page = cast.outsider.browser().get(address.url).content.decode()
+            assert [name for name in names if name in page] == [], address.name
+
+
+@pytest.mark.usefixtures("nothing_changes")
+@pytest.mark.parametrize("who", ["viewer", "billing"])
+def test_who_may_only_read_sees_what_the_role_allows_and_no_more(
+    cast: Cast, everything: list[Address], who: str
+) -> None:
+    member: Member = getattr(cast, who)
+    for address in everything:
+        closed = address.name in FOR_ADMINS or (who == "viewer" and address.name in FOR_MONEY)
+        answer = tried(member, address, "get")
+        assert answer in ({403, -1} if closed else {200, -1}), (address.name, answer)
+
+
+@pytest.mark.usefixtures("nothing_changes")
+@pytest.mark.parametrize("who", ["viewer", "billing"])
+def test_who_may_only_read_changes_nothing_anywhere(cast: Cast, everything: list[Address], who: str) -> None:
+    for address in everything:
+        answer = tried(getattr(cast, who), address, "post")
+        assert answer in {403, -1}, (address.name, answer)
+
+
+def test_no_page_shows_a_viewer_an_amount_of_money(cast: Cast, everything: list[Address]) -> None:
+    browser = cast.viewer.browser()
+    for address in everything:
+        answer = browser.get(address.url)
+        if answer.status_code == 200:
+            assert "$" not in answer.content.decode(), address.name
+
+
+@pytest.mark.usefixtures("nothing_changes")
+@pytest.mark.parametrize("who", ["admin", "platform"])
+def test_admins_and_the_platform_may_open_every_page(cast: Cast, everything: list[Address], who: str) -> None:
+    assert ApiToken.objects.filter(organization=cast.organization).exists()
+    for address in everything:
+        answer = tried(getattr(cast, who), address, "get")
+        assert answer in {200, -1}, (address.name, answer)
