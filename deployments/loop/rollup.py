@@ -5,6 +5,7 @@ Doing it again, late or twice at once writes nothing twice: a chunk's key is uni
 
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from claims.models import InstanceType
@@ -104,4 +105,13 @@ def _drop(now: datetime) -> None:
     for level in LEVELS.values():
         kept_from = now - level.kept - timedelta(seconds=level.span)
         SignalChunk.objects.filter(resolution=level.step, starts_at__lt=kept_from).delete()
-    Replica.objects.filter(state__in=sorted(FINAL), stopped_at__lt=now - REPLICAS_KEPT).delete()
+    _drop_replicas(now - REPLICAS_KEPT)
+
+
+def _drop_replicas(before: datetime) -> None:
+    """Replicas that ended before; those that replaced them are locked first, in the order all writers keep."""
+    old = Replica.objects.filter(state__in=sorted(FINAL), stopped_at__lt=before)
+    with transaction.atomic():
+        newer = Replica.objects.select_for_update(no_key=True, of=("self",)).filter(replaces__in=old)
+        list(newer.order_by("key").values_list("key"))
+        old.delete()

@@ -43,5 +43,9 @@ def test_rows_of_replicas_that_ended_are_kept_for_a_while(cast: Cast) -> None:
     for age, state in ((1, ReplicaState.STOPPED), (3, ReplicaState.STOPPED), (3, ReplicaState.FAILED)):
         Replica.objects.create(deployment=one, instance_type=of.instance_type, revision=1, capacity_class=2, state=state,
                                gpus=1, stopped_at=now - timedelta(days=age))  # fmt: skip
+    kept = Replica.objects.create(deployment=one, instance_type=of.instance_type, revision=2, capacity_class=2, gpus=1,
+                                  state=ReplicaState.READY, replaces=Replica.objects.earliest("stopped_at"))  # fmt: skip
     rollup.roll_up(now)
-    assert Replica.objects.count() == 1
+    assert Replica.objects.count() == 2
+    kept.refresh_from_db()
+    assert kept.replaces is None
