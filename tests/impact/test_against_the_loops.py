@@ -13,6 +13,7 @@ from claims.services.instances import DRAIN_DEADLINE
 from console.common import clock
 from deployments.core.states import ReplicaState
 from deployments.impact.claims import ClaimPreview, claim_preview
+from deployments.impact.reader import Impact
 from deployments.loop.actuate import actuate_pass
 from deployments.loop.tick import shard_tick
 from deployments.models import Deployment, Replica
@@ -24,10 +25,10 @@ pytestmark = pytest.mark.django_db
 Seen = dict[int, tuple[str, tuple[str, ...]]]
 
 
-def foreseen(preview: ClaimPreview) -> Seen:
+def foreseen_of(impact: Impact) -> Seen:
     """By replica: moved, anew, waits or over, and where to."""
-    found: Seen = {one.replica: ("moved", one.to) for one in preview.impact.moves}
-    for one in preview.impact.stops:
+    found: Seen = {one.replica: ("moved", one.to) for one in impact.moves}
+    for one in impact.stops:
         found[one.replica] = ("anew" if one.to else "waits" if one.waits else "over", one.to)
     return found
 
@@ -46,7 +47,7 @@ def passes(type_: InstanceType, now: datetime, count: int) -> datetime:
 
 
 def what_happened(type_: InstanceType, wanted: dict[int, int]) -> Seen:
-    """Four passes at once, then the deadline, then four more; by replica that went, as `foreseen` says it."""
+    """Four passes at once, then the deadline, then four more; by replica that went, as `foreseen_of` says it."""
     there = {one.key for one in Replica.objects.filter(state__in=[1, 2])}
     now = passes(type_, clock.now(), 4)
     passes(type_, max(now, clock.now() + DRAIN_DEADLINE), 4)
@@ -91,7 +92,7 @@ def agree(cast: Cast, claim: CapacityClaim, count: int) -> ClaimPreview:
     """Foresee, do, compare."""
     preview = claim_preview(world.reread(claim), count, clock.now())
     change(cast, claim, count)
-    assert what_happened(claim.offering.instance_type, sizes()) == foreseen(preview)
+    assert what_happened(claim.offering.instance_type, sizes()) == foreseen_of(preview.impact)
     return preview
 
 

@@ -72,7 +72,7 @@ def test_c7_the_time_is_shown_and_is_the_time_it_gets(cast: Cast) -> None:
     assert foreseen.at is not None
     text = shown(cast.admin, claim, 1)
     assert f"{foreseen.at:%Y-%m-%d %H:%M:%S} UTC" in text
-    assert "at most once an hour" in text
+    assert "at most once in 1 h" in text
     (change,) = pending_changes(resized(cast, claim, 1))
     assert change.effective_at == foreseen.at
     again = claim_preview(world.reread(claim), 2, clock.now())

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -51,7 +52,8 @@ def claim_resize(request: HttpRequest, id: UUID) -> HttpResponse:
 def effect(claim: CapacityClaim, count: int) -> dict[str, Any]:
     """What the page of a preview shows; a count of 0 is a deletion."""
     preview = claim_preview(claim, count, clock.now())
-    return {"claim": claim, "count": count, "preview": preview, "impact": preview.impact}
+    return {"claim": claim, "count": count, "preview": preview, "impact": preview.impact,
+            "interval": settings.REDUCTION_INTERVAL.total_seconds()}  # fmt: skip
 
 
 @require_POST

@@ -70,7 +70,7 @@ def answers(address: str) -> None:
         try:
             urllib.request.urlopen(address, timeout=2).close()
             return
-        except URLError:
+        except (URLError, TimeoutError):  # not there yet, or too busy to answer
             if time.monotonic() > until:
                 raise
             time.sleep(0.1)

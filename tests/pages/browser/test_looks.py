@@ -9,13 +9,14 @@ from tests.pages.conftest import Running, make_running
 
 pytestmark = [pytest.mark.browser]
 
+MINE = "/capacity?zone=US-WEST-04A&type=gb200-4x&state=READY&holder=ours"
 RESERVE = "/claims/new?zone=US-WEST-04A&type=gb200-4x&kind=CUSTOMER&count=3"
 
 
 def addresses(running: Running) -> list[str]:
     claim, deployment = f"/claims/{running.claim.id}", f"/deployments/{running.deployment.id}"
     return ["/", "/deployments", deployment, f"{deployment}/delete", "/deployments/new", "/claims", claim,
-            f"{claim}/delete", "/claims/new", RESERVE, "/capacity", "/nowhere"]  # fmt: skip
+            f"{claim}/delete", f"{claim}/resize?count=3", "/claims/new", RESERVE, "/capacity", MINE, "/nowhere"]  # fmt: skip
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
