@@ -1,6 +1,5 @@
 """A claim with its instances, as read under the lock of its offering: what it has, lacks and has too much of."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +7,10 @@ from claims.core import allocation
 from claims.core.allocation import Held
 from claims.core.conditions import ClaimFacts
 from claims.core.states import WANTED_STATES, InstanceState, Status
-from claims.models import CapacityClaim, Instance, Offering
+from claims.models import CapacityClaim, Instance, Offering, Source, Work
+
+# What the platform does to a machine that then serves nobody.
+AWAY = frozenset({Work.DRAIN, Work.BAD})
 
 
 @dataclass
@@ -20,8 +22,14 @@ class Holding:
 
     @property
     def counting(self) -> list[Instance]:
-        """Those that fill the claim or will: not draining, lost or leaving."""
-        return [one for one in self.instances if one.state in WANTED_STATES and one.lost_at is None]
+        """Those that fill the claim or will: not draining, lost, leaving, or drained by the platform."""
+        return [one for one in self.places if one.work not in AWAY]
+
+    @property
+    def places(self) -> list[Instance]:
+        """Those that fill the claim once the platform has done with them. A pool instance that it drains leaves the
+        claim, a bad machine is replaced; a CUSTOMER machine that it drains keeps its place."""
+        return [one for one in self.instances if one.lost_at is None and _keeps_place(one)]
 
     @property
     def allocated(self) -> int:
@@ -43,39 +51,67 @@ class Holding:
 
     @property
     def to_request(self) -> int:
-        """Machines to ask for: one that leaves or failed keeps its place until it is gone, a lost one does not (C3)."""
-        occupied = sum(one.lost_at is None for one in self.instances)
+        """Machines to ask for: one that leaves or failed keeps its place until it is gone, a lost or bad one does not
+        (C3)."""
+        occupied = sum(one.lost_at is None and one.work != Work.BAD for one in self.instances)
         return 0 if self.deleting else max(0, self.effective - occupied)
 
     @property
     def surplus(self) -> int:
-        return len(self.counting) if self.deleting else max(0, len(self.counting) - self.effective)
+        return len(self.disposable) if self.deleting else max(0, len(self.places) - self.effective)
+
+    @property
+    def disposable(self) -> list[Instance]:
+        """What can be given up: its places, or everything once it is being deleted."""
+        if not self.deleting:
+            return self.places
+        return [one for one in self.instances if one.state in WANTED_STATES and one.lost_at is None]
 
     @property
     def lost(self) -> int:
-        return sum(one.lost_at is not None or one.state == InstanceState.FAILED for one in self.instances)
+        return sum(one.lost_at is not None for one in self.instances)
 
     @property
-    def draining(self) -> int:
-        return sum(one.state == InstanceState.DRAINING and one.lost_at is None for one in self.instances)
+    def draining(self) -> list[Instance]:
+        return [one for one in self.instances if one.state == InstanceState.DRAINING and one.lost_at is None]
+
+    @property
+    def drained(self) -> list[Instance]:
+        return [one for one in self.draining if one.gpus_used == 0]
+
+    @property
+    def reclaimable(self) -> list[Instance]:
+        """Given up, still draining: a raise takes these back before it asks for others (C10), most replicas first."""
+        mine = [one for one in self.draining if not one.work and one.relieved_at is None]
+        return sorted(mine, key=lambda one: (-one.replicas, one.claimed_at or one.created_at, one.key))
 
     def given_up(self, count: int) -> list[Instance]:
         """The `count` instances that the claim would give up first (C9)."""
-        by_key = {one.key: one for one in self.counting}
+        by_key = {one.key: one for one in self.disposable}
         return [by_key[one.key] for one in allocation.to_give_up(map(held, by_key.values()), count)]
 
     def facts(self, zone: str) -> ClaimFacts:
         claim = self.claim
         return ClaimFacts(
             kind=claim.kind, status=Status(claim.status), zone=zone, target=claim.target, effective=self.effective,
-            allocated=self.allocated, left=len(self.instances), lost=self.lost, draining=self.draining,
-            reduction_at=claim.reduction_at,
+            allocated=self.allocated, left=len(self.instances), lost=self.lost,
+            drained=sum(one.work in AWAY for one in self.instances), failures=claim.join_failures,
+            draining=len(self.draining), reduction_at=claim.reduction_at,
         )  # fmt: skip
+
+
+def _keeps_place(one: Instance) -> bool:
+    if one.work not in AWAY:
+        return one.state in WANTED_STATES
+    in_cluster = one.state in (InstanceState.READY, InstanceState.DRAINING)
+    return one.work == Work.DRAIN and one.source == Source.CUSTOMER and in_cluster
 
 
 def held(instance: Instance) -> Held:
     since: datetime = instance.claimed_at or instance.created_at
-    return Held(instance.key, InstanceState(instance.state), instance.gpus_used, since.timestamp())
+    return Held(
+        instance.key, InstanceState(instance.state), instance.replicas, since.timestamp(), instance.work in AWAY
+    )
 
 
 def holdings_of(offering: Offering) -> list[Holding]:
@@ -90,7 +126,3 @@ def holdings_of(offering: Offering) -> list[Holding]:
 
 def holding_of(claim: CapacityClaim) -> Holding:
     return Holding(claim, list(claim.instances.order_by("key")))
-
-
-def organizations(holdings: Iterable[Holding]) -> set[int]:
-    return {one.claim.organization_id for one in holdings}

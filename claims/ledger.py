@@ -33,6 +33,15 @@ def open_claim_intervals(*, claim: CapacityClaim, instances: Sequence[Instance],
     )
 
 
+def close_on_demand(*, instance_keys: Sequence[int], now: datetime) -> int:
+    """End what replicas pay for on these instances, which a claim takes over at this moment (C4, B8)."""
+    end = Greatest("started_at", Value(whole_second(now)))
+    found = UsageInterval.objects.filter(
+        kind=UsageKind.REPLICA, instance_id__in=list(instance_keys), ended_at__isnull=True
+    )
+    return found.update(ended_at=end)
+
+
 def close_intervals(*, kind: UsageKind, resource_keys: Iterable[int], now: datetime) -> int:
     """End what is open for these resources; never before it began (B4). Returns how many were open."""
     end = Greatest("started_at", Value(whole_second(now)))

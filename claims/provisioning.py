@@ -11,12 +11,15 @@ from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Greatest
 
 from claims import ledger, locks
 from claims.backends.base import BackendError, NodeBackend, NodeState, Observation, node_backend
-from claims.core.states import HELD_STATES, InstanceState
-from claims.models import Instance, UsageKind
+from claims.core.states import HELD_STATES, InstanceState, Status
+from claims.models import CapacityClaim, Instance, Offering, UsageKind
+from claims.services import fulfilment
+from claims.services import instances as hands
 from console.common import clock
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
@@ -132,12 +135,24 @@ def change(instance: Instance, old: InstanceState, new: InstanceState, now: date
         fields |= {"state": new, "leased_until": None, "attempts": 0, "next_attempt_at": now}
         if not Instance.objects.filter(key=instance.key, state=old).update(**fields):
             return 0
+        if old == InstanceState.JOINING and new != InstanceState.RELEASING:
+            _note_join(current, joined=new == InstanceState.READY)
         if new == InstanceState.READY and current.claim is not None:
+            hands.relieve(claim=current.claim, count=1, now=now)
             ledger.open_claim_intervals(claim=current.claim, instances=[current], now=now)
         if current.claim is not None:
             publish("claims", [current.claim.organization_id])
             wake_on_commit("claims.tasks.fulfil", "control")
     return 1
+
+
+def _note_join(instance: Instance, *, joined: bool) -> None:
+    """Remember how many machines in a row did not join in this place: the next is asked for later and later (C6)."""
+    failures = 0 if joined else Greatest("join_failures", Value(instance.join_failures + 1))
+    if instance.claim_id is not None:
+        CapacityClaim.objects.filter(key=instance.claim_id).update(join_failures=failures)
+    else:
+        Offering.objects.filter(key=instance.offering_id).update(join_failures=failures)
 
 
 def _watch_cluster(backend: NodeBackend) -> int:
@@ -149,22 +164,38 @@ def _watch_cluster(backend: NodeBackend) -> int:
         log.warning("the cluster could not be looked at: %s", error)
         return 0
     gone = [key for key in keys if key not in seen or seen[key].state in (NodeState.GONE, NodeState.FAILED)]
-    lost = sum(instance_lost(key) for key in gone)
+    lost = instances_lost(gone)
     empty = Instance.objects.filter(lost_at__isnull=False, state=InstanceState.DRAINING, gpus_used=0)
     return lost + sum(change(one, InstanceState.DRAINING, InstanceState.FAILED, clock.now()) for one in empty)
 
 
-def instance_lost(key: int) -> int:
-    """Note that a machine is gone; 1 the first time, 0 after."""
+def instances_lost(keys: Sequence[int]) -> int:
+    """Note that machines are gone, and take the first step to replace them; how many were not known to be."""
+    offerings = Offering.objects.filter(instances__in=list(keys)).select_related("zone", "instance_type")
+    return sum(_lost(offering, keys) for offering in offerings.distinct().order_by("key"))
+
+
+def _lost(offering: Offering, keys: Sequence[int]) -> int:
+    """Billing ends, the claims that had them are UPDATING, until replacements are there (C6)."""
     with transaction.atomic():
-        locks.offerings_lock(Instance.objects.filter(key=key).values_list("offering_id", flat=True))
+        locks.offerings_lock([offering.key])
         now = clock.now()
-        held = Instance.objects.filter(key=key, state__in=HELD_STATES, lost_at__isnull=True)
-        if not held.update(state=InstanceState.DRAINING, lost_at=now, drain_until=now):
+        found = Instance.objects.filter(key__in=keys, offering=offering, state__in=HELD_STATES, lost_at__isnull=True)
+        gone = list(found.order_by("key").values_list("key", flat=True))
+        if not gone:
             return 0
-        ledger.close_intervals(kind=UsageKind.CLAIM, resource_keys=[key], now=now)
+        Instance.objects.filter(key__in=gone).update(
+            state=InstanceState.DRAINING, lost_at=now, drain_until=now, kept=False
+        )
+        ledger.close_intervals(kind=UsageKind.CLAIM, resource_keys=gone, now=now)
+        short = CapacityClaim.objects.filter(instances__in=gone).distinct()
+        CapacityClaim.objects.filter(key__in=short.values("key"), status=Status.READY).update(status=Status.UPDATING)
+        touched = fulfilment.offering_settle(offering=offering, now=now, finish=False)
+        for claim in short.select_related("offering__zone").order_by("key"):
+            fulfilment.claim_describe(claim=claim, now=now)
+        publish("claims", touched)
         wake_on_commit("claims.tasks.fulfil", "control")
-    return 1
+    return len(gone)
 
 
 def _return_strays(backend: NodeBackend) -> None:

@@ -1,7 +1,7 @@
 """Reads of the capacity half, for pages and APIs. The number of queries never depends on the number of rows."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,8 +13,8 @@ from django.db.models.functions import Coalesce
 from claims.core import allocation
 from claims.core import quota as rule
 from claims.core.reductions import takes_effect
-from claims.core.states import HELD_STATES, LIVE_STATES, WANTED_STATES, InstanceState, Status
-from claims.holdings import holding_of
+from claims.core.states import HELD_STATES, LIVE_STATES, PENDING_STATES, WANTED_STATES, InstanceState, Status
+from claims.holdings import AWAY, holding_of
 from claims.models import (
     CapacityClaim,
     ClaimKind,
@@ -26,14 +26,21 @@ from claims.models import (
     Source,
     UsageInterval,
     UsageKind,
+    Work,
 )
 from console.common.errors import NotFound
 from console.organizations.models import Organization
 
-IN_CLUSTER = Q(instances__state=InstanceState.READY, instances__lost_at__isnull=True)
-COUNTING = Q(instances__state__in=WANTED_STATES, instances__lost_at__isnull=True)
-# What quota stays committed to until its release is confirmed (C3); a lost machine is gone already (C6).
-UNRELEASED = Q(instances__state__in=LIVE_STATES, instances__lost_at__isnull=True)
+COUNTING = Q(instances__state__in=WANTED_STATES, instances__lost_at__isnull=True) & ~Q(instances__work__in=AWAY)
+IN_CLUSTER = COUNTING & Q(instances__state=InstanceState.READY)
+# What quota stays committed to until its release is confirmed (C3); a lost machine is gone already (C6), and one that
+# the platform found bad is its own to take away.
+UNRELEASED = Q(instances__state__in=LIVE_STATES, instances__lost_at__isnull=True) & ~Q(instances__work=Work.BAD)
+
+# What counts against the size of a pool: a lost or bad machine is replaced.
+POOL_LIVE = Q(
+    instances__source=Source.POOL, instances__state__in=HELD_STATES | PENDING_STATES, instances__lost_at__isnull=True
+) & ~Q(instances__work=Work.BAD)
 
 
 def claims_of(organization: Organization) -> QuerySet[CapacityClaim]:
@@ -136,6 +143,11 @@ class QuotaRow:
         return self.committed + self.other_usage
 
     @property
+    def over(self) -> int:
+        """Instances beyond the limit, where it was lowered below what is in use (C13)."""
+        return max(0, self.used - self.limit)
+
+    @property
     def used_share(self) -> float:
         return self.used / self.limit if self.limit else 0.0
 
@@ -168,7 +180,8 @@ def quota_of(organization: Organization, offering: Offering) -> QuotaRow:
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """The managed pool of one offering, in instances; `gpus_free` in GPUs that no replica uses, claims left out."""
+    """The managed pool of one offering, in instances; `gpus_free` in GPUs that no replica uses, claims left out, and
+    what drains, is lost or worked on, which is in `instances` all the same."""
 
     offering: Offering
     instances: int
@@ -196,14 +209,15 @@ def pools() -> list[PoolRow]:
     """Every offering's pool, in order of zone and type: three queries."""
     here = Q(instances__source=Source.POOL, instances__state__in=HELD_STATES)
     unclaimed = here & Q(instances__claim__isnull=True)
+    whole = unclaimed & Q(instances__state=InstanceState.READY, instances__work="")
     rows = Offering.objects.select_related("zone", "instance_type").annotate(
         n=Count("instances", filter=here),
-        n_free=Count("instances", filter=unclaimed & Q(instances__gpus_used=0)),
+        n_free=Count("instances", filter=whole & Q(instances__gpus_used=0)),
         n_claimed=Count("instances", filter=here & Q(instances__claim__isnull=False)),
         n_on_demand=Count("instances", filter=unclaimed & Q(instances__gpus_used__gt=0)),
         n_joining=Count("instances", filter=Q(instances__source=Source.POOL)
                         & Q(instances__state__in=[InstanceState.REQUESTED, InstanceState.JOINING])),
-        n_gpus_free=Coalesce(Sum(F("instances__gpus") - F("instances__gpus_used"), filter=unclaimed), 0),
+        n_gpus_free=Coalesce(Sum(F("instances__gpus") - F("instances__gpus_used"), filter=whole), 0),
     )  # fmt: skip
     waiting = pending_claims()
     return [
@@ -223,9 +237,25 @@ def pending_claims() -> dict[int, int]:
     return found
 
 
+def offerings_spoken_for(keys: Collection[int]) -> set[int]:
+    """Those of the offerings whose free pool instances go to a waiting claim (C4), or away since the pool is to be
+    smaller (C13): nothing grows there on demand."""
+    if not keys:
+        return set()
+    waiting = (
+        CapacityClaim.objects.filter(offering__in=keys, kind=ClaimKind.SERVERLESS)
+        .exclude(status=Status.DELETING)
+        .annotate(n=Count("instances", filter=COUNTING))
+        .filter(n__lt=F("target"))
+    )
+    pools = Offering.objects.filter(key__in=keys).annotate(n=Count("instances", filter=POOL_LIVE))
+    too_large = {one.key for one in pools if one.n > one.pool_wanted}
+    return too_large | set(waiting.values_list("offering_id", flat=True))
+
+
 def offerings_claimable() -> list[Offering]:
     return list(
-        Offering.objects.filter(claimable=True)
+        Offering.objects.filter(claimable=True, withdrawn_at__isnull=True)
         .select_related("zone", "instance_type")
         .order_by("zone__name", "instance_type__name")
     )

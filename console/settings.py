@@ -31,6 +31,8 @@ BIND = env.text("HEADROOM_BIND", "127.0.0.1")
 DEMO = env.flag("DEMO", True)
 # A SERVERLESS claim shrinks at most once in this time (C7), in seconds.
 REDUCTION_INTERVAL = timedelta(seconds=env.number("HEADROOM_REDUCTION_INTERVAL", 3600, at_least=0))
+# By then an instance that is given up or drained is to be empty (C10), in seconds.
+DRAIN_DEADLINE = timedelta(seconds=env.number("HEADROOM_DRAIN_DEADLINE", 600, at_least=0))
 SIM_SPEED = env.number("HEADROOM_SIM_SPEED", 10, at_least=0.1)
 DEBUG = env.flag("HEADROOM_DEBUG", False)
 ALLOWED_HOSTS = env.words("HEADROOM_HOSTS", ["*"] if BIND == "127.0.0.1" else ["localhost"])

@@ -1,13 +1,25 @@
 """Small worlds for tests: the catalogue, pools, quota, and time that passes."""
 
+import uuid
 from datetime import datetime, timedelta
+
+from django.db import transaction
 
 from claims import provisioning
 from claims.catalogue import catalogue_load
 from claims.core.rules import ClaimResources
 from claims.models import CapacityClaim, Instance, Offering, SimulatedNode
 from claims.selectors import claim_get
-from claims.services import claim_create, fulfilment, pool_adopt, quota_set
+from claims.services import (
+    GpuRelease,
+    GpuTake,
+    claim_create,
+    fulfilment,
+    gpus_release,
+    gpus_take,
+    pool_adopt,
+    quota_set,
+)
 from console.common import clock
 from console.organizations.actors import Actor, system
 from console.organizations.models import Organization
@@ -69,3 +81,28 @@ def everything_arrives() -> None:
 
 def reread(one: CapacityClaim) -> CapacityClaim:
     return claim_get(one.organization, one.id)
+
+
+def take(
+    instance: Instance, organization: Organization, replica: int, gpus: int = 1, claim: CapacityClaim | None = None
+) -> bool:
+    """A replica takes GPUs, on demand or of a claim, as the scaling loop would have it; whether it got them."""
+    return bool(takes(replica, [(instance, gpus)], organization, claim))
+
+
+def takes(
+    replica: int, parts: list[tuple[Instance, int]], organization: Organization, claim: CapacityClaim | None = None
+) -> set[int]:
+    """The same on several instances at once."""
+    wanted = [
+        GpuTake(one.key, replica, gpus, organization.key, 1 if claim else 2, claim.key if claim else None,
+                uuid.UUID(int=replica), f"replica-{replica}")
+        for one, gpus in parts
+    ]  # fmt: skip
+    with transaction.atomic():
+        return gpus_take(takes=wanted, now=clock.now())
+
+
+def release(instance: Instance, replica: int, gpus: int = 1) -> None:
+    with transaction.atomic():
+        gpus_release(releases=[GpuRelease(instance.key, replica, gpus)], now=clock.now())

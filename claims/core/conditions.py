@@ -31,7 +31,9 @@ class ClaimFacts:
     allocated: int
     left: int = 0
     lost: int = 0
+    drained: int = 0  # by the platform
     draining: int = 0
+    failures: int = 0  # machines in a row that did not join
     reduction_at: datetime | None = None
 
     @property
@@ -66,10 +68,15 @@ def _ready(facts: ClaimFacts) -> tuple[str, str, str]:
         return FALSE, "InstanceLost", f"{_instances(facts.lost)} lost; {on_the_way}"
     if not facts.missing:
         return FALSE, "Reconciling", f"{_instances(facts.effective)} allocated, about to be ready"
+    if facts.drained:
+        return FALSE, "InstanceDrained", f"{_instances(facts.drained)} drained by the platform; {facts.missing} missing"
     if facts.kind == "SERVERLESS":
         text = f"{facts.missing} of {_instances(facts.effective)} wait for free capacity in the managed pool"
         return FALSE, "WaitingForPool", text
-    return FALSE, "Joining", f"{facts.missing} of {_instances(facts.effective)} on the way into the cluster"
+    text = f"{facts.missing} of {_instances(facts.effective)} on the way into the cluster"
+    if facts.failures:
+        return FALSE, "JoinFailed", f"{text}; {facts.failures} tries in a row failed"
+    return FALSE, "Joining", text
 
 
 def _progressing(facts: ClaimFacts) -> tuple[str, str] | None:

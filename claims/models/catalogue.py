@@ -50,6 +50,10 @@ class Offering(models.Model):
     instance_type = models.ForeignKey(InstanceType, on_delete=models.PROTECT, related_name="offerings")
     pool_size = models.PositiveIntegerField(default=0, help_text="Instances the platform wants in the managed pool.")
     claimable = models.BooleanField(default=True)
+    withdrawn_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since then it takes no new claim and its pool is given back as it frees up."
+    )
+    join_failures = models.PositiveIntegerField(default=0, help_text="Machines of its pool in a row that did not join.")
 
     class Meta:
         ordering = ["zone__name", "instance_type__name"]
@@ -60,6 +64,11 @@ class Offering(models.Model):
 
     def __str__(self) -> str:
         return f"{self.instance_type} in {self.zone}"
+
+    @property
+    def pool_wanted(self) -> int:
+        """Instances that the managed pool is to have: none once the offering is withdrawn (C13)."""
+        return 0 if self.withdrawn_at else self.pool_size
 
 
 class PriceKind(models.TextChoices):

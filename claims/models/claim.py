@@ -34,6 +34,8 @@ class CapacityClaim(models.Model):
     sent_instance_id = models.CharField(max_length=60)
     sent_zone = models.CharField(max_length=40)
 
+    join_failures = models.PositiveIntegerField(default=0, help_text="Machines in a row that did not join (C6).")
+
     status = models.CharField(max_length=20, choices=[(s.value, s.value) for s in Status],
                               default=Status.CREATING.value)  # fmt: skip
     conditions = models.JSONField(default=list)

@@ -37,7 +37,10 @@ class Instance(models.Model):
     )
     gpus = models.PositiveIntegerField()
     gpus_used = models.PositiveIntegerField(default=0)
-    kept = models.BooleanField(default=False, help_text="Kept free for a waiting claim: takes no new replica (C4).")
+    replicas = models.PositiveIntegerField(default=0, help_text="Replicas with GPUs on it; what a drain moves (C9).")
+    kept = models.BooleanField(
+        default=False, help_text="Takes no new replica: a claim waits for it (C4), or its offering is withdrawn (C13)."
+    )
     work = models.CharField(max_length=10, choices=Work.choices, blank=True, default="")
     work_reason = models.CharField(max_length=200, blank=True, default="")
     work_at = models.DateTimeField(null=True)
@@ -48,6 +51,10 @@ class Instance(models.Model):
     ready_at = models.DateTimeField(null=True)
     drain_until = models.DateTimeField(null=True)
     lost_at = models.DateTimeField(null=True, help_text="When it was seen to have vanished; billing ends then.")
+    relieved_at = models.DateTimeField(
+        null=True,
+        help_text="Drained by the platform: when another one took its place in the claim; billing ended then.",
+    )
     released_at = models.DateTimeField(null=True)
     expected_at = models.DateTimeField(null=True, help_text="When the backend expects it to be ready.")
 
@@ -56,6 +63,9 @@ class Instance(models.Model):
     next_attempt_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     last_error = models.TextField(blank=True, default="")
+    join_failures = models.PositiveIntegerField(
+        default=0, help_text="Machines before it in its place that did not join."
+    )
 
     class Meta:
         ordering = ["key"]

@@ -2,8 +2,15 @@
 
 from claims.services.claims import claim_create, claim_delete, claim_resize, claim_withdraw
 from claims.services.gpus import GpuRelease, GpuTake, gpus_release, gpus_take
-from claims.services.instances import pool_adopt, pool_resize
+from claims.services.pools import (
+    offering_claimable_set,
+    offering_restore,
+    offering_withdraw,
+    pool_adopt,
+    pool_resize,
+)
 from claims.services.quota import quota_set
+from claims.services.work import instance_work_clear, instance_work_set
 
 __all__ = [
     "GpuRelease",
@@ -14,6 +21,11 @@ __all__ = [
     "claim_withdraw",
     "gpus_release",
     "gpus_take",
+    "instance_work_clear",
+    "instance_work_set",
+    "offering_claimable_set",
+    "offering_restore",
+    "offering_withdraw",
     "pool_adopt",
     "pool_resize",
     "quota_set",

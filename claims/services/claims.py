@@ -81,6 +81,7 @@ def claim_resize(*, actor: Actor, claim_id: uuid.UUID, resources: ClaimResources
             raise NotFound("CapacityClaim", claim_id)
         if resources.instance_count == claim.target:
             return claim
+        _require_offered(claim, resources.instance_count)
         if claim.kind == ClaimKind.CUSTOMER:
             quota_check(
                 organization=organization, offering=claim.offering, claim_key=claim.key,
@@ -125,6 +126,16 @@ def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
     return claim_get(organization, claim.id)
 
 
+def _require_offered(claim: CapacityClaim, target: int) -> None:
+    """What an offering no longer offers, a claim keeps, and does not get more of (C2, C13)."""
+    offering = claim.offering
+    if (offering.claimable and not offering.withdrawn_at) or target <= claim.target:
+        return
+    if target > len(holding_of(claim).counting):
+        text = f"{offering} is no longer offered; {claim.name} may keep what it has, or shrink."
+        raise FailedPrecondition("OFFERING_WITHDRAWN", str(offering), text)
+
+
 def _retarget(actor: Actor, claim: CapacityClaim, target: int, action: str, now: datetime) -> None:
     """Give the locked claim another target, now or when its interval has passed (C7), and take the first step."""
     before, claim.target = _counted(claim), target
@@ -167,7 +178,9 @@ def offering_wanted(name: str, resources: ClaimResources) -> Offering:
     zone, wanted = resources.zones[0].upper(), resources.instance_id.lower()
     in_zone = {
         offering.instance_type.name: offering
-        for offering in Offering.objects.filter(zone__name=zone, claimable=True).select_related("zone", "instance_type")
+        for offering in Offering.objects.filter(
+            zone__name=zone, claimable=True, withdrawn_at__isnull=True
+        ).select_related("zone", "instance_type")
     }
     if not in_zone:
         raise InvalidArgument.of("resources.zones[0]", f"there is nothing to claim in {resources.zones[0]!r}")

@@ -8,21 +8,25 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from claims import locks
 from claims.core import allocation
 from claims.core.conditions import claim_conditions, merged
-from claims.core.states import InstanceState, Status
+from claims.core.states import LIVE_STATES, InstanceState, Status
 from claims.holdings import Holding, holding_of, holdings_of
-from claims.models import CapacityClaim, ClaimKind, Offering, Source
+from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source
 from claims.services import instances as hands
 from console.common.notify import publish
 
 
 def fulfil_pass(*, now: datetime) -> int:
-    """Settle every offering; returns how many claims changed."""
+    """Settle every offering that has or wants anything; returns how many claims changed."""
     changed = 0
-    for offering in Offering.objects.select_related("zone", "instance_type").order_by("key"):
+    claims = CapacityClaim.objects.filter(offering=OuterRef("key"))
+    instances = Instance.objects.filter(offering=OuterRef("key"), state__in=LIVE_STATES)
+    used = Offering.objects.filter(Exists(claims) | Exists(instances) | Q(pool_size__gt=0))
+    for offering in used.select_related("zone", "instance_type").order_by("key"):
         with transaction.atomic():
             organizations = offering_settle(offering=offering, now=now, finish=True)
             publish("claims", organizations)
@@ -37,15 +41,24 @@ def offering_settle(*, offering: Offering, now: datetime, finish: bool) -> list[
     answers CREATING always (C5). Returns the keys of the organizations whose claims changed.
     """
     locks.offerings_lock([offering.key])
-    offering.refresh_from_db(fields=["pool_size"])
+    offering.refresh_from_db(fields=["pool_size", "withdrawn_at", "join_failures"])
     holdings = holdings_of(offering)
-    touched = _reduce_what_is_due(holdings, now) | _release(holdings, now)
+    hands.pool_drained(offering=offering)
+    touched = _reduce_what_is_due(holdings, now) | _take_back(holdings) | _release(holdings, now)
+    # An order that is kept: claims by creation first, then the shrinking of the pool, then growth on demand (C4, C13).
     touched |= _fill_from_pool(offering, holdings, now) | _request(offering, holdings, now)
-    hands.pool_reconcile(offering=offering, now=now)
+    current = holdings_of(offering) if touched else holdings
+    awaited = sum(one.missing for one in current if _waits(one))
+    hands.pool_reconcile(offering=offering, awaited=awaited, now=now)
+    hands.keep(offering=offering, claims_wait=awaited > 0)
     if finish:
-        current = holdings_of(offering) if touched else holdings
         touched |= {one.claim.organization_id for one in current if _finish(one, offering, now)}
     return sorted(touched)
+
+
+def _waits(holding: Holding) -> bool:
+    """Whether the claim waits for instances of the managed pool."""
+    return holding.claim.kind == ClaimKind.SERVERLESS and holding.missing > 0
 
 
 def _reduce_what_is_due(holdings: Iterable[Holding], now: datetime) -> set[int]:
@@ -63,31 +76,46 @@ def _reduce_what_is_due(holdings: Iterable[Holding], now: datetime) -> set[int]:
     return touched
 
 
+def _take_back(holdings: Iterable[Holding]) -> set[int]:
+    """Claims that lack instances take back what they gave up and still drain, before they ask for others (C10)."""
+    touched = set()
+    for holding in holdings:
+        back = holding.reclaimable[: holding.missing]
+        if back:
+            hands.undrain(keys=[one.key for one in back])
+            for one in back:
+                one.state, one.drain_until = InstanceState.READY, None
+            touched.add(holding.claim.organization_id)
+    return touched
+
+
 def _release(holdings: Iterable[Holding], now: datetime) -> set[int]:
     """Give up what is too much (C7, C9, C11), and let go of what has drained (C10)."""
     touched = set()
     for holding in holdings:
-        surplus = holding.given_up(holding.surplus)
-        drained = [one for one in holding.instances if one.state == InstanceState.DRAINING and one.gpus_used == 0
-                   and one.lost_at is None]  # fmt: skip
+        surplus, drained = holding.given_up(holding.surplus), holding.drained
+        resting = [] if holding.deleting else [one for one in drained if one in holding.places]
         if surplus or drained:
             hands.give_up(instances=surplus, now=now)
-            hands.let_go(instances=drained, now=now)
+            hands.undrain(keys=[one.key for one in resting])
+            hands.let_go(instances=[one for one in drained if one not in resting], now=now)
             touched.add(holding.claim.organization_id)
     return touched
 
 
 def _fill_from_pool(offering: Offering, holdings: Iterable[Holding], now: datetime) -> set[int]:
-    """Free pool instances go to waiting claims in order of creation, partial fills kept (C4)."""
-    waiting = {h.claim.key: h for h in holdings if h.claim.kind == ClaimKind.SERVERLESS and h.missing}
+    """Pool instances go to waiting claims in order of creation, partial fills kept: free ones first, then, in place,
+    those that hold only the claimant's own on-demand replicas (C4)."""
+    waiting = {holding.claim.key: holding for holding in holdings if _waits(holding)}
     if not waiting:
         return set()
-    missing = [(key, holding.missing) for key, holding in waiting.items()]
-    free = hands.free_pool_keys(offering.key, sum(count for _, count in missing))
-    pairs = allocation.share_out(free, missing)
+    missing = {key: holding.missing for key, holding in waiting.items()}
+    free = hands.free_pool_keys(offering.key, sum(missing.values()))
+    pairs = allocation.share_out(free, list(missing.items()))
     touched = set()
     for key, holding in waiting.items():
         got = [instance for instance, claim in pairs if claim == key]
+        got += hands.convertible_keys(holding.claim, missing[key] - len(got)) if len(got) < missing[key] else []
         if got:
             hands.give_to_claim(claim=holding.claim, keys=got, now=now)
             touched.add(holding.claim.organization_id)

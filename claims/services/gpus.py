@@ -5,7 +5,7 @@ What the plan wanted is checked again under the lock: what no longer holds is le
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from django.db import connection
 from claims import ledger, locks
 from claims.core.states import InstanceState
 from claims.models import Instance, Source, UsageInterval, UsageKind
+from claims.selectors import offerings_spoken_for
 
 RESERVED, ON_DEMAND = 1, 2  # the API's enum numbers of capacity classes
 
@@ -45,15 +46,17 @@ def gpus_take(*, takes: Sequence[GpuTake], now: datetime) -> set[int]:
     A replica on several instances gets all of them or none.
     """
     instances = _locked({take.instance_key for take in takes})
+    spoken_for = _spoken_for(instances.values())
     by_replica: dict[int, list[GpuTake]] = defaultdict(list)
     for take in takes:
         by_replica[take.replica_key].append(take)
     done: list[GpuTake] = []
     for parts in by_replica.values():
-        if all(_holds(instances.get(part.instance_key), part) for part in parts):
+        if all(_holds(instances.get(part.instance_key), part, spoken_for) for part in parts):
             for part in parts:
                 instance = instances[part.instance_key]
                 instance.gpus_used += part.gpus
+                instance.replicas += 1
                 instance.organization_id = part.organization_key
             done += parts
     _write([instances[key] for key in {take.instance_key for take in done}])
@@ -61,9 +64,19 @@ def gpus_take(*, takes: Sequence[GpuTake], now: datetime) -> set[int]:
     return {take.replica_key for take in done}
 
 
-def _holds(instance: Instance | None, take: GpuTake) -> bool:
-    """Whether the instance can still give these GPUs: state, claim, organization, class and room (W2, R15, R17)."""
+def _spoken_for(instances: Iterable[Instance]) -> set[int]:
+    """Keys of the free pool instances that a waiting claim or a pool that has to shrink gets next (C4, C13)."""
+    free = [one for one in instances if one.source == Source.POOL and one.organization_id is None]
+    taken = offerings_spoken_for({one.offering_id for one in free})
+    return {one.key for one in free if one.offering_id in taken}
+
+
+def _holds(instance: Instance | None, take: GpuTake, spoken_for: Container[int]) -> bool:
+    """Whether the instance can still give these GPUs: state, claim, organization, class and room (W2, R15, R17), and
+    nobody goes before: no claim that waits (C4), no work of the platform."""
     if instance is None or instance.state != InstanceState.READY or instance.claim_id != take.claim_key:
+        return False
+    if instance.kept or instance.work or instance.key in spoken_for:
         return False
     if instance.organization_id not in (None, take.organization_key):
         return False
@@ -81,6 +94,7 @@ def gpus_release(*, releases: Sequence[GpuRelease], now: datetime) -> None:
     for release in releases:
         instance = instances[release.instance_key]
         instance.gpus_used -= release.gpus
+        instance.replicas -= 1
         if instance.gpus_used == 0 and instance.claim_id is None:
             instance.organization_id = None
     ledger.close_intervals(kind=UsageKind.REPLICA, resource_keys=[release.replica_key for release in releases], now=now)
@@ -101,11 +115,13 @@ def _write(instances: Sequence[Instance]) -> None:
     rows = sorted(instances, key=lambda instance: instance.key)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE claims_instance AS i SET gpus_used = n.used, organization_id = n.organization "
-            "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS n (key, used, organization) WHERE i.key = n.key",
+            "UPDATE claims_instance AS i SET gpus_used = n.used, replicas = n.replicas, organization_id = n.organization "
+            "FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::int[]) AS n (key, used, replicas, organization) "
+            "WHERE i.key = n.key",
             [
                 [row.key for row in rows],
                 [row.gpus_used for row in rows],
+                [row.replicas for row in rows],
                 [row.organization_id for row in rows],
             ],
         )

@@ -1,32 +1,30 @@
-"""Instances change hands here. Every function is called under the lock of the offering (W1), unless it says that it
-takes the lock itself."""
+"""Instances change hands here. Every function is called under the lock of the offering (W1)."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.conf import settings
+from django.db.models import Count, QuerySet
 
-from claims import ledger, locks
-from claims.backends.base import node_backend
+from claims import ledger
+from claims.core import allocation
+from claims.core.allocation import InUse
 from claims.core.states import HELD_STATES, PENDING_STATES, InstanceState
-from claims.models import CapacityClaim, Instance, Offering, Source, UsageKind
-from console.common import clock
-from console.common.errors import InvalidArgument, PermissionDenied
+from claims.models import CapacityClaim, Instance, Offering, Source, UsageInterval, UsageKind, Work
+from claims.selectors import POOL_LIVE
 from console.common.ids import new_id
-from console.common.wake import wake_on_commit
-from console.organizations.actors import Actor
-from console.organizations.services import audit_record
 
-DRAIN_DEADLINE = timedelta(minutes=10)
-LARGEST_POOL = 100_000
 LARGEST_STEP = 1000  # instances requested for one claim or pool in one pass, so that a pass stays short
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
 
 
 def new_instances(
     *, offering: Offering, source: Source, count: int, now: datetime, claim: CapacityClaim | None = None
 ) -> list[Instance]:
-    """Rows that say these machines are wanted; the provision loop takes it from there."""
+    """Rows that say these machines are wanted; the provision loop takes it from there, later and later while those
+    before them do not join (C6)."""
     stem = f"{offering.zone.name}-{offering.instance_type.name}".lower()
+    failures = claim.join_failures if claim else offering.join_failures
     return Instance.objects.bulk_create(
         Instance(
             name=f"{stem}-{new_id().hex[-10:]}",
@@ -38,101 +36,154 @@ def new_instances(
             gpus=offering.instance_type.gpus,
             created_at=now,
             claimed_at=now if claim else None,
+            join_failures=failures,
+            next_attempt_at=now + retry_after(failures) if failures else None,
         )
         for _ in range(count)
     )
 
 
+def retry_after(failures: int) -> timedelta:
+    """How long to wait for the next machine after so many in a row did not join."""
+    return min(FIRST_RETRY * (1 << min(max(0, failures - 1), 10)), LONGEST_RETRY)
+
+
+def unclaimed(offering_key: int) -> QuerySet[Instance]:
+    """Instances of the managed pool that are in the cluster, in no claim, and whole."""
+    return Instance.objects.filter(
+        offering_id=offering_key, source=Source.POOL, state=InstanceState.READY, claim__isnull=True, work=""
+    )
+
+
 def free_pool_keys(offering_key: int, most: int) -> list[int]:
     """Pool instances that nobody holds, in the order in which claims take them."""
-    free = Instance.objects.filter(
-        offering_id=offering_key, source=Source.POOL, state=InstanceState.READY, organization__isnull=True
-    )
+    free = unclaimed(offering_key).filter(organization__isnull=True)
     return list(free.order_by("key").values_list("key", flat=True)[:most])
 
 
 def give_to_claim(*, claim: CapacityClaim, keys: Sequence[int], now: datetime) -> None:
-    """Set free pool instances aside for the claim, which pays for them from now on (B1)."""
-    Instance.objects.filter(key__in=keys).update(claim=claim, organization_id=claim.organization_id, claimed_at=now)
+    """Set pool instances aside for the claim, which pays for them from now on (B1). The claimant's own on-demand
+    replicas on them stay where they are and cost nothing more (C4, B8)."""
+    ledger.close_on_demand(instance_keys=keys, now=now)
+    Instance.objects.filter(key__in=keys).update(
+        claim=claim, organization_id=claim.organization_id, claimed_at=now, kept=False
+    )
+    relieve(claim=claim, count=len(keys), now=now)
     ledger.open_claim_intervals(claim=claim, instances=list(Instance.objects.filter(key__in=keys)), now=now)
+
+
+def convertible_keys(claim: CapacityClaim, most: int) -> list[int]:
+    """Pool instances that hold only the claimant's on-demand replicas, in the order in which they are converted (C4)."""
+    own = unclaimed(claim.offering_id).filter(organization_id=claim.organization_id, gpus_used__gt=0)
+    mine = [InUse(*row) for row in own.order_by("key").values_list("key", "gpus_used")]
+    if not mine:
+        return []
+    spans = UsageInterval.objects.filter(
+        kind=UsageKind.REPLICA, ended_at__isnull=True, offering_id=claim.offering_id,
+        organization_id=claim.organization_id,
+    ).values_list("resource_key", "instance_id")  # fmt: skip
+    return allocation.to_convert(mine, spans.order_by("resource_key", "instance_id"), most)
+
+
+def relieve(*, claim: CapacityClaim, count: int, now: datetime) -> None:
+    """`count` instances have come to the claim: they take the place of as many that the platform drains, which the
+    claim stops paying for at this moment, while what runs there still moves away."""
+    draining = Instance.objects.filter(
+        claim=claim, state=InstanceState.DRAINING, lost_at__isnull=True, relieved_at__isnull=True
+    )
+    replaced = draining.filter(work=Work.BAD) | draining.filter(work=Work.DRAIN, source=Source.POOL)
+    keys = list(replaced.order_by("key").values_list("key", flat=True)[:count])
+    if keys:
+        Instance.objects.filter(key__in=keys).update(relieved_at=now)
+        ledger.close_intervals(kind=UsageKind.CLAIM, resource_keys=keys, now=now)
 
 
 def give_up(*, instances: Iterable[Instance], now: datetime) -> None:
     """The claim no longer wants these: free ones go at once, ones in use are drained first (C10)."""
     chosen = list(instances)
-    in_use = [one.key for one in chosen if one.gpus_used > 0 and one.state == InstanceState.READY]
-    Instance.objects.filter(key__in=in_use).update(state=InstanceState.DRAINING, drain_until=now + DRAIN_DEADLINE)
+    drain(keys=[one.key for one in chosen if one.gpus_used > 0 and one.state == InstanceState.READY], now=now)
     let_go(instances=[one for one in chosen if one.gpus_used == 0], now=now)
+
+
+def drain(*, keys: Sequence[int], now: datetime) -> None:
+    """Nothing new is placed here; by the deadline the scale loop has moved or stopped what runs (C10)."""
+    Instance.objects.filter(key__in=keys).update(
+        state=InstanceState.DRAINING, drain_until=now + settings.DRAIN_DEADLINE, kept=False
+    )
+
+
+def undrain(*, keys: Sequence[int]) -> None:
+    """Back to work: what is still there stays."""
+    Instance.objects.filter(key__in=keys, state=InstanceState.DRAINING, lost_at__isnull=True).update(
+        state=InstanceState.READY, drain_until=None
+    )
 
 
 def let_go(*, instances: Sequence[Instance], now: datetime) -> None:
     """Instances with no GPU in use leave their claim: back to the pool, or away; billing ends here (B1)."""
-    held = [one.key for one in instances if one.state in HELD_STATES]
-    pool = [one.key for one in instances if one.source == Source.POOL and one.key in set(held)]
-    away = [one.key for one in instances if one.key not in set(pool)]
+    held = {one.key for one in instances if one.state in HELD_STATES}
+    back = {one.key for one in instances if one.key in held and one.source == Source.POOL and one.work != Work.BAD}
     ledger.close_intervals(kind=UsageKind.CLAIM, resource_keys=held, now=now)
-    Instance.objects.filter(key__in=pool).update(
-        state=InstanceState.READY, claim=None, organization=None, claimed_at=None, drain_until=None
+    Instance.objects.filter(key__in=back).update(
+        state=InstanceState.READY, claim=None, organization=None, claimed_at=None, drain_until=None, relieved_at=None
     )
-    Instance.objects.filter(key__in=away).update(
-        state=InstanceState.RELEASING, drain_until=None, next_attempt_at=None, leased_until=None
+    send_away(keys=[one.key for one in instances if one.key not in back])
+
+
+def send_away(*, keys: Sequence[int]) -> None:
+    """Ask the backend to take these away; the provision loop does."""
+    Instance.objects.filter(key__in=keys).update(
+        state=InstanceState.RELEASING, drain_until=None, kept=False, next_attempt_at=None, leased_until=None
     )
 
 
-def pool_reconcile(*, offering: Offering, now: datetime) -> int:
-    """Bring the managed pool nearer to the size the platform set; free instances only ever go (C13).
+def pool_drained(*, offering: Offering) -> None:
+    """Pool instances that the platform drained and that are empty now: bad ones go, others stay, cordoned."""
+    empty = Instance.objects.filter(
+        offering=offering, source=Source.POOL, state=InstanceState.DRAINING, claim__isnull=True, gpus_used=0,
+        lost_at__isnull=True,
+    )  # fmt: skip
+    done = list(empty.order_by("key").values_list("key", "work"))
+    if done:
+        send_away(keys=[key for key, work in done if work == Work.BAD])
+        undrain(keys=[key for key, work in done if work != Work.BAD])
+
+
+def pool_reconcile(*, offering: Offering, awaited: int, now: datetime) -> int:
+    """Bring the managed pool nearer to the size the platform wants. Only free instances ever go, and machines still
+    joining beyond those that claims wait for (`awaited`): claims come first (C13).
 
     Returns how many instances were requested or released.
     """
     pool = Instance.objects.filter(offering=offering, source=Source.POOL)
-    live = pool.filter(state__in=HELD_STATES | PENDING_STATES, lost_at__isnull=True).count()
-    missing = min(offering.pool_size - live, LARGEST_STEP)
+    live: int = Offering.objects.filter(key=offering.key).aggregate(n=Count("instances", filter=POOL_LIVE))["n"]
+    missing = min(offering.pool_wanted - live, LARGEST_STEP)
     if missing > 0:
         new_instances(offering=offering, source=Source.POOL, count=missing, now=now)
+    if missing >= 0:
         return missing
-    pending = list(pool.filter(state__in=PENDING_STATES).order_by("-key")[: max(0, -missing)])
-    free = free_pool_keys(offering.key, LARGEST_STEP)[::-1][: max(0, -missing - len(pending))]
-    going = [one.key for one in pending] + free
-    Instance.objects.filter(key__in=going).update(
-        state=InstanceState.RELEASING, next_attempt_at=None, leased_until=None
-    )
+    joining = pool.filter(state__in=PENDING_STATES)
+    spare = max(0, joining.count() - awaited)
+    going = list(joining.order_by("-key").values_list("key", flat=True)[: min(-missing, spare)])
+    idle = pool.filter(state=InstanceState.READY, organization__isnull=True).exclude(work="").order_by("-key")
+    going += list(idle.values_list("key", flat=True)[: -missing - len(going)])
+    going += free_pool_keys(offering.key, LARGEST_STEP)[::-1][: -missing - len(going)]
+    send_away(keys=going)
     return len(going)
 
 
-def pool_resize(*, actor: Actor, offering: Offering, size: int) -> Offering:
-    """Set how many instances the managed pool of an offering is to have; takes the offering's lock."""
-    if not actor.is_platform:
-        raise PermissionDenied("Only the platform's staff may change a pool.")
-    if not 0 <= size <= LARGEST_POOL:
-        raise InvalidArgument.of("pool_size", f"must be from 0 to {LARGEST_POOL}; it is {size}")
-    with transaction.atomic():
-        locks.offerings_lock([offering.key])
-        offering.refresh_from_db(fields=["pool_size"])
-        before = offering.pool_size
-        if before != size:
-            offering.pool_size = size
-            offering.save(update_fields=["pool_size"])
-            audit_record(actor=actor, action="pool.resize", obj_type="Offering", obj_id=str(offering.key),
-                         obj_name=str(offering), before={"pool_size": before}, after={"pool_size": size})  # fmt: skip
-            wake_on_commit("claims.tasks.fulfil", "control")
-    return offering
-
-
-def pool_adopt(*, actor: Actor, offering: Offering, size: int) -> list[Instance]:
-    """Take over a pool of `size` machines that already stand in the cluster, READY at once; takes the lock.
-
-    For the installation of Headroom onto a running fleet: later growth goes through `pool_resize`.
-    """
-    with transaction.atomic():
-        locks.offerings_lock([offering.key])
-        now = clock.now()
-        made = new_instances(offering=offering, source=Source.POOL, count=size, now=now)
-        Instance.objects.filter(key__in=[one.key for one in made]).update(
-            state=InstanceState.READY, joining_at=now, ready_at=now
-        )
-        offering.pool_size = size
-        offering.save(update_fields=["pool_size"])
-        node_backend().adopt([one.key for one in made], now)
-        audit_record(actor=actor, action="pool.adopt", obj_type="Offering", obj_id=str(offering.key),
-                     obj_name=str(offering), after={"pool_size": size})  # fmt: skip
-    return made
+def keep(*, offering: Offering, claims_wait: bool) -> None:
+    """Mark the pool instances that take no new replica: the emptiest while a claim waits (C4), all of them once the
+    offering is withdrawn (C13)."""
+    in_use = unclaimed(offering.key).filter(gpus_used__gt=0)
+    kept: set[int] = set()
+    if offering.withdrawn_at:
+        kept = set(in_use.values_list("key", flat=True))
+    elif claims_wait:
+        chosen = allocation.to_keep(InUse(*row) for row in in_use.values_list("key", "gpus_used", "kept"))
+        kept = set() if chosen is None else {chosen}
+    before = set(Instance.objects.filter(offering=offering, kept=True).values_list("key", flat=True))
+    if before - kept:
+        Instance.objects.filter(key__in=before - kept).update(kept=False)
+    if kept - before:
+        Instance.objects.filter(key__in=kept - before).update(kept=True)

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.conf import settings
+
 from claims import pricing
 from claims.core.quote import HOURS_A_MONTH, hourly
 from claims.core.states import InstanceState, Status
 from claims.holdings import holding_of
 from claims.joining import JoinTime, join_time
-from claims.models import CapacityClaim, ClaimKind, Instance
+from claims.models import CapacityClaim, ClaimKind, Instance, Work
 from claims.selectors import QuotaRow, pools, quota_of, reduction_time, would_give_up
-from claims.services.instances import DRAIN_DEADLINE
 from console.common.errors import NotFound
 from deployments.impact.change import Change, Leaving, Then
 from deployments.impact.reader import Impact, impact_of, rows_of, shrinking_pools, waiting_claims
@@ -106,7 +107,7 @@ def _impact(claim: CapacityClaim, going: Sequence[Instance], now: datetime, late
     """The replicas of the organization that it moves or stops; without one on what goes there is nothing to foresee."""
     if not any(one.gpus_used for one in going):
         return Impact()
-    until = (now + DRAIN_DEADLINE).timestamp()
+    until = (now + settings.DRAIN_DEADLINE).timestamp()
     then = Then.POOL if claim.kind == ClaimKind.SERVERLESS else Then.GONE
     type_ = claim.offering.instance_type
 
@@ -132,7 +133,8 @@ def _quota(claim: CapacityClaim, count: int, instances: Sequence[Instance]) -> Q
     if claim.kind != ClaimKind.CUSTOMER:
         return None
     row = quota_of(claim.organization, claim.offering)
-    unreleased = sum(one.state != InstanceState.RELEASED and one.lost_at is None for one in instances)
+    unreleased = sum(one.state != InstanceState.RELEASED and one.lost_at is None and one.work != Work.BAD
+                     for one in instances)  # fmt: skip
     mine = max(claim.target, unreleased)
     return QuotaChange(row, row.committed - mine + count, max(0, max(count, unreleased) - mine))
 

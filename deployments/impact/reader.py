@@ -114,9 +114,9 @@ def shrinking_pools(shard: Shard, instance_type: InstanceType) -> list[tuple[int
     live = Instance.objects.filter(
         offering__instance_type=instance_type, source="POOL", lost_at__isnull=True,
         state__in=["REQUESTED", "JOINING", "READY", "DRAINING"],
-    )  # fmt: skip
+    ).exclude(work="BAD")  # fmt: skip
     counts = np.bincount([rows[key] for key in live.values_list("offering_id", flat=True)], minlength=len(rows))
-    sizes = instance_type.offerings.values_list("key", "pool_size")
+    sizes = [(one.key, one.pool_wanted) for one in instance_type.offerings.all()]
     return [(rows[key], int(counts[rows[key]]) - size) for key, size in sizes if counts[rows[key]] > size]
 
 

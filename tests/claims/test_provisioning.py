@@ -10,7 +10,7 @@ from django.db import connection
 from claims import provisioning
 from claims.backends.base import BackendError, NodeState, Observation
 from claims.core.states import InstanceState, Status
-from claims.models import CapacityClaim, Instance, UsageInterval
+from claims.models import CapacityClaim, Instance, Offering, UsageInterval
 from claims.selectors import claim_numbers, quota_of
 from claims.services import claim_delete, claim_resize, fulfilment, pool_resize
 from console.common import clock
@@ -169,11 +169,37 @@ def test_a_machine_that_does_not_join_is_replaced_and_never_billed(
     first.refresh_from_db()
     assert first.state == InstanceState.RELEASED
     second = Instance.objects.exclude(key=first.key).get()
+    passes(machines, after=timedelta(seconds=11))
     assert list(machines.states) == [second.key]
     machines.all_become(NodeState.READY)
     passes(machines)
     assert claim_numbers(world.reread(claim)) == (1, 0)
     assert list(UsageInterval.objects.values_list("resource_key", flat=True)) == [second.key]
+
+
+def test_c6_machines_that_do_not_join_are_asked_for_later_and_later(cast: Cast, machines: Machines) -> None:
+    claim = customer_claim(cast, 2)
+    pool_resize(actor=world.PLATFORM, offering=world.offering("RNO2A"), size=1)
+    waits = []
+    for _ in range(8):
+        passes(machines, after=timedelta(hours=1))
+        machines.all_become(NodeState.FAILED)
+        passes(machines, 3)
+        assert not machines.states
+        told, joining = world.reread(claim), Instance.objects.filter(state=InstanceState.REQUESTED)
+        assert (told.status, told.conditions[0]["reason"], claim_numbers(told)) == (
+            Status.CREATING, "JoinFailed", (0, 2),
+        )  # fmt: skip
+        waits.append({round((one.next_attempt_at - one.created_at).total_seconds()) for one in joining
+                      if one.next_attempt_at})  # fmt: skip
+        assert joining.count() == 3
+    assert waits == [{10}, {20}, {40}, {80}, {160}, {320}, {600}, {600}]
+    passes(machines, after=timedelta(hours=1))
+    machines.all_become(NodeState.READY)
+    passes(machines, 2)
+    assert (world.reread(claim).status, world.reread(claim).join_failures) == (Status.READY, 0)
+    assert not Offering.objects.filter(join_failures__gt=0).exists()
+    assert UsageInterval.objects.count() == 2
 
 
 def test_a_machine_that_vanishes_and_comes_back_is_sent_away_again(cast: Cast, machines: Machines) -> None:

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
@@ -268,6 +269,7 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 CHANGES = st.lists(st.tuples(st.integers(0, 2400), st.integers(1, 9)), min_size=1, max_size=30)
 
 
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CHANGES)
 def test_c7_whatever_is_asked_reductions_are_an_interval_apart(changes: list[tuple[int, int]]) -> None:
     """A claim whose raises are filled at once; its pass comes every 5 seconds."""

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from claims import provisioning
 from claims.models import CapacityClaim, Instance, InstanceType
 from claims.services import claim_delete, claim_resize, fulfilment
-from claims.services.instances import DRAIN_DEADLINE
 from console.common import clock
 from deployments.core.states import ReplicaState
 from deployments.impact.claims import ClaimPreview, claim_preview
@@ -50,7 +50,7 @@ def what_happened(type_: InstanceType, wanted: dict[int, int]) -> Seen:
     """Four passes at once, then the deadline, then four more; by replica that went, as `foreseen_of` says it."""
     there = {one.key for one in Replica.objects.filter(state__in=[1, 2])}
     now = passes(type_, clock.now(), 4)
-    passes(type_, max(now, clock.now() + DRAIN_DEADLINE), 4)
+    passes(type_, max(now, clock.now() + settings.DRAIN_DEADLINE), 4)
     replicas = {one.key: one for one in Replica.objects.order_by("key")}
     moved = {one.replaces_id: places(one) for one in replicas.values() if one.replaces_id and one.state == 2}
     anew: dict[int, list[tuple[str, ...]]] = {}

@@ -6,8 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from claims import ledger
-from claims.models import CapacityClaim, Instance, UsageInterval, UsageKind
+from claims.models import UsageInterval
 from console.common import clock
 from deployments.core.params import Params
 from deployments.core.states import ReplicaState
@@ -18,16 +17,6 @@ from tests import fleet, world
 from tests.cast import Cast
 
 pytestmark = pytest.mark.django_db
-
-
-def take_over(claim: CapacityClaim, *instances: Instance) -> None:
-    """What the claims half does under the lock of the offering: conversion in place (C4)."""
-    now = clock.now()
-    for one in instances:
-        replicas = list(one.placements.values_list("replica_id", flat=True))
-        Instance.objects.filter(key=one.key).update(claim=claim, claimed_at=now)
-        ledger.close_intervals(kind=UsageKind.REPLICA, resource_keys=replicas, now=now)
-    ledger.open_claim_intervals(claim=claim, instances=list(instances), now=now)
 
 
 def intervals() -> list[dict[str, Any]]:
@@ -44,7 +33,7 @@ def test_c4_replicas_on_an_instance_that_was_converted_become_reserved_and_cost_
     fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, min=3)
     fleet.run(of.instance_type, clock.now(), 3)
     assert classes() == [2, 2, 2]
-    take_over(world.claim(cast.admin.actor, of, 1), Instance.objects.get())
+    world.claim(cast.admin.actor, of, 1)
     before = intervals()
     shard = read_shard(of.instance_type, Params(), clock.now())
     assert set(shard.snapshot.replicas.capacity_class.tolist()) == {1}, "the planner sees it in the same pass"
@@ -61,22 +50,20 @@ def test_c4_one_that_drains_is_reserved_too(cast: Cast) -> None:
     fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of)
     fleet.run(of.instance_type, clock.now(), 3)
     Replica.objects.update(state=ReplicaState.DRAINING)
-    take_over(world.claim(cast.admin.actor, of, 1), Instance.objects.get())
+    world.claim(cast.admin.actor, of, 1)
     shard_tick(of.instance_type, clock.now())
     assert classes()[0] == 1
 
 
-def test_c4_a_replica_on_two_instances_is_reserved_once_both_are_converted(cast: Cast) -> None:
+def test_c4_a_replica_on_two_instances_is_reserved_once_a_claim_takes_both(cast: Cast) -> None:
     of = world.offering()
     world.pool(of, 2)
     fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, gpu_count=8)
     fleet.run(of.instance_type, clock.now(), 3)
-    claim = world.claim(cast.admin.actor, of, 2)
-    first, second = Instance.objects.order_by("key")
-    take_over(claim, first)
+    world.claim(cast.admin.actor, of, 1, name="small")
     shard_tick(of.instance_type, clock.now())
-    assert classes() == [2]
-    take_over(claim, second)
+    assert classes() == [2], "half a replica is not converted"
+    world.claim(cast.admin.actor, of, 2, name="large")
     shard_tick(of.instance_type, clock.now())
     assert classes() == [1]
 

@@ -46,8 +46,8 @@ def test_the_grid_counts_each_pool(cast: Cast, running: Running) -> None:
     text = page(cast.viewer)
     assert "<b>2</b> free of 3" in text
     assert "1 claimed, 0 on demand" in text
-    pool_resize(actor=world.PLATFORM, offering=world.offering(), size=1)
     world.claim(cast.admin.actor, world.offering(), 4, name="large")
+    pool_resize(actor=world.PLATFORM, offering=world.offering(), size=1)
     text = page(cast.viewer)
     assert "2 waited for" in text
     assert "2 to leave the pool" in text

@@ -29,7 +29,7 @@ class Cell:
     @property
     def shrink(self) -> int:
         """Instances that go as soon as they are free, since the platform made the pool smaller (C13)."""
-        return max(0, self.row.instances + self.row.joining - self.row.offering.pool_size)
+        return max(0, self.row.instances + self.row.joining - self.row.offering.pool_wanted)
 
     @property
     def empty(self) -> bool:
