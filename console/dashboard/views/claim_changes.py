@@ -1,6 +1,5 @@
 """Another size of a claim, its deletion, and a reduction withdrawn: first the effect, then, confirmed, the change."""
 
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -25,16 +24,20 @@ from deployments.impact.claims import claim_preview
 @require_http_methods(["GET", "POST"])
 @member_page
 def claim_resize(request: HttpRequest, id: UUID) -> HttpResponse:
-    """The effect has an address of its own, to be shown to somebody else."""
-    actor = actor_in(request)
+    """The effect has an address of its own, to be shown to somebody else; whoever may read the claim may read it."""
+    actor, claim = actor_in(request), claim_get(organization_in(request), id)
+    if request.method == "GET":
+        asked = CountForm(request.GET)
+        count = asked.cleaned_data["count"] if asked.is_valid() else claim.target
+        return shown(request, claim, "claims/resize.html", count)
     actor.require_write()
-    claim, form = claim_get(organization_in(request), id), CountForm(request.POST or request.GET)
+    form = CountForm(request.POST)
     if not form.is_valid():
         messages.error(request, "The number of instances must be a whole number of at least 1.")
         return redirect("claim", id)
     count = form.cleaned_data["count"]
     if "confirmed" not in request.POST:
-        return render(request, "claims/resize.html", effect(claim, count))
+        return shown(request, claim, "claims/resize.html", count)
     kept = resources_of(claim)
     wanted = ClaimResources(kept.instance_id, count, kept.capacity_type, kept.zones)
     try:
@@ -49,11 +52,15 @@ def claim_resize(request: HttpRequest, id: UUID) -> HttpResponse:
     return redirect("claim", id)
 
 
-def effect(claim: CapacityClaim, count: int) -> dict[str, Any]:
-    """What the page of a preview shows; a count of 0 is a deletion."""
+def shown(request: HttpRequest, claim: CapacityClaim, template: str, count: int) -> HttpResponse:
+    """The page of a preview; a count of 0 is a deletion. A claim that is being deleted has none, and its page says why."""
+    if claim.status == Status.DELETING:
+        return redirect("claim", claim.id)
     preview = claim_preview(claim, count, clock.now())
-    return {"claim": claim, "count": count, "preview": preview, "impact": preview.impact,
-            "interval": settings.REDUCTION_INTERVAL.total_seconds()}  # fmt: skip
+    return render(request, template, {
+        "claim": claim, "count": count, "preview": preview, "impact": preview.impact,
+        "interval": settings.REDUCTION_INTERVAL.total_seconds(),
+    })  # fmt: skip
 
 
 @require_POST
@@ -75,10 +82,8 @@ def claim_delete(request: HttpRequest, id: UUID) -> HttpResponse:
     actor = actor_in(request)
     actor.require_write()
     claim = claim_get(organization_in(request), id)
-    if request.method == "GET" and claim.status == Status.DELETING:
-        return redirect("claim", id)
     if request.method == "GET":
-        return render(request, "claims/delete.html", effect(claim, 0))
+        return shown(request, claim, "claims/delete.html", 0)
     services.claim_delete(actor=actor, claim_id=id)
     messages.success(request, f"{claim.name} is being deleted; its instances are released one by one.")
     return redirect("claims")
