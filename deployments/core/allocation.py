@@ -1,22 +1,24 @@
 """Stages 6 and 7 as columns: from sizes wanted to sizes granted, GPUs to take and replicas to let go."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deployments.core.autoscaler_state import Memory
+from deployments.core.autoscaler_state import AutoscalerState, Kept, Memory
 from deployments.core.census import Census
+from deployments.core.clearing import Scene, entries_of, make_room, stops_for, yielded
 from deployments.core.columns import Bools, Int16s, Int32s, Int64s
 from deployments.core.contention import Contest, Grant
-from deployments.core.granting import before_contention, say_moving, say_short
+from deployments.core.granting import before_contention, say_cleared, say_moving, say_short
+from deployments.core.keeping import Keeping, keeping, remembered
 from deployments.core.moves import Moves, moves_of
 from deployments.core.placement import NOBODY, build_room, usable
-from deployments.core.plan import Granted, Starts, Stops, Wanted
+from deployments.core.plan import Damped, Granted, Starts, Stops, Wanted
 from deployments.core.queue import Phase
 from deployments.core.reach import Reach, hopeless, impossible, reach_of, shortage
 from deployments.core.reasons import Reason
+from deployments.core.reclaim import waits_of
 from deployments.core.requests import Asks, in_order, queues
-from deployments.core.rolling import drained_first
 from deployments.core.snapshot import Instances, Snapshot, Source
 from deployments.core.victims import choose, rank, together
 
@@ -30,6 +32,8 @@ class Allocation:
     stops: Stops
     unplaced: Int32s
     free_since_ms: Int64s
+    kept: Kept
+    yielded: Int32s  # replicas whose scale-down delay was cut short (R12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +46,36 @@ class Outcome:
     kept_back: dict[int, int]  # deployment for which there is room -> the one for whose min it is kept
 
 
-def allocate(snapshot: Snapshot, wanted: Wanted, census: Census, memory: Memory, now_ms: int) -> Allocation:
-    """Share out the capacity there is, and choose who goes and who is replaced."""
+def allocate(
+    snapshot: Snapshot, wanted: Wanted, damped: Damped, census: Census, old: AutoscalerState, now_ms: int
+) -> Allocation:
+    """Share out the capacity there is, and choose who goes and who is replaced. `old` is what is remembered."""
     deployments, current = snapshot.deployments, census.ready + census.starting
     acting = ~deployments.shadow
     excess = np.where(acting, np.maximum(current - wanted.value, 0), 0).astype(np.int32)
     lacks = np.where(acting, np.maximum(wanted.value - current, 0), 0).astype(np.int32)
     asked = np.maximum(lacks - deployments.backoff, 0)
     shrunk = choose(snapshot.replicas, census, excess)
-    moves = moves_of(snapshot, census, shrunk, np.maximum(deployments.backoff - lacks, 0), memory, now_ms)
+    moves = moves_of(snapshot, census, shrunk, np.maximum(deployments.backoff - lacks, 0), old.memory, now_ms)
     granted = before_contention(deployments, wanted, current, asked)
-    rows = np.flatnonzero(asked + moves.leaving.count + moves.later.count)
-    outcome = Outcome(Starts.none(), np.zeros_like(asked), np.zeros_like(asked), {})
-    if len(rows):
-        asks = _asks(snapshot, asked, wanted, current, moves, memory, now_ms)
-        outcome = _contend(snapshot, rows, asks, asked, moves, wanted, granted)
+    asks = _asks(snapshot, asked, wanted, current, moves, old.memory, now_ms)
+    kept = keeping(old.kept, snapshot, asks.to_min + asks.growth > 0, now_ms)
+    outcome = _contend(snapshot, asks, asked, moves, kept, wanted, granted)
     say_moving(granted, census, moves, outcome.replaced)
-    first = drained_first(snapshot, census, moves, outcome.starts, outcome.kept_back, granted)
+    unplaced = (asked - outcome.got).astype(np.int32)
+    waits = waits_of(deployments, wanted, damped, granted, unplaced)
+    going = together(census.going, shrunk)
+    scene = Scene(snapshot, census, moves, asks, outcome.starts, outcome.kept_back, waits, granted, going)
+    done = make_room(scene, kept)
+    say_cleared(granted, deployments, done)
     return Allocation(
         granted=granted,
         starts=outcome.starts,
-        stops=together(census.going, shrunk, first),
-        unplaced=(asked - outcome.got).astype(np.int32),
+        stops=together(going, stops_for(done, census)),
+        unplaced=unplaced,
         free_since_ms=moves.free_since_ms,
+        kept=remembered([*kept.still(unplaced), *entries_of(done, now_ms)], snapshot),
+        yielded=yielded(done, len(deployments)),
     )
 
 
@@ -81,22 +92,27 @@ def _asks(
 
 
 def _contend(
-    snapshot: Snapshot, rows: Int64s, asks: Asks, asked: Int32s, moves: Moves, wanted: Wanted, granted: Granted
+    snapshot: Snapshot, asks: Asks, asked: Int32s, moves: Moves, kept: Keeping, wanted: Wanted, granted: Granted
 ) -> Outcome:
-    """Run the contest for the deployments `rows` and write what came of it into `granted`."""
-    deployments, instances, offerings = snapshot.deployments, snapshot.instances, snapshot.offerings
+    """Run the contest and write what came of it into `granted`."""
+    rows = np.flatnonzero(asks.to_min + asks.growth + asks.moves)
+    if not len(rows):
+        return Outcome(Starts.none(), np.zeros_like(asked), np.zeros_like(asked), {})
+    deployments, offerings = snapshot.deployments, snapshot.offerings
+    instances = kept.held_for(snapshot.instances, deployments)
     reach = reach_of(deployments, rows, offerings)
     machines = np.flatnonzero(usable(instances))
     never = impossible(reach, instances, offerings)
     lost = hopeless(reach, instances.take(machines), offerings)
-    room = build_room(instances, machines, offerings, reach.orgs)
+    places = kept.places(instances, asks)
+    room = build_room(instances, machines, offerings, reach.orgs, places)
     playing = rows[(never == 0) & ~lost]
     contest = Contest(queues(asks, playing), room, _holds(instances, reach.orgs))
     waiting = in_order(deployments, rows[(never == 0) & lost & (asks.to_min[rows] > 0)])
     make = asks.maker(waiting)
     grants = contest.run([make(position) for position in range(len(waiting))])
     outcome = _outcome(grants, asked, moves, contest.kept_back)
-    _write(snapshot, reach, machines, never, outcome, wanted, granted)
+    _write(replace(snapshot, instances=instances), reach, machines, never, outcome, wanted, granted)
     return outcome
 
 
@@ -135,7 +151,7 @@ def _outcome(grants: list[Grant], asked: Int32s, moves: Moves, kept_back: dict[i
     )
     starts = Starts.build(
         replica=replica,
-        deployment=deployment,
+        deployment=owners[replica],
         instance=instance,
         gpus=gpus,
         capacity_class=capacity_class,

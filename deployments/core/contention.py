@@ -107,6 +107,8 @@ class Contest:
             if phase and request.org in self.kept:
                 offerings &= ~self._kept_from(request, capacity_class)
             fit = self._fits(request, capacity_class, offerings)
+            if fit is None and request.org in self.room.kept and phase != Phase.MOVE:
+                fit = self.room.kept_fit(request, capacity_class, offerings, phase > Phase.MIN)
             if fit is not None:
                 return fit
         return None
@@ -138,27 +140,31 @@ class Contest:
     def _give_up(self, queue: Queue, request: Request) -> None:
         if queue.phase == Phase.MIN:
             self._keep(request)
-        elif request.org in self.kept:
-            fits = [self._fits(request, each, request.offerings) for each in request.classes]
-            fit = next((fit for fit in fits if fit), None)
-            if fit is not None:
-                self.kept_back[request.deployment] = self._keeper(request, fit)
+        elif (keeper := self._keeper(request)) is not None:
+            self.kept_back[request.deployment] = keeper
         queue.drop()
 
     def _keep(self, request: Request) -> None:
         kept = Kept(request.deployment, request.priority, request.classes, request.offerings)
         self.kept.setdefault(request.org, []).append(kept)
 
-    def _keeper(self, request: Request, fit: Fit) -> int:
-        """The deployment for whose min a place is kept: the first of them in the order of R11."""
-        able = [
-            kept
-            for kept in self.kept[request.org]
-            if kept.priority >= request.priority
-            and fit.capacity_class in kept.classes
-            and kept.offerings >> fit.offering & 1
-        ]
-        return max(able, key=lambda kept: kept.priority).deployment
+    def _keeper(self, request: Request) -> int | None:
+        """The deployment that room is kept for which the request could use; None where there is none."""
+        for capacity_class in request.classes:
+            fit = self._fits(request, capacity_class, request.offerings) if request.org in self.kept else None
+            if fit is not None:
+                able = [
+                    kept
+                    for kept in self.kept[request.org]
+                    if kept.priority >= request.priority
+                    and capacity_class in kept.classes
+                    and kept.offerings >> fit.offering & 1
+                ]
+                return max(able, key=lambda kept: kept.priority).deployment
+            for place in self.room.kept.get(request.org, ()):
+                if place.takes(capacity_class, request.gpus, request.offerings, request.avoid):
+                    return place.deployment
+        return None
 
     def _kept_from(self, request: Request, capacity_class: int) -> int:
         """Offerings whose room of a class is kept for the min of the same or a higher priority."""

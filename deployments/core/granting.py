@@ -1,5 +1,7 @@
 """The answer as columns: what was granted, what is missing and why."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from deployments.core.census import Census
@@ -8,6 +10,7 @@ from deployments.core.moves import Moves
 from deployments.core.plan import Bound, Granted, Wanted
 from deployments.core.reach import BOUND_OF, Reach
 from deployments.core.reasons import Reason
+from deployments.core.reclaim import Cleared
 from deployments.core.snapshot import CapacityClass, Deployments
 
 
@@ -52,6 +55,40 @@ def say_moving(granted: Granted, census: Census, moves: Moves, replaced: Int32s)
     granted.moves_short[:] = np.maximum(asked - replaced, 0)
     told = (granted.code == Reason.NOTHING_ASKED) & (granted.moves + granted.moves_short > 0)
     granted.code[told] = Reason.MOVING
+
+
+def say_cleared(granted: Granted, deployments: Deployments, done: Sequence[Cleared]) -> None:
+    """Whose replicas go for whom, and who waits for them."""
+    for cleared in done:
+        owner = cleared.deployment
+        for victim in cleared.clearing.victims:
+            _lower(granted, deployments, victim.deployment)
+            if cleared.reason == Reason.STOP_MAKES_ROOM:
+                granted.code[owner], granted.bound[owner] = Reason.ROLLING_IN_PLACE, Bound.CAPACITY
+                continue
+            code = Reason.RECLAIMED if cleared.reason == Reason.STOP_RECLAIMED else Reason.YIELDED
+            if granted.code[victim.deployment] != Reason.RECLAIMED:
+                granted.code[victim.deployment] = code
+                granted.other[victim.deployment] = deployments.key[owner]
+            granted.bound[victim.deployment] = Bound.PRIORITY
+    for cleared in done:
+        if cleared.reason != Reason.STOP_MAKES_ROOM:
+            _waits(granted, deployments, cleared)
+
+
+def _lower(granted: Granted, deployments: Deployments, row: int) -> None:
+    granted.value[row] -= 1
+    granted.missing_gpus[row] += deployments.gpu_count[row]
+
+
+def _waits(granted: Granted, deployments: Deployments, cleared: Cleared) -> None:
+    row = cleared.deployment
+    granted.coming[row] += 1
+    if granted.code[row] in (Reason.RECLAIMED, Reason.YIELDED):
+        return
+    granted.code[row] = Reason.WAITS_FOR_RELEASE
+    if cleared.clearing.victims and granted.other[row] < 0:
+        granted.other[row] = deployments.key[cleared.clearing.victims[0].deployment]
 
 
 _BOUNDS = np.zeros(max(BOUND_OF) + 1, np.int8)

@@ -50,7 +50,7 @@ class Waiting:
         kept = rank(owners) < most[owners]
         return Waiting.build(owners[kept], self.rows[kept], len(self.count))
 
-    def of(self, owners: Int32s, places: Int64s) -> Int32s:
+    def of(self, owners: Int64s, places: Int64s) -> Int32s:
         """The row at a place of each of the given deployments; -1 where none waits there."""
         there = (places >= 0) & (places < self.count[owners])
         if not there.any():

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deployments.core.columns import Bools, Int8s, Int64s
+from deployments.core.queue import Request
 from deployments.core.snapshot import CapacityClass, Instances, InstanceState, Offerings, Source
 
 NOBODY = 0
@@ -37,6 +38,25 @@ class Fit(NamedTuple):
     capacity_class: int
     source: int  # of whole instances; 0 for one that is shared
     machines: int  # how many instances
+    kept: int = -1  # the instance, where it is one that was kept
+
+
+@dataclass(slots=True)
+class KeptPlace:
+    """What is free on an instance that is kept for a deployment (see keeping): on no shelf."""
+
+    key: int
+    instance: int
+    free: int
+    capacity_class: int
+    offering: int
+    deployment: int
+    lowest: int  # priority whose growth may use it, and higher ones; mins may anyway
+
+    def takes(self, capacity_class: int, gpus: int, offerings: int, avoid: int) -> bool:
+        """Whether a replica fits, as far as the place has a say."""
+        fits = self.capacity_class == capacity_class and self.instance != avoid
+        return fits and self.free >= gpus and bool(offerings >> self.offering & 1)
 
 
 class Taken(NamedTuple):
@@ -93,6 +113,7 @@ class Room:
     smallest: int  # of the sizes
     pool: dict[int, Shelf]  # per offering: what serves nobody
     own: dict[tuple[int, int], dict[int, Shelf]]  # per class and organization: per offering
+    kept: dict[int, list[KeptPlace]]  # per organization
 
     def fits(self, capacity_class: int, org: int, gpus: int, offerings: int, avoid: int) -> Fit | None:
         """The best place for a replica in one class within `offerings` (bits); None where there is none."""
@@ -108,6 +129,20 @@ class Room:
             return Fit(*best, capacity_class, 0, 1)
         return self._whole(capacity_class, org, gpus, offerings, avoid) if gpus > self.smallest else None
 
+    def kept_fit(self, request: Request, capacity_class: int, offerings: int, growth: bool) -> Fit | None:
+        """The tightest of the places that are kept, of those that the request may use; asked when no shelf has one."""
+        places = [
+            place
+            for place in self.kept.get(request.org, ())
+            if place.takes(capacity_class, request.gpus, offerings, request.avoid)
+            and not (growth and request.priority < place.lowest)
+        ]
+        if not places:
+            return None
+        best = min(places, key=lambda place: (place.free, self.ranks[place.offering], place.key))
+        left_over, rank = best.free - request.gpus, self.ranks[best.offering]
+        return Fit(left_over, False, rank, best.offering, capacity_class, 0, 1, best.instance)
+
     def still(self, fit: Fit, gpus: int, avoid: int) -> bool:
         """Whether a place in the pool that `fits` gave is sure to be the best still.
 
@@ -119,7 +154,7 @@ class Room:
 
     def none_for(self, org: int) -> bool:
         """Whether an organization has no GPU left that it may use."""
-        if any(shelf.mask for shelf in self.pool.values()):
+        if org in self.kept or any(shelf.mask for shelf in self.pool.values()):
             return False
         own = (self.own.get((each, org), {}) for each in (RESERVED, ON_DEMAND))
         return not any(shelf.mask for shelves in own for shelf in shelves.values())
@@ -131,6 +166,9 @@ class Room:
         """
         if fit.source:
             return self._take_whole(fit, org, gpus, avoid)
+        if fit.kept >= 0:
+            next(place for place in self.kept[org] if place.instance == fit.kept).free -= gpus * replicas
+            return [Taken(fit.kept, gpus)]
         mine = self.mine(fit.capacity_class, org, fit.offering)
         entry = (self.pool[fit.offering] if fit.from_pool else mine).pop(fit.left_over + gpus, avoid)
         left = fit.left_over - gpus * (replicas - 1)
@@ -193,26 +231,34 @@ class Room:
 
 
 def usable(instances: Instances) -> Bools:
-    """Instances that may take a new replica: ready, not kept for a claim, with a GPU free, and whose they are
-    is clear.
-
-    A pool instance that serves nobody has to be empty (R17); one that a customer brought is no pool (R15).
-    """
-    free = instances.gpus > instances.gpus_used
-    claimed = (instances.claim != 0) & (instances.org != NOBODY)
-    pool = (instances.claim == 0) & (instances.source == Source.POOL)
-    clear = (instances.org != NOBODY) | (instances.gpus_used == 0)
-    result: Bools = (instances.state == InstanceState.READY) & ~instances.held & free & (claimed | (pool & clear))
+    """Instances that may take a new replica and have a GPU free."""
+    result: Bools = admitting(instances) & (instances.gpus > instances.gpus_used)
     return result
 
 
-def build_room(instances: Instances, rows: Int64s, offerings: Offerings, orgs: Int64s) -> Room:
-    """Sort the usable instances `rows` of the pool and of the given organizations onto shelves."""
+def admitting(instances: Instances) -> Bools:
+    """Instances that may take a new replica once they have room: ready, not held, and whose they are is clear.
+
+    A pool instance that serves nobody has to be empty (R17); one that a customer brought is no pool (R15).
+    """
+    claimed = (instances.claim != 0) & (instances.org != NOBODY)
+    pool = (instances.claim == 0) & (instances.source == Source.POOL)
+    clear = (instances.org != NOBODY) | (instances.gpus_used == 0)
+    result: Bools = (instances.state == InstanceState.READY) & ~instances.held & (claimed | (pool & clear))
+    return result
+
+
+def build_room(
+    instances: Instances, rows: Int64s, offerings: Offerings, orgs: Int64s, kept: dict[int, list[KeptPlace]]
+) -> Room:
+    """Sort the usable instances `rows` of the pool and of the given organizations onto shelves, save what is kept."""
     ranks = np.argsort(np.argsort(offerings.key)).tolist()
     sizes = offerings.gpus_per_instance.tolist()
     pool = {offering: Shelf() for offering in range(len(ranks))}
-    room = Room(ranks, sizes, instances.source, min(sizes, default=0), pool, {})
+    room = Room(ranks, sizes, instances.source, min(sizes, default=0), pool, {}, kept)
     rows = rows[(instances.org[rows] == NOBODY) | np.isin(instances.org[rows], orgs)]
+    if kept:
+        rows = rows[~np.isin(rows, [place.instance for places in kept.values() for place in places])]
     for (capacity_class, org, offering, free), entries in _groups(instances, rows):
         mine = pool[offering] if org == NOBODY else room.mine(capacity_class, org, offering)
         mine.heaps[free] = entries

@@ -31,7 +31,8 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
     snapshot.check()
     deployments, now_ms = snapshot.deployments, milliseconds(now)
     settings = deployments.settings(params)
-    old = snapshot.state.realign(deployments.key).memory
+    state = snapshot.state.realign(deployments.key)
+    old = state.memory
     counted = census(snapshot, now_ms)
     ready, starting = counted.ready, counted.starting
     current = ready + starting
@@ -48,8 +49,8 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
         burst_until_ms=old.burst_until_ms,
         now_ms=now_ms,
     )
-    done = allocate(snapshot, wanted, counted, old, now_ms)
-    memory = _remember(old, history.add(ring, damped.recommended), damped, wanted, done, now_ms)
+    done = allocate(snapshot, wanted, damped, counted, state, now_ms)
+    memory = _remember(old, history.add(ring, damped.recommended), deployments, damped, wanted, done, now_ms)
     return Plan(
         now=now,
         params=params,
@@ -66,7 +67,7 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
         starts=done.starts,
         stops=done.stops,
         unplaced=done.unplaced,
-        state=AutoscalerState(now_ms, memory),
+        state=AutoscalerState(now_ms, memory, done.kept),
     )
 
 
@@ -107,12 +108,21 @@ def _window(memory: Memory, at_ms: int, base: Int64s, settings: Settings, params
     return history.add(ring, base, (memory.width_ms == 0) | paused)
 
 
-def _remember(old: Memory, ring: history.Ring, damped: Damped, wanted: Wanted, done: Allocation, now_ms: int) -> Memory:
+def _remember(
+    old: Memory,
+    ring: history.Ring,
+    deployments: Deployments,
+    damped: Damped,
+    wanted: Wanted,
+    done: Allocation,
+    now_ms: int,
+) -> Memory:
     short = done.granted.value < wanted.value
     since = np.where(old.short_since_ms > 0, old.short_since_ms, now_ms)
+    size, highest = _cut_short(wanted, ring, damped, deployments, done)
     return replace(
         old,
-        wanted=wanted.value,
+        wanted=size,
         granted=done.granted.value,
         bound=done.granted.bound,
         burst_until_ms=np.where(damped.bursting, damped.burst_until_ms, 0),
@@ -120,8 +130,25 @@ def _remember(old: Memory, ring: history.Ring, damped: Damped, wanted: Wanted, d
         free_since_ms=done.free_since_ms,
         width_ms=ring.width_ms.astype(np.int32),
         bucket=ring.bucket,
-        highest=ring.highest,
+        highest=highest,
     )
+
+
+def _cut_short(
+    wanted: Wanted, ring: history.Ring, damped: Damped, deployments: Deployments, done: Allocation
+) -> tuple[Int32s, Int32s]:
+    """The size and the window to remember: as if its delay were over, where one was cut short (R12).
+
+    So what was let go for somebody else is not wanted back before load asks for it.
+    """
+    rows = np.flatnonzero(done.yielded)
+    if not len(rows):
+        return wanted.value, ring.highest
+    needed = np.clip(damped.recommended, deployments.min, deployments.max)[rows]
+    size, highest = wanted.value.copy(), ring.highest.copy(order="F")
+    size[rows] = np.maximum(done.granted.value[rows], needed)
+    highest[rows] = np.minimum(highest[rows], size[rows, None])
+    return size, highest
 
 
 def _changed(old: Memory, new: Memory) -> Bools:

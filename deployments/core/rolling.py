@@ -1,8 +1,9 @@
 """What is done for a new revision where nothing is free beside the old one (R10).
 
-One replica is drained first, so that one of the new revision finds its room. Only one is not ready at a time: nothing
-may be on its way for the deployment, nothing draining, nothing waiting after failures, and its minimum has to be
-there.
+One replica is drained first, so that one of the new revision finds its room; of a new revision that needs more GPUs
+than the old one, as many as it takes. Only one is not ready at a time: nothing may be on its way for the deployment,
+nothing draining, nothing waiting after failures, and its minimum has to be there. Where room comes free anyway, it is
+waited for.
 """
 
 from collections.abc import Collection
@@ -10,57 +11,60 @@ from collections.abc import Collection
 import numpy as np
 
 from deployments.core.census import Census
-from deployments.core.columns import Bools, Int32s, Int64s
+from deployments.core.columns import Int64s
+from deployments.core.givers import Givers
 from deployments.core.moves import Moves
-from deployments.core.placement import usable
-from deployments.core.plan import Bound, Granted, Starts, Stops
+from deployments.core.plan import Granted, Starts
+from deployments.core.queue import Request
 from deployments.core.reasons import Reason
+from deployments.core.reclaim import Cleared
+from deployments.core.requests import Asks
 from deployments.core.snapshot import Snapshot
 from deployments.core.states import ReplicaState
+from deployments.core.yard import Clearing, Yard
 
 
-def drained_first(
-    snapshot: Snapshot, census: Census, moves: Moves, starts: Starts, kept_back: Collection[int], granted: Granted
-) -> Stops:
-    """The replicas to let go, at most one of a deployment; `granted` is told.
+def stuck(snapshot: Snapshot, census: Census, moves: Moves, starts: Starts, kept_back: Collection[int]) -> Int64s:
+    """Rows of the deployments of which one has to go first.
 
-    `kept_back` are deployments for which room is free but kept: what they let go would be kept as well.
+    `kept_back` are those for which room is free but kept: what they let go would be kept as well.
     """
+    nobody = np.zeros(0, np.int64)
     if not len(moves.outdated):
-        return Stops.none()
-    stuck = _stuck(snapshot, census, moves, starts)
-    stuck[list(kept_back)] = False
-    owners = snapshot.replicas.deployment[moves.outdated]
-    rows = moves.outdated[stuck[owners] & _makes_room(snapshot, moves.outdated, starts)]
-    owners, first = np.unique(snapshot.replicas.deployment[rows], return_index=True)
-    granted.value[owners] -= 1
-    granted.missing_gpus[owners] += snapshot.deployments.gpu_count[owners]
-    granted.code[owners] = Reason.ROLLING_IN_PLACE
-    granted.bound[owners] = Bound.CAPACITY
-    return Stops.build(replica=rows[first], code=np.full(len(first), Reason.STOP_MAKES_ROOM))
-
-
-def _stuck(snapshot: Snapshot, census: Census, moves: Moves, starts: Starts) -> Bools:
-    """Deployments of which one has to go first, [D]."""
+        return nobody
     deployments, replicas = snapshot.deployments, snapshot.replicas
     busy = census.starting + census.pairs + deployments.backoff > 0
     busy[starts.deployment] = True
     busy[replicas.deployment[replicas.state == ReplicaState.DRAINING]] = True
     busy[replicas.deployment[census.going.replica]] = True
+    busy[list(kept_back)] = True
     enough = census.ready >= deployments.min
-    stuck: Bools = (moves.later.count > 0) & ~moves.over & ~busy & enough
-    return stuck
+    return np.flatnonzero((moves.later.count > 0) & ~moves.over & ~busy & enough)
 
 
-def _makes_room(snapshot: Snapshot, rows: Int64s, starts: Starts) -> Bools:
-    """Whether a replica of the newest revision would fit where each of these is now."""
-    deployments, replicas, instances = snapshot.deployments, snapshot.replicas, snapshot.instances
-    free: Int32s = instances.gpus - instances.gpus_used
-    np.subtract.at(free, starts.instance, starts.gpus)
-    at, owner = replicas.instance[rows], replicas.deployment[rows]
-    there = at >= 0
-    open_ = (usable(instances) | (instances.gpus_used == instances.gpus))[at] & ~instances.held[at]
-    zone = deployments.zones[owner] >> instances.offering[at].astype(np.uint64) & np.uint64(1) > 0
-    fits = free[at] + replicas.gpus[rows] >= deployments.gpu_count[owner]
-    result: Bools = there & open_ & zone & fits
-    return result
+def drained_first(
+    snapshot: Snapshot, rows: Int64s, moves: Moves, asks: Asks, granted: Granted, yard: Yard, givers: Givers
+) -> list[Cleared]:
+    """Room for one replica of each of the deployments `rows`, made by its own of older revisions."""
+    owners = snapshot.replicas.deployment[moves.outdated]
+    make = asks.maker(rows)
+    done = []
+    for position, deployment in enumerate(rows.tolist()):
+        request = make(position)
+        own = moves.outdated[owners == deployment]
+        above = int(granted.value[deployment] - snapshot.deployments.min[deployment])
+        clearing = _own_room(request, own, max(above, 1), yard, givers)
+        if clearing is not None:
+            yard.take(clearing, request)
+            done.append(Cleared(deployment, clearing, Reason.STOP_MAKES_ROOM))
+    return done
+
+
+def _own_room(request: Request, own: Int64s, most: int, yard: Yard, givers: Givers) -> Clearing | None:
+    """At first without going further below the minimum than by one, then however many it takes."""
+    candidates = givers.candidates(own)
+    for budget in (most, len(own)):
+        clearing = yard.clear(request, candidates, {request.deployment: budget})
+        if clearing is not None:
+            return clearing
+    return None

@@ -26,10 +26,7 @@ def choose(replicas: Replicas, census: Census, excess: Int32s) -> Stops:
     rows = rows[first_to_go(replicas, census, rows, [replicas.deployment[rows]])]
     deployments = replicas.deployment[rows]
     chosen = rows[rank(deployments) < excess[deployments]]
-    return Stops.build(
-        replica=whole_pairs(chosen, census),
-        code=np.concatenate([_codes(replicas, census, chosen), _partners_codes(chosen, census)]),
-    )
+    return with_partners(chosen, _codes(replicas, census, chosen), census)
 
 
 def first_to_go(
@@ -52,10 +49,12 @@ def rank(groups: Int32s | Int64s) -> Int64s:
     return np.arange(len(groups)) - np.repeat(first, lengths)
 
 
-def whole_pairs(rows: Int64s, census: Census) -> Int64s:
+def with_partners(rows: Int64s, codes: Int16s, census: Census) -> Stops:
     """The rows, and after them the replacements on their way for them."""
     partners = census.partner[rows]
-    return np.concatenate([rows, partners[partners >= 0]])
+    partners = partners[partners >= 0]
+    more = np.full(len(partners), Reason.STOP_NOT_READY, np.int16)
+    return Stops(np.concatenate([rows, partners]).astype(np.int32), np.concatenate([codes, more]))
 
 
 def together(*parts: Stops) -> Stops:
@@ -70,7 +69,3 @@ def _codes(replicas: Replicas, census: Census, rows: Int64s) -> Int16s:
     code = np.where(census.draining[rows], Reason.STOP_ON_DRAINING, code)
     ready = replicas.state[rows] == ReplicaState.READY
     return np.where(ready, code, Reason.STOP_NOT_READY).astype(np.int16)
-
-
-def _partners_codes(rows: Int64s, census: Census) -> Int16s:
-    return np.full(np.count_nonzero(census.partner[rows] >= 0), Reason.STOP_NOT_READY, np.int16)

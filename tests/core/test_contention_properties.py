@@ -205,6 +205,7 @@ def test_whoever_is_short_for_capacity_has_no_instance_left_that_would_do(shard:
         for i in range(len(machines)):
             capacity_class = 1 if machines.claim[i] else 2
             open_ = machines.state[i] == InstanceState.READY and not machines.held[i]
+            open_ = open_ and machines.key[i] not in shard.state.kept.instance
             mine = holder[i] in (0, fleet.org[d]) and int(fleet.zones[d]) >> int(machines.offering[i]) & 1
             if open_ and mine and capacity_class in order and i != fleet.avoid[d]:
                 assert machines.gpus[i] - used[i] < fleet.gpu_count[d]

@@ -231,8 +231,39 @@ def test_r10_nothing_goes_first_that_makes_no_room() -> None:
     answer = decide(seen(shard(elsewhere, steady([16]), have, instances(FULL), offerings(2, 2))))
     assert stopped(answer) == {}
     assert busy(answer) == (0, 1)
-    larger = deployments({"revision": 2, "gpu_count": 2})
-    assert stopped(decide(seen(shard(larger, steady([16]), have, instances(FULL), offerings(2))))) == {}
+
+
+def test_r10_as_many_go_first_as_one_of_more_gpus_takes() -> None:
+    larger = deployments({**NEW, "gpu_count": 2})
+    machines = instances({**FULL, "gpus": 4, "gpus_used": 4})
+    have = replicas(*({"instance": 0, "key": key} for key in (1, 2, 3, 4)))
+    answer = decide(seen(shard(larger, steady([32]), have, machines, offerings(4))))
+    assert stopped(answer) == {2: Reason.STOP_MAKES_ROOM, 3: Reason.STOP_MAKES_ROOM}
+    assert answer.granted.value[0] == 2
+
+
+def test_r10_what_comes_free_anyway_is_waited_for() -> None:
+    machines = instances({**FULL, "gpus": 3, "gpus_used": 3})
+    have = replicas({"instance": 0}, {"instance": 0}, {"instance": 0, "deployment": 1, "state": DRAINING})
+    fleet = deployments(NEW, {"enabled": False})
+    answer = decide(seen(shard(fleet, steady([16, 0]), have, machines, offerings(3))))
+    assert stopped(answer) == {}
+    assert busy(answer) == (0, 1)
+
+
+def test_r10_the_room_of_the_one_that_went_first_is_kept_for_its_organization() -> None:
+    """R14 would give the empty instance to the other organization, which holds nothing."""
+    fleet = deployments(NEW, {"org": 2})
+    machines = instances({**FULL, "gpus": 1, "gpus_used": 1}, {**FULL, "gpus": 1, "gpus_used": 1})
+    have = replicas({"instance": 0, "key": 1}, {"instance": 1, "key": 2})
+    first = decide(seen(shard(fleet, steady([16, 8]), have, machines, offerings(1))))
+    assert stopped(first) == {1: Reason.STOP_MAKES_ROOM}
+    empty = instances({**FULL, "gpus": 1, "gpus_used": 1}, {"gpus": 1})
+    later = shard(fleet, steady([16, 8], now=NOW + 5), replicas({"instance": 0, "key": 1}), empty, offerings(1),
+                  state=first.state)  # fmt: skip
+    answer = decide(later, NOW + 5)
+    assert answer.starts.deployment.tolist() == [0]
+    assert moved(answer) == [(-1, 1)]
 
 
 def test_r8_a_replacement_that_failed_is_tried_again_after_its_back_off() -> None:
