@@ -19,6 +19,7 @@ from deployments.core.reach import Reach, hopeless, impossible, reach_of, shorta
 from deployments.core.reasons import Reason
 from deployments.core.reclaim import waits_of
 from deployments.core.requests import Asks, in_order, queues
+from deployments.core.shares import dealt_again
 from deployments.core.snapshot import Instances, Snapshot, Source
 from deployments.core.victims import choose, rank, together
 
@@ -111,7 +112,7 @@ def _contend(
     waiting = in_order(deployments, rows[(never == 0) & lost & (asks.to_min[rows] > 0)])
     make = asks.maker(waiting)
     grants = contest.run([make(position) for position in range(len(waiting))])
-    outcome = _outcome(grants, asked, moves, contest.kept_back)
+    outcome = _outcome(grants, asks, asked, moves, contest.kept_back)
     _write(replace(snapshot, instances=instances), reach, machines, never, outcome, wanted, granted)
     return outcome
 
@@ -129,7 +130,7 @@ def _holds(instances: Instances, orgs: Int64s) -> dict[tuple[int, int], int]:
     return dict(zip(keys, cells[used].astype(np.int64).tolist(), strict=True))
 
 
-def _outcome(grants: list[Grant], asked: Int32s, moves: Moves, kept_back: dict[int, int]) -> Outcome:
+def _outcome(grants: list[Grant], asks: Asks, asked: Int32s, moves: Moves, kept_back: dict[int, int]) -> Outcome:
     """Rows of all grants; several replicas of one grant are so many rows.
 
     What a deployment gets is first what it lacks, then stands in for what leaves an instance.
@@ -143,7 +144,7 @@ def _outcome(grants: list[Grant], asked: Int32s, moves: Moves, kept_back: dict[i
     begins, _, phase, deployment, instance, gpus, capacity_class = np.repeat(rows, rows[:, 1], axis=0).T
     replica = np.cumsum(begins) - 1
     first = begins > 0
-    owners, later = deployment[first], phase[first] == Phase.MOVE
+    owners, later = dealt_again(asks, deployment[first], phase[first]), phase[first] == Phase.MOVE
     replaces = np.where(
         later,
         moves.later.of(owners, _places(owners, later)),
