@@ -36,7 +36,8 @@
       chart.ctx.stroke();
       chart.ctx.restore();
     },
-    afterEvent(chart, { event }) {
+    // Before the tooltip is made, which says what is at the crosshair.
+    beforeEvent(chart, { event }) {
       const value = event.type === "mouseout" ? null : chart.scales.x.getValueForPixel(event.x);
       if (value === crosshair) return;
       crosshair = value;

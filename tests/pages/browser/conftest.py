@@ -22,7 +22,7 @@ from tests.cast import PASSWORD, Cast, Member, make_cast
 
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--disable-quic"]  # fmt: skip
-START_WITHIN_S = 30
+START_WITHIN_S = 60
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,26 @@ def test_pointing_at_a_chart_lists_all_series_at_that_moment(site: Site) -> None
     assert point_at(page, 22) == ["Wanted 5", "Max 50"], "where nothing was measured, nothing is said"
 
 
+def test_pointing_at_a_note_or_into_a_hold_tells_it(site: Site) -> None:
+    notes = [
+        {"kind": "note", "text": "1.4 out", "at": START + 30 * MINUTE, "until": None, "moment": True},
+        {
+            "kind": "hold",
+            "text": "Frozen: work",
+            "at": START + 40 * MINUTE,
+            "until": START + 50 * MINUTE,
+            "moment": False,
+        },
+        {"kind": "hold", "text": "Pinned to 4", "at": START + 45 * MINUTE, "until": None, "moment": False},
+    ]
+    page = answering(with_data(data(notes=notes)), site)
+    expect(page.locator("#fleet-replicas-table tbody tr")).to_have_count(61)
+    for minute, told in ((10, []), (30, ["1.4 out"]), (42, ["Frozen: work"]), (47, ["Frozen: work", "Pinned to 4"]),
+                         (55, ["Pinned to 4"])):  # fmt: skip
+        point_at(page, minute)
+        assert page.evaluate("() => Chart.getChart('fleet-replicas').tooltip.footer") == told, minute
+
+
 def test_bars_list_the_day_that_is_pointed_at(site: Site) -> None:
     day = 24 * 60 * MINUTE
     series = [

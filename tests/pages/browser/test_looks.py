@@ -15,7 +15,8 @@ RESERVE = "/claims/new?zone=US-WEST-04A&type=gb200-4x&kind=CUSTOMER&count=3"
 
 def addresses(running: Running) -> list[str]:
     claim, deployment = f"/claims/{running.claim.id}", f"/deployments/{running.deployment.id}"
-    return ["/", "/deployments", deployment, f"{deployment}/delete", "/deployments/new", "/claims", claim,
+    return ["/", "/deployments", "/deployments?held=1&state=short", deployment,
+            f"{deployment}/why", f"{deployment}/delete", "/deployments/new", "/claims", claim,
             f"{claim}/delete", f"{claim}/resize?count=3", "/claims/new", RESERVE, "/capacity", MINE, "/nowhere"]  # fmt: skip
 
 
