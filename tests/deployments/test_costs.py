@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -17,6 +18,7 @@ from tests.cast import Cast
 
 pytestmark = pytest.mark.django_db
 ON_DEMAND, RESERVED = Decimal("10.50"), Decimal("6.30")  # of gb200-4x, by the catalogue
+NOTHING = Decimal(0)
 
 
 def costs(one: Deployment) -> Costs:
@@ -25,7 +27,7 @@ def costs(one: Deployment) -> Costs:
     return found
 
 
-def made(cast: Cast, gpu_count: int = 2, **changes: object) -> Deployment:
+def made(cast: Cast, gpu_count: int = 2, **changes: Any) -> Deployment:
     of = world.offering()
     at = fleet.gateway(cast.admin.actor, "US-WEST-04A")
     return fleet.deployment(cast.admin.actor, at, of, gpu_count=gpu_count, **changes)
@@ -36,7 +38,7 @@ def test_without_claims_everything_is_on_demand(cast: Cast) -> None:
     assert (found.rates.on_demand, found.rates.reserved) == (ON_DEMAND, RESERVED)
     assert (found.at_min.on_demand, found.at_max.on_demand) == (2 * ON_DEMAND, 10 * ON_DEMAND)
     assert (found.at_max.covered, found.at_max.with_claims) == (0, 10 * ON_DEMAND)
-    assert (found.now.replicas, found.now.with_claims) == (0, 0)
+    assert (found.now.replicas, found.now.with_claims) == (0, NOTHING)
 
 
 def test_what_claims_have_room_for_is_their_share(cast: Cast) -> None:
@@ -47,7 +49,7 @@ def test_what_claims_have_room_for_is_their_share(cast: Cast) -> None:
     world.claim(cast.admin.actor, of, 1, name="pool")
     world.everything_arrives()
     found = costs(made(cast, min=1, max=5))
-    assert (found.at_min.covered, found.at_min.share, found.at_min.beyond) == (1, 2 * RESERVED, 0)
+    assert (found.at_min.covered, found.at_min.share, found.at_min.beyond) == (1, 2 * RESERVED, NOTHING)
     assert found.at_max.covered == 4, "two on the customer's machine, two on the pool's"
     assert found.at_max.share == 4 * RESERVED + 4 * ON_DEMAND
     assert found.at_max.beyond == 2 * ON_DEMAND
@@ -94,7 +96,7 @@ def test_the_last_hour_is_rated_from_the_ledger(cast: Cast) -> None:
     )  # fmt: skip
     found = costs(one).last_hour
     assert found.on_demand == pytest.approx(2 * ON_DEMAND / 2, abs=Decimal("0.5")), "half an hour of two GPUs"
-    assert found.share == 0
+    assert found.share == NOTHING
 
 
 def test_claims_have_their_share_of_the_last_hour(cast: Cast) -> None:
@@ -106,7 +108,7 @@ def test_claims_have_their_share_of_the_last_hour(cast: Cast) -> None:
     fleet.run(of.instance_type, clock.now(), 1)
     Replica.objects.update(created_at=clock.now() - timedelta(minutes=15))
     found = costs(one).last_hour
-    assert found.on_demand == 0, "nothing more than the claim (B3)"
+    assert found.on_demand == NOTHING, "nothing more than the claim (B3)"
     assert found.share == pytest.approx(2 * ON_DEMAND / 4, abs=Decimal("0.1"))
 
 
