@@ -3,12 +3,29 @@
 All run in one REPEATABLE READ snapshot, so they see one moment of a system that goes on meanwhile.
 """
 
+# ruff: noqa: S608 - queries are put together from our own text alone
+
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 
 from deployments.loop.snapshot import repeatable_read
+
+# A claim with what it holds in the cluster or will, and what it is to have (C8).
+CLAIMS = """
+    SELECT c.*, h.counting, h.allocated,
+           CASE WHEN c.reduction_at IS NULL THEN c.target ELSE greatest(c.target, h.counting) END AS effective
+    FROM claims_capacityclaim c CROSS JOIN LATERAL (
+        SELECT count(*) AS counting, count(*) FILTER (WHERE i.state = 'READY') AS allocated FROM claims_instance i
+        WHERE i.claim_id = c.key AND i.state IN ('REQUESTED', 'JOINING', 'READY') AND i.lost_at IS NULL
+          AND i.work NOT IN ('DRAIN', 'BAD')) h
+    WHERE c.status <> 'STATUS_DELETING'"""
+# Pool instances that on-demand replicas could grow on, whether kept or not.
+IN_USE = """
+    SELECT i.* FROM claims_instance i WHERE i.source = 'POOL' AND i.state = 'READY' AND i.claim_id IS NULL
+       AND i.lost_at IS NULL AND i.work = '' AND i.gpus_used > 0"""
+WAITING = f"SELECT w.offering_id FROM ({CLAIMS}) w WHERE w.kind = 'SERVERLESS' AND w.counting < w.effective"
 
 INVARIANTS: dict[str, str] = {
     "GPUs used of an instance are the sum of its placements": """
@@ -37,33 +54,64 @@ INVARIANTS: dict[str, str] = {
         JOIN claims_instance i ON i.key = p.instance_id JOIN claims_offering o ON o.key = i.offering_id
         WHERE o.instance_type_id <> r.instance_type_id
            OR (r.capacity_class = 2 AND i.source <> 'POOL')
-           OR (r.capacity_class = 2 AND i.claim_id IS NOT NULL)
-           OR (r.capacity_class = 1 AND i.claim_id IS NULL)""",
+           OR (r.capacity_class = 1 AND i.claim_id IS NULL)
+           -- A claim took the instance over (C4): the next tick labels its replicas reserved, and may have begun a
+           -- period before that.
+           OR (r.capacity_class = 2 AND i.claim_id IS NOT NULL AND EXISTS (
+               SELECT FROM deployments_plannerstate s WHERE s.instance_type_id = r.instance_type_id
+                  AND s.at > i.claimed_at + interval '5 seconds'))""",
     "CUSTOMER claims fit their quota unless it was lowered (C3)": """
         WITH held AS (
             SELECT c.key, c.organization_id, c.offering_id, greatest(c.target, count(i.key)) AS committed, c.updated_at
             FROM claims_capacityclaim c LEFT JOIN claims_instance i ON i.claim_id = c.key AND i.state <> 'RELEASED'
-                                           AND i.lost_at IS NULL
+                                           AND i.lost_at IS NULL AND i.work <> 'BAD'
             WHERE c.kind = 'CUSTOMER' GROUP BY c.key),
         total AS (SELECT organization_id, offering_id, sum(committed) AS committed FROM held GROUP BY 1, 2),
         widest AS (SELECT organization_id, offering_id, max("limit" - other_usage) AS room
                    FROM claims_quotachange GROUP BY 1, 2)
         SELECT t.organization_id, t.offering_id, t.committed, coalesce(w.room, 0) AS most_ever FROM total t
         LEFT JOIN widest w USING (organization_id, offering_id) WHERE t.committed > coalesce(w.room, 0)""",
-    "A READY claim has as many instances as it asks for (C5, C8)": """
-        SELECT c.name, c.target, count(i.key) AS ready FROM claims_capacityclaim c
-        LEFT JOIN claims_instance i ON i.claim_id = c.key AND i.state = 'READY' AND i.lost_at IS NULL
-        GROUP BY c.key HAVING count(i.key) > c.target""",
+    "No claim has more than its effective count, and a READY one exactly that (C5, C8)": f"""
+        SELECT c.name, c.status, c.target, c.effective, c.counting, c.allocated FROM ({CLAIMS}) c
+        WHERE c.counting > c.effective OR (c.status = 'STATUS_READY' AND c.allocated <> c.effective)""",
+    "A reduction that waits is of a SERVERLESS claim and would give something up (C7)": f"""
+        SELECT c.name, c.target, c.counting, c.reduction_at FROM ({CLAIMS}) c
+        WHERE c.reduction_at IS NOT NULL AND (c.kind <> 'SERVERLESS' OR c.counting <= c.target)""",
+    "One pool instance is kept while a claim waits, all in use once the offering is withdrawn, else none (C4, C13)": f"""
+        SELECT i.name, i.kept, i.gpus_used FROM claims_instance i JOIN claims_offering o ON o.key = i.offering_id
+        WHERE i.kept AND (i.source <> 'POOL' OR i.state <> 'READY' OR i.claim_id IS NOT NULL OR i.work <> ''
+                          OR (o.withdrawn_at IS NULL AND i.offering_id NOT IN ({WAITING})))
+        UNION ALL SELECT u.name, u.kept, u.gpus_used FROM ({IN_USE}) u JOIN claims_offering o ON o.key = u.offering_id
+        WHERE o.withdrawn_at IS NOT NULL AND NOT u.kept
+        UNION ALL SELECT min(u.name), bool_or(u.kept), min(u.gpus_used) FROM ({IN_USE}) u
+        JOIN claims_offering o ON o.key = u.offering_id
+        WHERE o.withdrawn_at IS NULL AND u.offering_id IN ({WAITING})
+        GROUP BY u.offering_id
+        HAVING NOT EXISTS (SELECT FROM claims_instance k WHERE k.offering_id = u.offering_id AND k.kept)""",
+    "No more than one instance of a pool that is offered is kept (C4)": """
+        SELECT i.offering_id, count(*) FROM claims_instance i JOIN claims_offering o ON o.key = i.offering_id
+        WHERE i.kept AND o.withdrawn_at IS NULL GROUP BY i.offering_id HAVING count(*) > 1""",
+    "Work on a machine has a reason and a time, and what is drained runs nothing": """
+        SELECT name, state, work, gpus_used FROM claims_instance
+        WHERE (work = '') <> (work_at IS NULL) OR (work = '') <> (work_reason = '')
+           OR (state = 'READY' AND (work = 'BAD' OR (work = 'DRAIN' AND gpus_used > 0)))
+           OR (state = 'DRAINING' AND drain_until IS NULL)
+           OR (relieved_at IS NOT NULL AND claim_id IS NULL AND state IN ('READY', 'DRAINING'))""",
+    "Instances count their replicas (C9)": """
+        SELECT i.name, i.replicas, count(p.id) AS placed FROM claims_instance i
+        LEFT JOIN deployments_replicaplacement p ON p.instance_id = i.key
+        GROUP BY i.key HAVING i.replicas <> count(p.id)""",
     "A claim is billed for exactly the instances it holds in the cluster (B1, B4)": """
         SELECT i.name, i.state, u.id AS interval FROM claims_instance i
         FULL JOIN (SELECT * FROM claims_usageinterval WHERE kind = 'CLAIM' AND ended_at IS NULL) u
-          ON u.resource_key = i.key
-        WHERE (i.key IS NULL) OR (u.id IS NULL) = (i.claim_id IS NOT NULL AND i.lost_at IS NULL
-                                                   AND i.state IN ('READY', 'DRAINING'))""",
+          ON u.resource_key = i.key LEFT JOIN claims_capacityclaim c ON c.key = i.claim_id
+        WHERE (i.key IS NULL) OR u.holder_id <> c.id
+           OR (u.id IS NULL) = (i.claim_id IS NOT NULL AND i.lost_at IS NULL AND i.relieved_at IS NULL
+                                AND i.state IN ('READY', 'DRAINING'))""",
     "A replica is billed on demand exactly while it holds GPUs of the pool (B3, B4)": """
         SELECT coalesce(p.replica_id, u.resource_key) AS replica, u.id AS interval
-        FROM (SELECT p.* FROM deployments_replicaplacement p JOIN deployments_replica r ON r.key = p.replica_id
-              WHERE r.capacity_class = 2) p
+        FROM (SELECT p.* FROM deployments_replicaplacement p JOIN claims_instance i ON i.key = p.instance_id
+              WHERE i.claim_id IS NULL) p
         FULL JOIN (SELECT * FROM claims_usageinterval WHERE kind = 'REPLICA' AND ended_at IS NULL) u
           ON u.resource_key = p.replica_id AND u.instance_id = p.instance_id
         WHERE p.replica_id IS NULL OR u.id IS NULL OR u.gpus <> p.gpus""",
@@ -71,9 +119,9 @@ INVARIANTS: dict[str, str] = {
         SELECT a.id, b.id AS other FROM claims_usageinterval a JOIN claims_usageinterval b
           ON a.kind = b.kind AND a.resource_key = b.resource_key AND a.instance_id = b.instance_id AND a.id < b.id
          AND tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)""",
-    "No on-demand interval overlaps a claim's tenure of its instance (B8)": """
-        SELECT a.id, b.id AS tenure, a.instance_id FROM claims_usageinterval a JOIN claims_usageinterval b
-          ON a.instance_id = b.instance_id AND a.kind = 'REPLICA' AND b.kind = 'CLAIM'
+    "A claim's tenure of an instance overlaps nothing else that is paid for there (B8)": """
+        SELECT a.id AS tenure, b.id, b.kind, a.instance_id FROM claims_usageinterval a JOIN claims_usageinterval b
+          ON a.instance_id = b.instance_id AND a.kind = 'CLAIM' AND a.id <> b.id
          AND tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)""",
     "Rated slices lie inside their interval and do not overlap (B5)": """
         SELECT s.id, s.interval_id FROM (
@@ -87,6 +135,14 @@ INVARIANTS: dict[str, str] = {
         UNION ALL SELECT 'replica', key::text FROM deployments_replica WHERE state NOT BETWEEN 1 AND 5
         UNION ALL SELECT 'free instance with a holder', name FROM claims_instance
             WHERE organization_id IS NOT NULL AND claim_id IS NULL AND gpus_used = 0""",
+    "A replacement and what it replaces are two replicas of one deployment": """
+        SELECT r.key, r.deployment_id, o.key AS replaces, o.deployment_id AS other FROM deployments_replica r
+        JOIN deployments_replica o ON o.key = r.replaces_id
+        WHERE o.deployment_id <> r.deployment_id OR o.key = r.key""",
+    "A hold is of its deployment's organization, and ends after it began (R19)": """
+        SELECT h.id, h.kind, h.organization_id, d.organization_id AS owner FROM deployments_hold h
+        LEFT JOIN deployments_deployment d ON d.key = h.deployment_id
+        WHERE h.organization_id <> d.organization_id OR h.ended_at < h.created_at OR h.expires_at <= h.created_at""",
     "A replica of a deployment has its organization's shard and at least one instance while live": """
         SELECT r.key, r.state FROM deployments_replica r WHERE r.state IN (1, 2, 3)
            AND NOT EXISTS (SELECT FROM deployments_replicaplacement p WHERE p.replica_id = r.key)""",
