@@ -54,7 +54,8 @@ DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize":
         "freeze": "frozen", "pin": "pinned", "release": "let go of a hold", "memory": "told what it needs of memory", "restart": "asked to start anew",
         "zones": "given other zones",
         "acknowledge": "acknowledged", "snooze": "snoozed", "show": "shown again",
-        "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn"}  # fmt: skip
+        "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn", "cordon": "cordoned", "drain": "drained for work",
+        "bad": "marked bad", "clear": "used again"}  # fmt: skip
 
 ENDINGS = {
     "OLD_REVISION": "Replaced by the newest revision.", "MOVED_TO_OTHER_TYPE": "Its deployment moved to another type.",

@@ -33,6 +33,17 @@ def test_pages_are_whole_for_everybody(site: Site, theme: str, width: int) -> No
     site.complaints = [one for one in site.complaints if "404" not in one]  # the page that is not there
 
 
+@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (390, "light")])
+def test_pages_of_the_platform_are_whole_too(site: Site, width: int, theme: str) -> None:
+    running = make_running(site.cast)
+    instance = f"/capacity/instances/{running.claim.instances.get().key}"
+    page = site.open(site.cast.platform, width=width, theme=theme)
+    for address in ("/capacity", instance, f"{instance}?work=DRAIN"):
+        page.goto(address)
+        assert too_wide(page) <= 0, address
+        assert found_by_axe(page) == [], address
+
+
 def test_the_sign_in_page_is_whole_too(site: Site) -> None:
     page = site.browser.new_context(base_url=site.address).new_page()
     page.goto("/accounts/sign-in")
