@@ -28,6 +28,8 @@ Waiting = tuple[int, float, float]
 Running = tuple[float, int, int, float, float]
 """end, id, replica key, arrival, service time"""
 
+CLOSED = -(1 << 40)  # slots of a replica that takes no request: far below what any can run
+
 
 @dataclass(frozen=True)
 class Counters:
@@ -110,59 +112,55 @@ class Line:
         counters = state.counters
         self.until_s = state.until_s
         self.waiting = deque(state.waiting)
-        self.running = list(state.running)
         self.arrived, self.started, self.finished = counters.arrived, counters.started, counters.finished
         self.service_seconds = counters.service_seconds
         self.waited_le_1s, self.waited_le_5s = counters.waited_le_1s, counters.waited_le_5s
         self.waits: list[float] = []
         self._ran = counters.started  # requests of a lower id started before
-        self._keys: list[int] = []  # of the replicas that take requests, ascending
+        # Replicas by place, in the order of their keys: those that take requests and those that still run some.
+        self._keys: list[int] = []
         self._places: dict[int, int] = {}
-        self._slots: list[int] = []
-        self._free = [0]  # slots by place, negative where one runs more than it may by now; the last 0 is nobody's
-        self._apart = Counter(key for _, _, key, _, _ in self.running)  # requests on replicas that take no more
+        self._taking: list[int] = []  # slots, of one that takes no more CLOSED
+        self._free = [0]  # of those slots; the last is nobody's, so that there is always a largest
+        self._running: list[Running] = []  # a heap, with the place of the replica instead of its key
+        self._arrange({}, list(state.running))
+
+    @property
+    def active(self) -> int:
+        """Requests that run."""
+        return len(self._running)
 
     def kill_all_but(self, keys: Container[int]) -> None:
         """Other replicas are gone: what they ran waits again, in its old place. To be followed by `open`."""
-        killed = [request for request in self.running if request[2] not in keys]
+        running = self._requests()
+        killed = [request for request in running if request[2] not in keys]
         if killed:
             again = [(id_, arrival, service) for _, id_, _, arrival, service in killed]
             self.waiting = deque(sorted([*self.waiting, *again]))
-            self.running = [request for request in self.running if request[2] in keys]
-            heapify(self.running)
-            self._apart = Counter(key for _, _, key, _, _ in self.running)
-            self._keys = []
             self._ran = self.started
+            self._arrange({}, [request for request in running if request[2] in keys])
 
     def open(self, slots: Mapping[int, int]) -> None:
         """From now on the replicas of these keys take so many requests at once, and no other takes any."""
-        for place, key in enumerate(self._keys):
-            self._apart[key] = self._slots[place] - self._free[place]
-        self._keys = sorted(slots)
-        self._places = {key: place for place, key in enumerate(self._keys)}
-        self._slots = [slots[key] for key in self._keys]
-        self._free = [slots[key] - self._apart.pop(key, 0) for key in self._keys] + [0]
+        self._arrange(slots, self._requests())
         while self.waiting and max(self._free) > 0:
             self._start(self.waiting.popleft(), self.until_s)
 
     def serve(self, arrivals: Sequence[float], services: Sequence[float], until: float) -> None:
         """Let requests arrive, sorted and in [until_s, until), and end before `until`."""
-        running, waiting, free, places, keys = self.running, self.waiting, self._free, self._places, self._keys
+        running, waiting, free = self._running, self.waiting, self._free
         finished, seconds, waited = self.finished, self.service_seconds, self.waits.append
         id_, at_once = self.arrived, 0
         ends = running[0][0] if running else math.inf
         # The last arrival is none: with it ends all that ends before `until`.
         for arrival, service in zip((*arrivals, math.nextafter(until, -math.inf)), (*services, -1.0), strict=True):
             while ends <= arrival:
-                now, _, key, _, served = heappop(running)
+                now, _, place, _, served = heappop(running)
                 finished += 1
                 seconds += served
-                if key in places:
-                    free[places[key]] += 1
-                    if waiting and max(free) > 0:
-                        self._start(waiting.popleft(), now)
-                else:
-                    self._apart[key] -= 1
+                free[place] += 1
+                if waiting and max(free) > 0:
+                    self._start(waiting.popleft(), now)
                 ends = running[0][0] if running else math.inf
             most = max(free)
             if service < 0:
@@ -171,7 +169,7 @@ class Line:
                 place = free.index(most)
                 free[place] = most - 1
                 end = arrival + service
-                heappush(running, (end, id_, keys[place], arrival, service))
+                heappush(running, (end, id_, place, arrival, service))
                 if end < ends:
                     ends = end
                 waited(0.0)
@@ -187,7 +185,7 @@ class Line:
     def active_on(self, key: int) -> int:
         """Requests that a replica runs."""
         place = self._places.get(key)
-        return self._apart.get(key, 0) if place is None else self._slots[place] - self._free[place]
+        return 0 if place is None else self._taking[place] - self._free[place]
 
     def take_waits(self) -> list[float]:
         """The waits so far, which are forgotten here."""
@@ -195,7 +193,7 @@ class Line:
         return waits
 
     def state(self) -> QueueState:
-        return QueueState(self.until_s, tuple(self.waiting), tuple(sorted(self.running)), self.counters())
+        return QueueState(self.until_s, tuple(self.waiting), tuple(sorted(self._requests())), self.counters())
 
     def counters(self) -> Counters:
         return Counters(self.arrived, self.started, self.finished, self.service_seconds, self.waited_le_1s,
@@ -207,7 +205,7 @@ class Line:
         most = max(self._free)
         place = self._free.index(most)
         self._free[place] = most - 1
-        heappush(self.running, (now + service, id_, self._keys[place], arrival, service))
+        heappush(self._running, (now + service, id_, place, arrival, service))
         # First starts go in the order of ids, so what had started when replicas were last killed has a lower id.
         if id_ >= self._ran:
             wait = now - arrival
@@ -215,6 +213,22 @@ class Line:
             self.waits.append(wait)
             self.waited_le_1s += wait <= 1
             self.waited_le_5s += wait <= 5
+
+    def _requests(self) -> list[Running]:
+        """What runs, with the keys of the replicas; a heap."""
+        keys = self._keys
+        return [(end, id_, keys[place], arrival, service) for end, id_, place, arrival, service in self._running]
+
+    def _arrange(self, slots: Mapping[int, int], running: list[Running]) -> None:
+        """Give every replica its place; those not in `slots` run what they run and take nothing."""
+        busy = Counter(key for _, _, key, _, _ in running)
+        self._keys = sorted(slots.keys() | busy.keys())
+        places = self._places = {key: place for place, key in enumerate(self._keys)}
+        self._taking = [slots.get(key, CLOSED) for key in self._keys]
+        self._free = [taking - busy[key] for key, taking in zip(self._keys, self._taking, strict=True)] + [0]
+        # No two have the same id, so that another replica changes nothing in the order of the heap.
+        self._running = [(end, id_, places[key], arrival, service) for end, id_, key, arrival, service in running]
+        heapify(self._running)
 
 
 def advance(
@@ -239,7 +253,7 @@ def advance(
         line.serve(arrivals[first:last].tolist(), services[first:last].tolist(), end)
     line.until_s = float(until)
     active = {replica.key: line.active_on(replica.key) for replica in replicas}
-    sample = Sample(line.until_s, len(line.waiting), len(line.running), active, line.counters(), np.array(line.waits))
+    sample = Sample(line.until_s, len(line.waiting), line.active, active, line.counters(), np.array(line.waits))
     return line.state(), sample
 
 

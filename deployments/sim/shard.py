@@ -169,7 +169,7 @@ class _Shard:
         lines = [station.line for station in self.stations]
         return Sample(
             queued=np.array([len(line.waiting) for line in lines]),
-            active=np.array([len(line.running) for line in lines]),
+            active=np.array([line.active for line in lines]),
             arrived=np.array([line.arrived for line in lines]),
             finished=np.array([line.finished for line in lines]),
             service_seconds=np.array([line.service_seconds for line in lines]),
