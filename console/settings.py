@@ -260,6 +260,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"queue": "io", "expires": 10},
     },
+    "history": {
+        "task": "deployments.tasks.history",
+        "schedule": 10.0,
+        "options": {"queue": "bulk", "expires": 10},
+    },
     "meter": {"task": "claims.tasks.meter", "schedule": 60.0, "options": {"queue": "control", "expires": 60}},
 }
 

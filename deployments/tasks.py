@@ -5,7 +5,9 @@ from datetime import timedelta
 from celery import shared_task
 
 from claims.models import InstanceType
+from console.common import clock
 from console.loops.services import loop_pass
+from deployments.history.work import history_pass
 from deployments.loop import actuate as actuation
 from deployments.loop import rollup
 from deployments.loop.tick import shard_tick, shards
@@ -42,3 +44,9 @@ def roll_up() -> None:
     with loop_pass(name="roll-up", period=EVERY_MINUTE) as now:
         if now:
             rollup.roll_up(now)
+
+
+@shared_task(name="deployments.tasks.history")
+def history() -> None:
+    """Long: hours of simulation. The work is a row with a lease, so it has no place in the loop table."""
+    history_pass(now=clock.now())

@@ -30,6 +30,15 @@ class Level:
     kept: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Points of the span that begins at `starts_at`, of its whole length but where its rest is still open."""
+
+    starts_at: datetime
+    until: datetime
+    points: Points
+
+
 LEVELS = {
     5: Level(5, HOUR, timedelta(days=2)),
     60: Level(60, DAY, timedelta(days=60)),
@@ -42,19 +51,18 @@ def series(deployment: Deployment, start: datetime, end: datetime, step: int) ->
     """Points of `step` seconds (5, 60 or 3600) of a deployment that begin in [start, end), the open span included."""
     first = floor(start, LEVELS[step].span)
     written = chunks(deployment.key, step, first, end)
-    parts = [written[at] for at in sorted(written)]
-    opens = max(first, _written_until(deployment.key, step, first, max(written, default=None)))
+    parts = [one.points for one in written]
+    opens = max(first, written[-1].until if written else _written_before(deployment.key, step, first))
     if opens < end:
         parts.append(_open(deployment, opens, end, step))
     return joined(parts).between(start.timestamp(), end.timestamp())
 
 
-def _written_until(key: int, step: int, first: datetime, last: datetime | None) -> datetime:
-    """End of the newest chunk: what comes after is open. Spans are written in order."""
-    if last is None:
-        before = SignalChunk.objects.filter(deployment_id=key, resolution=step, starts_at__lt=first)
-        last = before.order_by("-starts_at").values_list("starts_at", flat=True).first()
-    return first if last is None else last + timedelta(seconds=LEVELS[step].span)
+def _written_before(key: int, step: int, first: datetime) -> datetime:
+    """End of the newest chunk before `first`: what comes after is open. Spans are written in order."""
+    before = SignalChunk.objects.filter(deployment_id=key, resolution=step, starts_at__lt=first)
+    last = before.order_by("-starts_at").values_list("starts_at", "until").first()
+    return first if last is None else last[1] or last[0] + timedelta(seconds=LEVELS[step].span)
 
 
 def _open(deployment: Deployment, start: datetime, end: datetime, step: int) -> Points:
@@ -64,10 +72,12 @@ def _open(deployment: Deployment, start: datetime, end: datetime, step: int) -> 
     return aggregate(series(deployment, start, end, FINER[step]), step)
 
 
-def chunks(key: int, step: int, start: datetime, end: datetime) -> dict[datetime, Points]:
-    """Chunks of a deployment that begin in [start, end), by their beginning."""
+def chunks(key: int, step: int, start: datetime, end: datetime) -> list[Chunk]:
+    """Chunks of a deployment that begin in [start, end), in the order of time."""
     found = SignalChunk.objects.filter(deployment_id=key, resolution=step, starts_at__gte=start, starts_at__lt=end)
-    return {at: Points.from_bytes(payload) for at, payload in found.values_list("starts_at", "payload")}
+    span = timedelta(seconds=LEVELS[step].span)
+    rows = found.order_by("starts_at").values_list("starts_at", "until", "payload")
+    return [Chunk(at, until or at + span, Points.from_bytes(payload)) for at, until, payload in rows]
 
 
 def chart_series(deployment: Deployment, start: datetime, end: datetime, now: datetime) -> Points:

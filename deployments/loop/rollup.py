@@ -13,7 +13,7 @@ from deployments.core.states import FINAL
 from deployments.loop.history import FINER, HOUR, LEVELS, chunks, floor
 from deployments.loop.passes import passes_between, points_between, points_of
 from deployments.loop.points import Points, aggregate, joined
-from deployments.models import Deployment, Replica, SignalBlock, SignalChunk
+from deployments.models import UNDER_WAY, Deployment, HistoryRun, Replica, SignalBlock, SignalChunk
 
 BLOCKS_KEPT = timedelta(hours=2)
 REPLICAS_KEPT = timedelta(days=2)  # rows of replicas that have ended
@@ -44,7 +44,7 @@ def _roll_hours(instance_type: InstanceType, now: datetime) -> int:
 
 def _roll_hour(instance_type: InstanceType, hour: datetime, end: datetime) -> int:
     """Chunks of an hour for all deployments of the shard; an empty one where it was not sampled, so that it is done."""
-    known = SignalChunk.objects.filter(deployment=OuterRef("key"), resolution=5, starts_at=hour)
+    known = SignalChunk.objects.filter(deployment=OuterRef("key"), resolution=5, starts_at=hour, until__isnull=True)
     missing = Deployment.objects.filter(~Exists(known), instance_type=instance_type, created_at__lt=end)
     deployments = list(missing.order_by("key").only("key", "instance_type_id"))
     if not deployments:
@@ -55,8 +55,24 @@ def _roll_hour(instance_type: InstanceType, hour: datetime, end: datetime) -> in
         some = deployments[at : at + BATCH]
         points = [one.between(hour.timestamp(), end.timestamp()) for one in points_of(passes, [d.key for d in some])]
         points = [points_between(d, hour, end) if d.key in elsewhere else p for d, p in zip(some, points, strict=True)]
-        _write(5, [(d.key, hour, p) for d, p in zip(some, points, strict=True)])
+        rows = {d.key: p for d, p in zip(some, points, strict=True)}
+        _finish(rows, hour)
+        _write(5, [(key, hour, p) for key, p in rows.items()])
     return len(deployments)
+
+
+def _finish(rows: dict[int, Points], hour: datetime) -> None:
+    """Chunks of the hour that hold its first part, made afterwards: what was sampled since joins it."""
+    with transaction.atomic():
+        begun = SignalChunk.objects.select_for_update(no_key=True).filter(
+            deployment__in=rows, resolution=5, starts_at=hour, until__isnull=False
+        )
+        for chunk in begun.order_by("pk"):
+            assert chunk.until is not None
+            sampled = rows[chunk.deployment_id].between(chunk.until.timestamp(), float("inf"))
+            chunk.payload = joined([Points.from_bytes(chunk.payload), sampled]).to_bytes()
+            chunk.until = None
+            chunk.save(update_fields=["payload", "until"])
 
 
 def _also_elsewhere(instance_type: InstanceType) -> set[int]:
@@ -75,7 +91,8 @@ def _roll_coarser(step: int, now: datetime) -> int:
     written = 0
     while start < last:
         known = SignalChunk.objects.filter(deployment=OuterRef("deployment"), resolution=step, starts_at=start)
-        of_span = found.filter(~Exists(known), starts_at__gte=start, starts_at__lt=start + span)
+        of_span = found.filter(~Exists(known), ~_being_made(start + span), starts_at__gte=start,
+                               starts_at__lt=start + span)  # fmt: skip
         keys = list(of_span.order_by("deployment_id").values_list("deployment_id", flat=True).distinct())
         for at in range(0, len(keys), BATCH):
             _write(step, [(key, start, _coarser(key, finer.step, start, start + span, step))
@@ -85,9 +102,14 @@ def _roll_coarser(step: int, now: datetime) -> int:
     return written
 
 
+def _being_made(end: datetime) -> Exists:
+    """Whether history from before `end` is still being made afterwards for the chunk's deployment."""
+    runs = HistoryRun.objects.filter(deployments=OuterRef("deployment"), state__in=UNDER_WAY, starts_at__lt=end)
+    return Exists(runs)
+
+
 def _coarser(key: int, finer: int, start: datetime, end: datetime, step: int) -> Points:
-    rows = chunks(key, finer, start, end)
-    return aggregate(joined([rows[at] for at in sorted(rows)]), step)
+    return aggregate(joined([one.points for one in chunks(key, finer, start, end)]), step)
 
 
 def _write(step: int, rows: list[tuple[int, datetime, Points]]) -> None:

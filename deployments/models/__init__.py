@@ -1,18 +1,22 @@
 from deployments.models.decision import Decision, PlannerState
 from deployments.models.deployment import AutoscalingPolicy, Deployment
 from deployments.models.gateway import Gateway
+from deployments.models.history import UNDER_WAY, HistoryRun, HistoryState
 from deployments.models.hold import Annotation, Hold, HoldKind
 from deployments.models.replica import CapacityClass, Replica, ReplicaPlacement
 from deployments.models.signal import SignalBlock, SignalChunk
 from deployments.models.simulated import SimulatedFault, SimulatedReplica, SimulatedWorkload
 
 __all__ = [
+    "UNDER_WAY",
     "Annotation",
     "AutoscalingPolicy",
     "CapacityClass",
     "Decision",
     "Deployment",
     "Gateway",
+    "HistoryRun",
+    "HistoryState",
     "Hold",
     "HoldKind",
     "PlannerState",

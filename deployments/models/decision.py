@@ -14,6 +14,8 @@ class Decision(models.Model):
     granted = models.IntegerField()
     bound = models.CharField(max_length=20, help_text="The limit that held the answer, or NONE.")
     record = models.JSONField(help_text="Inputs, stage numbers and reason codes.")
+    made_afterwards = models.BooleanField(db_default=False, default=False,
+                                          help_text="Made by the simulator for a time before the deployment.")  # fmt: skip
 
     class Meta:
         ordering = ["-id"]

@@ -28,11 +28,15 @@ class Resolution(models.IntegerChoices):
 
 
 class SignalChunk(models.Model):
-    """History of one deployment at one resolution over one span, packed, written once when the span ends."""
+    """History of one deployment at one resolution over one span, packed, written once when the span ends.
+
+    Where history was made afterwards for the hour in which a deployment began, its chunk holds that part at first.
+    """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE)
     resolution = models.PositiveSmallIntegerField(choices=Resolution.choices)
     starts_at = models.DateTimeField()
+    until = models.DateTimeField(null=True, help_text="It holds what was before; the rest of its span is still open.")
     payload = models.BinaryField()
 
     class Meta:

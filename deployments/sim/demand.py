@@ -166,6 +166,27 @@ class RateDemand:
         return values[left] + (window - low) * (values[right] - values[left])
 
 
+class RecordedDemand:
+    """Requests that are known one by one, `later_s` seconds later than they were; before and after them there are none.
+
+    arrivals: float64 [n], seconds, sorted
+    services: float64 [n], seconds of service each needs
+    """
+
+    def __init__(self, arrivals: Floats, services: Floats, later_s: float = 0.0) -> None:
+        if arrivals.shape != services.shape:
+            raise ValueError("Each arrival needs one service time.")
+        self._arrivals = arrivals
+        self._services = services
+        self._later_s = later_s
+
+    def between(self, start_s: float, end_s: float) -> Requests:
+        """Requests that arrive in [start_s, end_s): arrival times (sorted) and service times in seconds."""
+        low, high = np.searchsorted(self._arrivals, (start_s - self._later_s, end_s - self._later_s))
+        moved = self._arrivals[low:high] + self._later_s
+        return _inside(moved, start_s, end_s), self._services[low:high]
+
+
 class _Pieces:
     """The pieces of time made last; a slice of a few seconds is mostly within one."""
 
