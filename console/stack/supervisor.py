@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ANSWER_WITHIN_S = 30.0
 # From the signal to the end: web and workers, then the broker, then the database; the rest is killed.
 WORKERS_STOP_S, BROKER_STOP_S, DATABASE_STOP_S = 2.5, 3.2, 4.8
+BULK_NICENESS = 10
 PERIODIC = ("fulfil", "provision", "meter", "actuate", "roll-up")
 POSTGRES_SETTINGS = {
     "shared_buffers": "48MB",
@@ -168,17 +169,25 @@ class Supervisor:
         return self._worker("control", "control", 2, {BEAT: "1"})
 
     def _io(self) -> subprocess.Popen[bytes]:
-        return self._worker("io", "io,bulk", 3, {})
+        return self._worker("io", "io", 3, {})
 
-    def _worker(self, name: str, queues: str, threads: int, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _bulk(self) -> subprocess.Popen[bytes]:
+        """Hours of computing: in a process of its own that gives way to all others, so that it delays no tick."""
+        return self._worker("bulk", "bulk", 1, {}, niceness=BULK_NICENESS)
+
+    def _worker(
+        self, name: str, queues: str, threads: int, more: Mapping[str, str], niceness: int = 0
+    ) -> subprocess.Popen[bytes]:
         # Threads: the work is waiting for PostgreSQL, one process a worker keeps memory low, and nothing is left
         # behind when a worker is killed.
         return self._python(name, "-m", "celery", "-q", "-A", "console", "worker", "-Q", queues,
                             "-n", f"{name}@headroom", "--pool", "threads", "--concurrency", str(threads),
                             "--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat",
-                            more=more)  # fmt: skip
+                            more=more, niceness=niceness)  # fmt: skip
 
-    def _python(self, name: str, *arguments: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def _python(
+        self, name: str, *arguments: str, more: Mapping[str, str] | None = None, niceness: int = 0
+    ) -> subprocess.Popen[bytes]:
         command = [sys.executable, *(str(ROOT / one) if one == "manage.py" else one for one in arguments)]
         environment = {
             **os.environ,
@@ -191,7 +200,8 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
             "PYTHONWARNINGS": ",".join(QUIET),
         }
-        return spawn(command, environment={**environment, **(more or {})}, output=self.logs.pipe(name))
+        return spawn(command, environment={**environment, **(more or {})}, output=self.logs.pipe(name),
+                     niceness=niceness)  # fmt: skip
 
     # --- keep running --------------------------------------------------------------------------------
     def _turn(self, wait_s: float) -> None:
@@ -212,6 +222,7 @@ class Supervisor:
         self.next_probe = now + 0.5
         if self._ready() and self._loops_have_run():
             self.announced = True
+            self._run(Child("bulk", self._bulk))  # only now: what it does can wait, a first page cannot
             self.say(f"Headroom is ready at {self.address}")
             self._say_sign_ins()
 

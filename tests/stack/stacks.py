@@ -23,6 +23,7 @@ PARTS = {
     "web": "uvicorn",
     "control": "control@headroom",
     "io": "io@headroom",
+    "bulk": "bulk@headroom",
 }
 
 

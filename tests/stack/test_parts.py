@@ -112,6 +112,19 @@ def test_a_child_ends_with_its_parent_and_has_a_session_of_its_own() -> None:
     until(lambda: not Path(f"/proc/{child}").exists(), 5, "the child outlived its parent")
 
 
+def test_a_child_gives_way_where_it_is_to() -> None:
+    process = spawn(["sleep", "60"], output=subprocess.DEVNULL, niceness=10)
+    try:
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 10
+    finally:
+        end(process, signal.SIGTERM, 5)
+    other = spawn(["sleep", "60"], output=subprocess.DEVNULL)
+    try:
+        assert os.getpriority(os.PRIO_PROCESS, other.pid) == os.getpriority(os.PRIO_PROCESS, 0)
+    finally:
+        end(other, signal.SIGTERM, 5)
+
+
 def test_what_ignores_the_request_is_made_to_end() -> None:
     process = spawn(["bash", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"])
     assert process.stdout is not None
