@@ -1,9 +1,21 @@
 """Every page in light and dark, wide and narrow: no complaint of the browser, nothing axe finds, nothing too wide."""
 
+import re
+from datetime import timedelta
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
+from console.common import clock
+from console.dashboard.acknowledging import notice_hide
+from console.dashboard.attention import notices
+from console.dashboard.views.overview import facts_of
+from console.loops.models import Loop
+from console.organizations.models import Membership, Role
+from console.organizations.services import token_create
+from deployments.services.holds import hold_create
+from tests import world
 from tests.pages.browser.conftest import Site
 from tests.pages.conftest import Running, make_running
 
@@ -18,6 +30,55 @@ def addresses(running: Running) -> list[str]:
     return ["/", "/deployments", "/deployments?held=1&state=short", deployment,
             f"{deployment}/why", f"{deployment}/delete", "/deployments/new", "/claims", claim,
             f"{claim}/delete", f"{claim}/resize?count=3", "/claims/new", RESERVE, "/capacity", MINE, "/nowhere"]  # fmt: skip
+
+
+def organization_addresses(site: Site, running: Running) -> list[str]:
+    """Pages of the organization itself, with a late loop, notices of every level and one of them hidden."""
+    cast, now = site.cast, clock.now()
+    world.quota(cast.organization, world.offering(), limit=2, reserved=2, other_usage=3)
+    token, _ = token_create(
+        actor=cast.admin.actor, organization=cast.organization, name="ci", role=Role.VIEWER, now=now
+    )
+    member = Membership.objects.get(organization=cast.organization, user=cast.viewer.user)
+    for reason in ("load test", "look"):
+        kind, size = ("PIN", 2) if reason == "look" else ("FREEZE", None)
+        hold_create(actor=cast.admin.actor, kind=kind, reason=reason, deployment_id=running.deployment.id, size=size)
+    hidden = next(one for one in notices(facts_of(cast.organization, now)) if one.title.endswith("frozen"))
+    notice_hide(actor=cast.admin.actor, notice=hidden, now=now)
+    long_ago = now - timedelta(hours=1)
+    Loop.objects.create(name="meter", period=timedelta(seconds=60), started_at=long_ago, ended_at=long_ago)
+    gateway = f"/gateways/{running.deployment.gateways.get().id}"
+    return ["/?hidden=1", "/quota", "/quota/US-WEST-04A/gb200-4x", "/billing", "/billing?by=deployment", "/billing/lines",
+            "/gateways", gateway, f"{gateway}/edit", f"{gateway}/delete", "/gateways/new", "/members",
+            f"/members/{member.id}/remove", "/tokens", "/tokens?ended=1", "/tokens/new", f"/tokens/{token.id}/revoke",
+            "/audit", "/audit?who=nobody&since=2026-01-01T00:00", "/accounts/organizations"]  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_pages_of_the_organization_are_whole_for_everybody(site: Site, theme: str, width: int) -> None:
+    addresses = organization_addresses(site, make_running(site.cast))
+    page = site.open(site.cast.admin, width=width, theme=theme)
+    for address in addresses:
+        page.goto(address)
+        if page.locator("summary", has_text="Snooze").count():
+            page.locator("summary", has_text="Snooze").first.click()
+        assert too_wide(page) <= 0, address
+        assert found_by_axe(page) == [], address
+
+
+def test_a_token_is_made_and_its_secret_copied_by_keyboard(site: Site) -> None:
+    page = site.open(site.cast.admin, "/tokens/new", width=390)
+    page.get_by_label("Name").fill("terraform")
+    page.keyboard.press("Enter")
+    secret = page.get_by_label("Secret")
+    expect(secret).to_have_value(re.compile("hr_.{40,}"))
+    assert "hr_" not in page.url
+    assert too_wide(page) <= 0
+    assert found_by_axe(page) == []
+    page.get_by_role("link", name="I have copied it").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("row", name="terraform")).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
