@@ -16,6 +16,7 @@ from deployments.core.snapshot import CapacityClass, Source
 from deployments.core.states import ReplicaState
 from deployments.shortage.holders import ANOTHER, Names
 from deployments.shortage.room import classes_of, reachable, zones_of
+from deployments.shortage.words import counted
 from deployments.trial import Trial
 
 
@@ -138,7 +139,7 @@ def _reductions(line: Line) -> Iterator[Expected]:
         if claim.kind == ClaimKind.SERVERLESS and claim.reduction_at is not None and surplus > 0:
             zone = line.zone_of(claim.offering_id)
             size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
-            text = f"{line.owner(claim)[0]} gives {surplus} instances back to the pool"
+            text = f"{line.owner(claim)[0]} gives {counted(surplus, 'instance')} back to the pool"
             yield Expected(surplus * size, zone, text, claim.reduction_at)
 
 
@@ -154,7 +155,7 @@ def _replicas(line: Line) -> Iterator[Expected]:
         mine = rows[(replicas.deployment[rows] == one) & (places == offering)]
         _, name = line.names.deployments.get(int(snapshot.deployments.key[one]), (None, "a deployment"))
         gpus = int(replicas.gpus[mine].sum())
-        text = f"{len(mine)} draining replicas of {name} finish what they run"
+        text = f"of {name}, {counted(len(mine), 'draining replica')} on the way out, once done with what runs"
         yield Expected(gpus, snapshot.offerings.zone[offering], text, None)
 
 
@@ -165,7 +166,7 @@ def _waiting_claims(line: Line) -> Iterator[Ahead]:
         missing = claim.target - line.in_cluster(claim)
         if claim.kind == ClaimKind.SERVERLESS and claim.status != Status.DELETING and missing > 0:
             name, id = line.owner(claim)
-            text = f"waits for {missing} instances in {line.zone_of(claim.offering_id)}, ahead of on-demand growth"
+            text = f"waits for {counted(missing, 'instance')} in {line.zone_of(claim.offering_id)}, ahead of on-demand growth"
             yield Ahead("claim", name, id, missing * size, text)
 
 
@@ -185,7 +186,11 @@ def _waiting_deployments(line: Line, made: Plan) -> Iterator[Ahead]:
         before = priority > mine or (below > 0 and not to_min)
         if before or priority == mine:
             id, name = line.names.deployments[key]
-            why = f"lacks {below} replicas to its min" if below > 0 else f"lacks {int(short[one])} replicas"
+            why = (
+                f"lacks {counted(below, 'replica')} to its min"
+                if below > 0
+                else f"lacks {counted(int(short[one]), 'replica')}"
+            )
             order = "goes before" if before else "shares with this one"
             yield Ahead("deployment", name, id, int(short[one] * table.gpu_count[one]),
                         f"priority {priority}, {why}: {order}")  # fmt: skip

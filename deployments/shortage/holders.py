@@ -13,6 +13,7 @@ from deployments.core.snapshot import CapacityClass, Source
 from deployments.core.states import HOLDING
 from deployments.models import Deployment
 from deployments.shortage.room import reachable, zones_of
+from deployments.shortage.words import counted
 from deployments.trial import Trial
 
 ANOTHER = "another organization"
@@ -97,7 +98,7 @@ def _claims(trial: Trial, row: int, names: Names) -> list[Holder]:
         idle, claim = int((machines.gpus[rows] - machines.gpus_used[rows]).sum()), names.claims.get(key)
         if claim is not None and idle:
             kind = "serverless" if claim.kind == ClaimKind.SERVERLESS else "customer"
-            right = f"{kind} claim of {len(rows)} instances, these GPUs idle"
+            right = f"{kind} claim of {counted(len(rows), 'instance')}, these GPUs idle"
             found.append(Holder("claim", claim.name, claim.id, idle, 0, None, right))
     return found
 
@@ -116,7 +117,7 @@ def _others(trial: Trial, row: int, names: Names) -> list[Holder]:
             rows = np.flatnonzero(there & (machines.org == org) & ((machines.claim != 0) == claimed))
             if len(rows):
                 gpus = int(machines.gpus[rows].sum())
-                text = f"{right}; {len(rows)} instances, {int(machines.gpus_used[rows].sum())} GPUs in use"
+                text = f"{right}; {counted(len(rows), 'instance')}, {int(machines.gpus_used[rows].sum())} GPUs in use"
                 found.append(Holder("organization", names.other(org), None, gpus, 0, None, text))
     return found
 

@@ -84,7 +84,7 @@ def test_r19_a_full_pool_names_who_holds_it_and_what_would_help(cast: Cast, of: 
     )
     assert [(one.name, one.gpus, one.above_min, one.right) for one in found.holders] == [
         ("chat", 6, 0, "its min of 5, this one"),
-        ("another organization", 4, 0, "on demand: no organization evicts another; 1 instances, 3 GPUs in use"),
+        ("another organization", 4, 0, "on demand: no organization evicts another; 1 instance, 3 GPUs in use"),
         ("batch", 2, 0, "its min of 1"),
     ]
     assert changes(found) == {"claim": ("a claim of 1 more gb200-4x in US-WEST-04A (the quota leaves 3)", 2)}
@@ -142,7 +142,7 @@ def test_r19_idle_gpus_of_a_claim_are_named_where_reserved_is_not_allowed(
     assert found.code == Reason.POOL_EXHAUSTED
     assert "Reserved capacity is not allowed for it." in found.text
     assert [(h.kind, h.name, h.gpus, h.right) for h in found.holders] == [
-        ("claim", "prod", 4, "serverless claim of 1 instances, these GPUs idle")
+        ("claim", "prod", 4, "serverless claim of 1 instance, these GPUs idle")
     ]
     assert changes(found)["classes"] == ("allow RESERVED", 1)
 
@@ -217,7 +217,7 @@ def test_r19_gpus_kept_for_a_min_name_whose_min(cast: Cast, of: Offering, front:
     assert found.code == Reason.KEPT_FOR_PRIORITY, found.text
     assert found.text.endswith("3 GPUs are free in US-WEST-04A; they are kept until high reach their min.")
     assert [(one.name, one.text) for one in found.ahead] == [
-        ("high", "priority 800, lacks 1 replicas to its min: goes before")
+        ("high", "priority 800, lacks 1 replica to its min: goes before")
     ]
     assert changes(found)["priority"] == ("priority 801 instead of 10", 3)
 
@@ -359,7 +359,7 @@ def test_r19_what_joins_and_what_is_given_back_is_told_with_its_time(cast: Cast,
     assert joining.expected_at is not None
     assert [(one.gpus, one.zone, one.text, one.at) for one in found.expected] == sorted([
         (4, "US-WEST-04A", "an instance of claim slow joins", joining.expected_at),
-        (4, "US-WEST-04A", "a claim of another organization gives 1 instances back to the pool", reduction),
+        (4, "US-WEST-04A", "a claim of another organization gives 1 instance back to the pool", reduction),
     ], key=lambda row: row[3])  # fmt: skip
     assert SimulatedNode.objects.exists()
     assert "secret" not in str(found)
@@ -370,14 +370,14 @@ def test_r19_claims_that_wait_stand_ahead_in_the_pool(cast: Cast, of: Offering, 
     world.pool(of, 1)
     fleet.deployment(cast.admin.actor, front, of, name="big", gpu_count=4, max=1)
     run(of)
-    world.claim(cast.admin.actor, of, 2, name="prod")
+    world.claim(cast.admin.actor, of, 2, name="prod")  # its own replica's instance is converted at once (C4)
     world.claim(cast.outsider.actor, of, 1, name="secret")
     world.settle()
     one = fleet.deployment(cast.admin.actor, front, of)
     run(of)
     assert [(row.kind, row.name, row.gpus, row.text) for row in explained(one).ahead] == [
-        ("claim", "prod", 8, "waits for 2 instances in US-WEST-04A, ahead of on-demand growth"),
-        ("claim", "a claim of another organization", 4, "waits for 1 instances in US-WEST-04A, ahead of on-demand growth"),
+        ("claim", "prod", 4, "waits for 1 instance in US-WEST-04A, ahead of on-demand growth"),
+        ("claim", "a claim of another organization", 4, "waits for 1 instance in US-WEST-04A, ahead of on-demand growth"),
     ]  # fmt: skip
 
 
