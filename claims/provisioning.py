@@ -8,7 +8,6 @@ sees the same row and asks again.
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 from django.db import transaction
 from django.db.models import F, Q, Value
@@ -16,6 +15,7 @@ from django.db.models.functions import Greatest
 
 from claims import ledger, locks
 from claims.backends.base import BackendError, NodeBackend, NodeState, Observation, node_backend
+from claims.backends.checked import CheckedNodes
 from claims.core.states import HELD_STATES, InstanceState, Status
 from claims.models import CapacityClaim, Instance, Offering, UsageKind
 from claims.services import fulfilment
@@ -29,14 +29,12 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 BATCH = 500
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=5)
-P = ParamSpec("P")
-T = TypeVar("T")
 UNSETTLED = [InstanceState.REQUESTED, InstanceState.JOINING, InstanceState.FAILED, InstanceState.RELEASING]
 
 
 def provision_pass(*, now: datetime, backend: NodeBackend | None = None) -> int:
     """One step for every instance that is under way; returns how many changed."""
-    backend = backend or node_backend()
+    backend = CheckedNodes(backend or node_backend())
     leased = lease(now=now)
     changed = sum(_step(instance, backend) for instance in leased if instance.state != InstanceState.JOINING)
     joining = [instance for instance in leased if instance.state == InstanceState.JOINING]
@@ -62,16 +60,6 @@ def lease(*, now: datetime) -> list[Instance]:
     return list(Instance.objects.filter(key__in=keys).order_by("key"))
 
 
-def asked(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the backend answers; whatever goes wrong in it is a BackendError, so that it stops nothing else."""
-    try:
-        return call(*args, **kwargs)
-    except BackendError:
-        raise
-    except Exception as error:
-        raise BackendError(f"{type(error).__name__}: {error}") from error
-
-
 def _step(instance: Instance, backend: NodeBackend) -> int:
     steps: dict[str, Callable[[Instance, NodeBackend], int]] = {
         InstanceState.REQUESTED: _join,
@@ -86,7 +74,7 @@ def _step(instance: Instance, backend: NodeBackend) -> int:
 
 
 def _join(instance: Instance, backend: NodeBackend) -> int:
-    expected_at = asked(backend.join, instance.key)
+    expected_at = backend.join(instance.key)
     return change(instance, InstanceState.REQUESTED, InstanceState.JOINING, clock.now(),
                   joining_at=clock.now(), expected_at=expected_at)  # fmt: skip
 
@@ -96,7 +84,7 @@ def _give_back(instance: Instance, backend: NodeBackend) -> int:
 
 
 def _leave(instance: Instance, backend: NodeBackend) -> int:
-    if not asked(backend.leave, instance.key):
+    if not backend.leave(instance.key):
         _look_again(instance)
         return 0
     now = clock.now()
@@ -107,7 +95,7 @@ def _leave(instance: Instance, backend: NodeBackend) -> int:
 def _watch_joining(instances: Sequence[Instance], backend: NodeBackend) -> int:
     """Instances that have joined become READY and are billed from now on; those that failed are replaced (C6)."""
     try:
-        seen = asked(backend.observe, [instance.key for instance in instances])
+        seen = backend.observe([instance.key for instance in instances])
     except BackendError as error:
         for instance in instances:
             _retry_later(instance, error)
@@ -159,7 +147,7 @@ def _watch_cluster(backend: NodeBackend) -> int:
     """Instances that vanished: billing ends now, nothing is placed there any more, and they are replaced (C6)."""
     keys = list(Instance.objects.filter(state__in=HELD_STATES, lost_at__isnull=True).values_list("key", flat=True))
     try:
-        seen = asked(backend.observe, keys)
+        seen = backend.observe(keys)
     except BackendError as error:
         log.warning("the cluster could not be looked at: %s", error)
         return 0
@@ -201,14 +189,14 @@ def _lost(offering: Offering, keys: Sequence[int]) -> int:
 def _return_strays(backend: NodeBackend) -> None:
     """Machines that came after we had given them up are released again; they were never billed (B4)."""
     try:
-        known = asked(backend.nodes)
+        known = backend.nodes()
     except BackendError as error:
         log.warning("strays could not be looked for: %s", error)
         return
     ours = Instance.objects.filter(key__in=known).exclude(state=InstanceState.RELEASED)
     for key in sorted(set(known) - set(ours.values_list("key", flat=True))):
         try:
-            asked(backend.leave, key)
+            backend.leave(key)
         except BackendError as error:
             log.warning("stray machine %s could not be released: %s", key, error)
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from django.conf import settings
 from django.utils.module_loading import import_string
+
+from console.common.outside import Bounded
 
 
 class BackendError(Exception):
@@ -29,6 +31,9 @@ class Observation:
 
 
 class NodeBackend(Protocol):
+    """A class attribute `in_database = True` says that its world is our own database: then it is asked in the caller's
+    thread, on the caller's connection. Every other one is given up after a while (`console.common.outside`)."""
+
     def join(self, key: int) -> datetime | None:
         """Ask for a machine to join; returns when it is expected. Asking again asks for nothing more."""
 
@@ -61,7 +66,9 @@ def usual_join(backend: NodeBackend) -> tuple[timedelta, timedelta] | None:
 @lru_cache
 def _made(path: str) -> NodeBackend:
     backend: NodeBackend = import_string(path)()
-    return backend
+    if getattr(backend, "in_database", False):
+        return backend
+    return cast(NodeBackend, Bounded(backend, BackendError, settings.BACKEND_TIMEOUT_S))
 
 
 def node_backend() -> NodeBackend:

@@ -24,6 +24,8 @@ def join_seconds(key: int) -> float:
 
 
 class SimulatedNodeBackend:
+    in_database = True
+
     def join(self, key: int) -> datetime | None:
         now = clock.now()
         ready_at = now + timedelta(seconds=join_seconds(key) / settings.SIM_SPEED)
@@ -55,9 +57,15 @@ class SimulatedNodeBackend:
     def leave(self, key: int) -> bool:
         now = clock.now()
         SimulatedNode.objects.filter(instance_key=key).update(leaving_at=Coalesce("leaving_at", Value(now)))
-        gone_since = now - timedelta(seconds=LEAVING_S / settings.SIM_SPEED)
-        SimulatedNode.objects.filter(instance_key=key, leaving_at__lte=gone_since).delete()
+        _forget_gone(now)
         return not SimulatedNode.objects.filter(instance_key=key).exists()
 
     def nodes(self) -> Sequence[int]:
+        _forget_gone(clock.now())
         return list(SimulatedNode.objects.filter(leaving_at__isnull=True).values_list("instance_key", flat=True))
+
+
+def _forget_gone(now: datetime) -> None:
+    """Machines that were asked to leave long enough ago, whether or not anybody looked, are there no more."""
+    gone_since = now - timedelta(seconds=LEAVING_S / settings.SIM_SPEED)
+    SimulatedNode.objects.filter(leaving_at__lte=gone_since).delete()

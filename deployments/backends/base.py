@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from console.common.outside import Bounded
 from deployments.models import Replica
 
 Int64s = npt.NDArray[np.int64]
@@ -72,6 +73,9 @@ class Samples:
 
 
 class RuntimeBackend(Protocol):
+    """A class attribute `in_database = True` says that its world is our own database: then it is asked in the caller's
+    thread, on the caller's connection. Every other one is given up after a while (`console.common.outside`)."""
+
     def start(self, replicas: Sequence[Replica]) -> Mapping[int, datetime | None]:
         """Ask for replicas to load their model; when each is expected to be ready, by key."""
 
@@ -94,7 +98,9 @@ class RuntimeBackend(Protocol):
 @lru_cache
 def _made(path: str) -> RuntimeBackend:
     backend: RuntimeBackend = import_string(path)()
-    return backend
+    if getattr(backend, "in_database", False):
+        return backend
+    return cast(RuntimeBackend, Bounded(backend, BackendError, settings.BACKEND_TIMEOUT_S))
 
 
 def runtime_backend() -> RuntimeBackend:

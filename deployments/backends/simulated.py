@@ -50,6 +50,8 @@ class Process:
 
 
 class SimulatedRuntimeBackend:
+    in_database = True
+
     def start(self, replicas: Sequence[Replica]) -> Mapping[int, datetime | None]:
         now = clock.now()
         faults = _faults(replicas)

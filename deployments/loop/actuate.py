@@ -14,6 +14,7 @@ from django.db.models import Q
 from console.common import clock
 from console.common.notify import publish
 from deployments.backends.base import BackendError, Observation, RuntimeBackend, RuntimeState, runtime_backend
+from deployments.backends.checked import CheckedRuntime
 from deployments.core.states import HOLDING, ReplicaState
 from deployments.loop.failures import Failure, given_up, note_observed, replicas_fail
 from deployments.loop.transitions import replicas_become_ready, replicas_end, replicas_locked
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 BATCH = 2000
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=5)
+# As long as an instance may drain (C10): a request that never ends holds no GPU for ever.
+LONGEST_DRAIN = timedelta(minutes=10)
 UNDER_WAY = [ReplicaState.STARTING, ReplicaState.DRAINING]
 
 Step = Callable[[Sequence[Replica], RuntimeBackend, datetime], int]
@@ -31,7 +34,7 @@ Step = Callable[[Sequence[Replica], RuntimeBackend, datetime], int]
 
 def actuate_pass(*, now: datetime, backend: RuntimeBackend | None = None) -> int:
     """One step for every replica that is starting or draining; returns how many changed."""
-    backend = backend or runtime_backend()
+    backend = CheckedRuntime(backend or runtime_backend())
     changed, after = 0, 0
     while leased := lease(now=now, after=after):
         changed += _bring(leased, backend, now)
@@ -105,12 +108,15 @@ def _watch_starting(replicas: Sequence[Replica], backend: RuntimeBackend, now: d
     return replicas_become_ready(ready) + _fail(failed, backend)
 
 
-def _drain(replicas: Sequence[Replica], backend: RuntimeBackend, _: datetime) -> int:
-    """Ask draining replicas to finish; those that have, or never began, are stopped and release their GPUs."""
+def _drain(replicas: Sequence[Replica], backend: RuntimeBackend, now: datetime) -> int:
+    """Ask draining replicas to finish; those that have, never began or take too long are stopped and release their
+    GPUs."""
     keys = [one.key for one in replicas]
     backend.drain(keys)
     seen = backend.observe(keys)
-    done = [one for one in replicas if one.key not in seen or seen[one.key].state != RuntimeState.READY]
+    late = {one.key for one in replicas if one.draining_at is not None and now - one.draining_at > LONGEST_DRAIN}
+    done = [one for one in replicas
+            if one.key in late or one.key not in seen or seen[one.key].state != RuntimeState.READY]  # fmt: skip
     if done:
         backend.stop([one.key for one in done])
     return replicas_end(done, ReplicaState.STOPPED)

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from claims.models import Instance, InstanceType
 from deployments.backends.base import BackendError, RuntimeBackend, runtime_backend
+from deployments.backends.checked import CheckedRuntime
 from deployments.core.params import Params
 from deployments.core.planner import plan
 from deployments.core.states import HOLDING, ReplicaState
@@ -42,7 +43,7 @@ def shards() -> list[InstanceType]:
 def shard_tick(instance_type: InstanceType, now: datetime, backend: RuntimeBackend | None = None) -> Tick:
     """One pass. A runtime that does not answer leaves old samples, and the planner holds on those (R5)."""
     replicas_lost(instance_type)
-    sampled = _sample(instance_type, now, backend or runtime_backend())
+    sampled = _sample(instance_type, now, CheckedRuntime(backend or runtime_backend()))
     shard = read_shard(instance_type, PARAMS, now)
     made = plan(shard.snapshot, PARAMS, now.timestamp())
     return Tick(apply_plan(instance_type, shard, made, now), sampled)
