@@ -235,7 +235,7 @@ def samples(**columns: Any) -> Callable[[Samples], Samples]:
     (samples(arrived=np.array([1e300])), 0, -1),
     (samples(replica_active={1: -4, 10**12: 1, 2: 10**30}), 0, 0),
     (samples(service_seconds=np.array([-1.0])), 0, 0),
-], ids=str)  # fmt: skip
+])  # fmt: skip
 def test_r5_samples_that_cannot_be_are_kept_as_such_and_hold_the_size(
     cast: Cast, lie: Callable[[Samples], Samples], queued: int, arrived: int
 ) -> None:
@@ -249,7 +249,7 @@ def test_r5_samples_that_cannot_be_are_kept_as_such_and_hold_the_size(
 @pytest.mark.parametrize("lie", [
     samples(queued=np.array([1, 2])), samples(active=np.array([])), samples(queued=np.array(["many"])),
     samples(finished=None), samples(replica_active=None), samples(replica_active={"a": 1}),
-], ids=str)  # fmt: skip
+])  # fmt: skip
 def test_r5_samples_that_do_not_fit_are_no_samples(cast: Cast, lie: Callable[[Samples], Samples]) -> None:
     one = served(cast, Runtime())
     assert not shard_tick(one.instance_type, clock.now(), backend=Runtime(sample=lie)).sampled
