@@ -41,13 +41,20 @@ def scheduled(cast: Cast) -> CapacityClaim:
     return world.reread(resized(cast, claim, 1))
 
 
-def test_the_page_says_who_uses_the_claim(cast: Cast, running: Running) -> None:
-    fleet.deployment(cast.admin.actor, running.deployment.gateways.get(), world.offering(), name="second", max=1)
-    fleet.run(world.offering().instance_type, clock.now(), 2)
-    text = page(cast.viewer, running.claim)
+def test_the_page_says_who_uses_the_claim(cast: Cast) -> None:
+    """Deployments of one size, so that no load moves the numbers."""
+    of = world.offering()
+    world.pool(of, 1)
+    claim = world.claim(cast.admin.actor, of, 1, name="prod")
+    world.settle()
+    at = fleet.gateway(cast.admin.actor)
+    fleet.deployment(cast.admin.actor, at, of, name="chat", min=2, max=2)
+    fleet.deployment(cast.admin.actor, at, of, name="second", min=1, max=1)
+    fleet.run(of.instance_type, clock.now(), 2)
+    text = page(cast.viewer, claim)
     assert "3 of 4 GPUs in use" in text
-    assert 'chat</a></td> <td class="n">2</td> <td class="n">2</td> <td>50 %' in text
-    assert 'second</a></td> <td class="n">1</td> <td class="n">1</td> <td>25 %' in text
+    assert 'chat</a></td> <td class="n">2</td> <td class="n">2</td> <td> 50 %' in text
+    assert 'second</a></td> <td class="n">1</td> <td class="n">1</td> <td> 25 %' in text
 
 
 def test_each_instance_says_its_state_what_runs_on_it_and_since_when(cast: Cast, running: Running) -> None:
