@@ -1,12 +1,13 @@
 """The locks that writers to capacity take, each one function, so that tests can show the race without it (W1).
 
-Order, for all: creation, quota, offerings by key, claim. None conflicts with the key-share locks of foreign keys, so
+Order, for all: creation, quota, offerings by key, claim, books by key, prices. None conflicts with the key-share locks of foreign keys, so
 inserting a row that points at an offering waits for nobody.
 """
 
 from collections.abc import Iterable
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
 
 from claims.models import Offering, Quota
 from console.organizations.models import Organization
@@ -26,3 +27,47 @@ def creation_lock(fingerprint: str) -> None:
     """Let creations with the same fingerprint go one after the other."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [fingerprint])
+
+
+# First halves of two-part advisory locks; the second is the organization, or nothing.
+BOOKS, PRICES = 7101, 7102
+PATIENCE_MS = 500  # less than PostgreSQL takes to look for a deadlock
+
+
+def books_lock(organization_keys: Iterable[int]) -> None:
+    """Enter something into the ledger: shared among writers, so that only the closing of the books waits for them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock_shared(%s, key) FROM unnest(%s::int[]) AS k (key)",
+            [BOOKS, sorted(set(organization_keys))],
+        )
+
+
+def books_closing_lock(organization_key: int) -> bool:
+    """Wait until nobody is entering anything; False where somebody still does after half a second."""
+    return _exclusive(BOOKS, organization_key)
+
+
+def prices_lock() -> None:
+    """Rate by the prices there are: shared, so that only their change waits for it, and it for their change."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, 0)", [PRICES])
+
+
+def prices_changing_lock() -> None:
+    """Change prices while nobody rates by them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [PRICES])
+
+
+def _exclusive(first: int, second: int) -> bool:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}")
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [first, second])
+            cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            return False
+        raise
+    return True

@@ -3,6 +3,7 @@
 Rated slices are append-only. What lies after the cursor is rated when somebody asks, by the same function.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,17 +12,20 @@ from decimal import Decimal
 from typing import TypeVar
 
 from django.db import transaction
-from django.db.models import Min, Q, QuerySet, Sum
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay
 
+from claims import locks
 from claims.core import rating
-from claims.core.rating import Interval, PricePoint, QuotaPoint
+from claims.core.rating import Interval, PriceMissing, PricePoint, QuotaPoint
 from claims.ledger import whole_second
 from claims.models import MeterCursor, Offering, Price, QuotaChange, RatedSlice, UsageInterval
 from console.organizations.models import Organization
 
-# A transaction that began before the hour may commit a little after it; its interval must not be missed.
+# Books are closed a little after the hour, so that few changes are entered later than they began.
 SETTLED_AFTER = timedelta(minutes=2)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +44,53 @@ class UsageRow:
 
 def meter_pass(now: datetime) -> int:
     """Rate every organization up to the last settled hour; returns how many slices were written."""
-    until = (now - SETTLED_AFTER).replace(minute=0, second=0, microsecond=0)
-    used = Organization.objects.filter(usage__isnull=False).distinct()
-    return sum(meter_organization(organization, until) for organization in used)
+    until = hour_of(now - SETTLED_AFTER)
+    used = Organization.objects.filter(Exists(UsageInterval.objects.filter(organization=OuterRef("key"))))
+    return sum(meter_organization(organization, until) for organization in used.order_by("key"))
 
 
 def meter_organization(organization: Organization, until: datetime) -> int:
-    """Slices and cursor move in one transaction, under the cursor's lock: again, or twice at once, changes nothing."""
+    """Close the books up to the hour and rate what is closed: again, late or twice at once changes nothing.
+
+    Where something has no price, nothing of the organization is rated, the cursor says so, and the next pass tries
+    again. Returns how many slices were written.
+    """
+    if not books_close(organization, until):
+        log.info("the ledger of %s is being written to; the next pass closes its books", organization)
+    try:
+        written = _rate_closed(organization)
+    except PriceMissing as missing:
+        problem = without_price(missing)
+        log.error("%s is not rated: %s", organization, problem)
+        MeterCursor.objects.filter(organization=organization).update(problem=problem)
+        return 0
+    MeterCursor.objects.filter(organization=organization).exclude(problem="").update(problem="")
+    return written
+
+
+def books_close(organization: Organization, until: datetime) -> bool:
+    """From now on nothing of the organization is entered into the ledger before `until`, however late its transaction
+    commits. False where one was still under way (B5)."""
     with transaction.atomic():
+        if not locks.books_closing_lock(organization.key):
+            return False
         first = UsageInterval.objects.filter(organization=organization).aggregate(at=Min("started_at"))["at"]
-        MeterCursor.objects.get_or_create(
-            organization=organization, defaults={"rated_until": hour_of(first) if first else until}
+        begin = min(hour_of(first), until) if first else until
+        cursor, _ = MeterCursor.objects.get_or_create(
+            organization=organization, defaults={"rated_until": begin, "closed_until": begin}
         )
-        cursor = MeterCursor.objects.select_for_update().get(organization=organization)
-        if cursor.rated_until >= until:
+        MeterCursor.objects.filter(pk=cursor.pk, closed_until__lt=until).update(closed_until=until)
+    return True
+
+
+def _rate_closed(organization: Organization) -> int:
+    """Slices and cursor move in one transaction, under the cursor's lock."""
+    with transaction.atomic():
+        cursor = MeterCursor.objects.select_for_update(no_key=True).filter(organization=organization).first()
+        if cursor is None or cursor.rated_until >= cursor.closed_until:
             return 0
-        slices = rated(organization, cursor.rated_until, until)
+        locks.prices_lock()
+        slices = rated(organization, cursor.rated_until, cursor.closed_until)
         RatedSlice.objects.bulk_create(
             (
                 RatedSlice(
@@ -66,7 +101,7 @@ def meter_organization(organization: Organization, until: datetime) -> int:
             ),
             batch_size=2000,
         )  # fmt: skip
-        cursor.rated_until = until
+        cursor.rated_until = cursor.closed_until
         cursor.save(update_fields=["rated_until"])
     return len(slices)
 
@@ -102,10 +137,21 @@ def price_points() -> list[PricePoint]:
     for price in Price.objects.order_by("valid"):
         by_place.setdefault((price.instance_type_id, price.zone_id), []).append(price)
     return [
-        PricePoint(key, price.kind, price.valid.lower, price.valid.upper, price.usd_per_gpu_hour)
+        PricePoint(key, price.kind, _second(price.valid.lower), _second(price.valid.upper), price.usd_per_gpu_hour)
         for key, type_key, zone_key in Offering.objects.values_list("key", "instance_type_id", "zone_id")
         for price in [*by_place.get((type_key, zone_key), []), *by_place.get((type_key, None), [])]
     ]
+
+
+def _second(at: datetime | None) -> datetime | None:
+    return None if at is None else whole_second(at)
+
+
+def without_price(missing: PriceMissing) -> str:
+    """What lacks a price, in a sentence."""
+    offering = Offering.objects.select_related("zone", "instance_type").get(key=missing.offering)
+    rate = missing.rate.lower().replace("_", "-")
+    return f"{offering} has no {rate} price at {missing.at:%Y-%m-%d %H:%M} UTC; until it has one, nothing is rated."
 
 
 def usage(organization: Organization, start: datetime, end: datetime, now: datetime) -> list[UsageRow]:

@@ -37,6 +37,13 @@ def pool(of: Offering, size: int) -> list[Instance]:
     return pool_adopt(actor=PLATFORM, offering=of, size=size)
 
 
+def gone(of: Offering) -> Instance:
+    """A machine that was there once: for intervals of the past that nothing else may touch."""
+    return Instance.objects.create(
+        name=f"gone-{uuid.uuid4().hex[:12]}", offering=of, source="POOL", state="RELEASED", gpus=of.instance_type.gpus
+    )
+
+
 def quota(organization: Organization, of: Offering, limit: int, reserved: int = 0, other_usage: int = 0) -> None:
     quota_set(
         actor=PLATFORM, organization=organization, offering=of, limit=limit, reserved=reserved,

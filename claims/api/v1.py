@@ -11,11 +11,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from claims import metering
+from claims.core.rating import PriceMissing
 from claims.metering import UsageRow
 from claims.models import Offering, UsageKind
 from claims.selectors import pools, quotas_of
 from console.common import clock
-from console.common.errors import InvalidArgument
+from console.common.errors import FailedPrecondition, InvalidArgument
 from console.common.money import plain
 from console.common.paging import page
 from console.organizations.api.fields import query_time
@@ -70,7 +71,10 @@ class UsageView(APIView):
         assert end is not None
         if start >= end:
             raise InvalidArgument.of("start", "must lie before end")
-        rows = metering.usage(organization, start, end, now)
+        try:
+            rows = metering.usage(organization, start, end, now)
+        except PriceMissing as missing:
+            raise FailedPrecondition("PRICE_MISSING", missing.rate, metering.without_price(missing)) from missing
         by = request.query_params.get("by", "claim")
         return Response({
             "currency": "USD",

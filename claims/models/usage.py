@@ -1,8 +1,8 @@
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
+from django.contrib.postgres.fields import BigIntegerRangeField, DateTimeRangeField, RangeOperators
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import Case, F, Func, Q, Value, When
 
 from claims.models.catalogue import Offering, PriceKind
 from claims.models.claim import ClaimKind
@@ -39,6 +39,8 @@ class UsageInterval(models.Model):
         ordering = ["id"]
         indexes = [
             models.Index(fields=["organization", "started_at"], name="usage_by_organization"),
+            models.Index(fields=["organization", "ended_at"], name="usage_by_end"),
+            models.Index(fields=["instance", "ended_at"], name="usage_by_instance"),
             models.Index(fields=["kind", "resource_key"], name="usage_open", condition=Q(ended_at__isnull=True)),
         ]
         constraints = [
@@ -46,12 +48,18 @@ class UsageInterval(models.Model):
             models.CheckConstraint(name="usage_gpus", condition=Q(gpus__gt=0)),
             models.CheckConstraint(name="usage_kind", condition=Q(kind__in=UsageKind.values)),
             ExclusionConstraint(
-                name="usage_without_overlap",
+                # B8: on one instance a claim's tenure stands against everything, a replica against itself alone.
+                name="usage_one_tenure",
                 expressions=[
-                    ("kind", RangeOperators.EQUAL),
-                    ("resource_key", RangeOperators.EQUAL),
-                    # A replica that spans several instances has one interval for each.
                     ("instance", RangeOperators.EQUAL),
+                    (
+                        Case(
+                            When(kind=UsageKind.CLAIM.value, then=Func(Value(None), Value(None), function="int8range")),
+                            default=Func(F("resource_key"), F("resource_key"), Value("[]"), function="int8range"),
+                            output_field=BigIntegerRangeField(),
+                        ),
+                        RangeOperators.OVERLAPS,
+                    ),
                     (
                         Func("started_at", "ended_at", function="tstzrange", output_field=DateTimeRangeField()),
                         RangeOperators.OVERLAPS,
@@ -107,10 +115,15 @@ class RatedSlice(models.Model):
 
 
 class MeterCursor(models.Model):
-    """Up to where an organization's usage has been rated. The row is the meter's lock."""
+    """Up to where an organization's usage has been rated. The row is the meter's lock.
+
+    First the books are closed up to an hour: nothing earlier is entered from then on. Then that hour is rated.
+    """
 
     organization = models.OneToOneField(Organization, primary_key=True, on_delete=models.PROTECT)
     rated_until = models.DateTimeField()
+    closed_until = models.DateTimeField()
+    problem = models.TextField(blank=True, default="", help_text="What keeps the closed hours from being rated.")
 
     def __str__(self) -> str:
         return f"{self.organization} until {self.rated_until}"

@@ -9,6 +9,7 @@ from claims.services.pools import (
     pool_adopt,
     pool_resize,
 )
+from claims.services.prices import price_set
 from claims.services.quota import quota_set
 from claims.services.work import instance_work_clear, instance_work_set
 
@@ -28,5 +29,6 @@ __all__ = [
     "offering_withdraw",
     "pool_adopt",
     "pool_resize",
+    "price_set",
     "quota_set",
 ]

@@ -129,7 +129,7 @@ def _write(instances: Sequence[Instance]) -> None:
 
 def _open(takes: Sequence[GpuTake], instances: dict[int, Instance], now: datetime) -> None:
     """On-demand replicas are paid for from placement on (B3); those on claimed capacity cost nothing more."""
-    UsageInterval.objects.bulk_create(
+    rows = [
         UsageInterval(
             kind=UsageKind.REPLICA,
             resource_key=take.replica_key,
@@ -139,8 +139,8 @@ def _open(takes: Sequence[GpuTake], instances: dict[int, Instance], now: datetim
             gpus=take.gpus,
             holder_id=take.deployment_id,
             holder_name=take.deployment_name,
-            started_at=ledger.whole_second(now),
         )
         for take in takes
         if take.capacity_class == ON_DEMAND
-    )
+    ]
+    ledger.open_intervals(rows=rows, before=UsageInterval.objects.filter(kind=UsageKind.CLAIM), now=now)

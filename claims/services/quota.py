@@ -1,11 +1,9 @@
 """Quota: checked under its row's lock when claims grow, changed under the same lock by administrators (C3)."""
 
-from datetime import datetime
-
 from django.db import transaction
 from django.db.models import Count
 
-from claims import locks
+from claims import ledger, locks
 from claims.core import quota as rule
 from claims.models import CapacityClaim, ClaimKind, Offering, Quota, QuotaChange
 from claims.selectors import UNRELEASED
@@ -79,8 +77,10 @@ def quota_set(
         if row and before == numbers:
             return row
         row, _ = Quota.objects.update_or_create(organization=organization, offering=offering, defaults=numbers)
-        now: datetime = clock.now()
-        QuotaChange.objects.create(organization=organization, offering=offering, at=now, user=actor.user, **numbers)
+        # What is rated already was rated by the quota of its time (B5).
+        now = clock.now()
+        at = max(now, ledger.books_closed([organization.key]).get(organization.key, now))
+        QuotaChange.objects.create(organization=organization, offering=offering, at=at, user=actor.user, **numbers)
         audit_record(actor=actor, action="quota.set", obj_type="Quota", obj_id=str(row.pk), obj_name=str(offering),
                      before=before, after=numbers, organization=organization)  # fmt: skip
     return row

@@ -128,7 +128,15 @@ INVARIANTS: dict[str, str] = {
             SELECT s.*, lead(s.started_at) OVER (PARTITION BY s.interval_id ORDER BY s.started_at) AS following
             FROM claims_ratedslice s) s JOIN claims_usageinterval u ON u.id = s.interval_id
         WHERE s.started_at < u.started_at OR (u.ended_at IS NOT NULL AND s.ended_at > u.ended_at)
-           OR s.following < s.ended_at""",
+           OR s.following < s.ended_at OR abs(s.usd - s.gpu_seconds * s.usd_per_gpu_hour / 3600) > 1e-11""",
+    "All use is rated to the second up to the cursor, which the closed books lead (B5)": """
+        SELECT u.id, c.rated_until, c.closed_until, coalesce(s.rated, 0) AS rated,
+               u.gpus * extract(epoch FROM least(u.ended_at, c.rated_until) - u.started_at)::bigint AS used
+        FROM claims_metercursor c JOIN claims_usageinterval u USING (organization_id)
+        LEFT JOIN (SELECT interval_id, sum(gpu_seconds) AS rated FROM claims_ratedslice GROUP BY 1) s
+          ON s.interval_id = u.id
+        WHERE c.rated_until > c.closed_until OR coalesce(s.rated, 0) <>
+            greatest(0, u.gpus * extract(epoch FROM least(u.ended_at, c.rated_until) - u.started_at)::bigint)""",
     "States lie inside their tables": """
         SELECT 'instance' AS what, name FROM claims_instance WHERE state NOT IN
             ('REQUESTED', 'JOINING', 'READY', 'DRAINING', 'FAILED', 'RELEASING', 'RELEASED')

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from claims import bills, metering
 from claims.core.rating import PriceMissing
-from claims.models import Instance, Offering, Price, QuotaChange, UsageInterval
+from claims.models import Offering, Price, QuotaChange, UsageInterval
 from console.common import clock
 from console.common.ids import new_id
 from console.dashboard.billing import TABLES, lines
@@ -39,7 +39,7 @@ def used(
     of: Offering | None = None, key: int = 0,
 ) -> UsageInterval:  # fmt: skip
     place = of or world.offering()
-    instance = Instance.objects.filter(offering=place).first() or world.pool(place, 1)[0]
+    instance = world.gone(place)
     return UsageInterval.objects.create(
         kind=kind, resource_key=key or UsageInterval.objects.count() + 1, organization=cast.organization,
         offering=place, instance=instance, gpus=4 if kind == "CLAIM" else 1,
@@ -131,7 +131,7 @@ def test_a_claim_that_is_there_is_linked(month: Cast) -> None:
     claim = world.claim(month.admin.actor, of, 1, name="there")
     one = used(month, "there", NOW - HOUR, None)
     other = UsageInterval.objects.filter(pk=one.pk)
-    copy = other.values().get() | {"id": None, "holder_id": claim.id, "resource_key": 999}
+    copy = other.values().get() | {"id": None, "holder_id": claim.id, "instance_id": world.gone(of).key}
     UsageInterval.objects.create(**copy)
     page = month.admin.browser().get(reverse("billing")).content.decode()
     assert f'<a href="{reverse("claim", args=[claim.id])}"><b>there</b></a>' in page

@@ -45,6 +45,9 @@ BREAKS = {
     "Rated slices lie inside": """INSERT INTO claims_ratedslice (interval_id, organization_id, started_at, ended_at, rate,
         usd_per_gpu_hour, gpu_seconds, usd) SELECT id, organization_id, started_at - interval '1 day', started_at,
         'ON_DEMAND', 1, 1, 1 FROM claims_usageinterval LIMIT 1""",
+    "All use is rated": """INSERT INTO claims_metercursor (organization_id, rated_until, closed_until, problem)
+        SELECT DISTINCT organization_id, now() + interval '1 hour', now() + interval '1 hour', ''
+        FROM claims_usageinterval""",
     "States lie inside": "UPDATE deployments_replica SET state = 9",
     "A replacement and": "UPDATE deployments_replica SET replaces_id = key",
     "A hold is of": """INSERT INTO deployments_hold (id, kind, reason, created_by, created_at, ended_at, ended_by)
@@ -71,6 +74,9 @@ MORE = [
         WHERE gpus_used > 0"""),
     ("Work on a machine", "UPDATE claims_instance SET state = 'DRAINING' WHERE gpus_used > 0"),
     ("Work on a machine", "UPDATE claims_instance SET relieved_at = now()"),
+    ("Rated slices lie inside", """INSERT INTO claims_ratedslice (interval_id, organization_id, started_at, ended_at, rate,
+        usd_per_gpu_hour, gpu_seconds, usd) SELECT id, organization_id, started_at, started_at + interval '1 second',
+        'ON_DEMAND', 1, 3600, 2 FROM claims_usageinterval LIMIT 1"""),
     ("A hold is of", """INSERT INTO deployments_hold
         (id, kind, reason, created_by, created_at, ended_by, deployment_id, organization_id)
         SELECT gen_random_uuid(), 'FREEZE', 'x', 'x', now(), '', d.key, o.key
