@@ -102,7 +102,7 @@ def _notes(one: Deployment, block: Autoscaling, before: Plan, after: Plan, row: 
     old, new = int(before.wanted.value[row]), int(after.wanted.value[row])
     got = int(after.granted.value[row])
     if new == old:
-        yield f"The present size does not change: {current} replicas run, {new} are wanted."
+        yield f"The size that is wanted does not change: {new} replicas; {current} run."
     else:
         yield f"The next pass would want {new} replicas instead of {old}; {current} run."
     if got < new:

@@ -63,6 +63,11 @@ class Explanation:
         return max(self.wanted, self.wishes)
 
     @property
+    def told(self) -> int:
+        """What `granted` is measured by: the size wanted where capacity is short, else what load asks for."""
+        return self.wanted if self.about_capacity else self.asked
+
+    @property
     def rooms_told(self) -> list[Room]:
         """Where there is something; every allowed one where there is nothing at all."""
         return [one for one in self.rooms if one.gpus] or [one for one in self.rooms if one.allowed]

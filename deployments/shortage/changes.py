@@ -168,11 +168,12 @@ def _instances(case: Case, offering: int) -> int:
 
 
 def _others(case: Case) -> Iterator[Change]:
-    """GPUs above the min of other deployments of the organization, lower priorities first."""
+    """GPUs above the min of other deployments of the organization, lower priorities first; never of a higher one."""
     snapshot = case.trial.snapshot
     table, size = snapshot.deployments, int(snapshot.offerings.gpus_per_instance.max(initial=0))
     held = held_by_rows(case.trial, case.row)
     rows = [one for one in held if one != case.row and int(table.gpu_count[one]) <= size]
+    rows = [one for one in rows if int(table.priority[one]) <= case.column("priority")]
     rows = [one for one in rows if len(case.trial.live_of(one)) > int(table.min[one])]
     rows.sort(key=lambda one: (int(table.priority[one]), -held[one], int(table.key[one])))
     for one in rows[:MOST_OTHERS]:

@@ -135,7 +135,7 @@
       x: {
         type: "time",
         min: data.from, max: data.to,
-        time: { tooltipFormat: kind === "bar" ? "d MMM" : data.to - data.from > DAY_MS ? "d MMM HH:mm:ss" : "HH:mm:ss", displayFormats: { minute: "HH:mm", hour: "HH:mm", day: "d MMM" }, unit: kind === "bar" ? "day" : undefined },
+        time: { tooltipFormat: kind === "bar" ? "d MMM" : data.to - data.from > DAY_MS ? "d MMM HH:mm:ss" : "HH:mm:ss", displayFormats: { second: "HH:mm:ss", minute: "HH:mm", hour: "HH:mm", day: "d MMM" }, unit: kind === "bar" ? "day" : undefined },
         grid: { color: color("grid") }, ticks: { color: color("text"), maxRotation: 0, autoSkipPadding: 24 }, border: { display: false },
         stacked: kind === "bar", offset: kind === "bar",
       },

@@ -113,6 +113,18 @@ def test_r19_gpus_above_another_deployments_min_are_named_with_the_change(
     assert found.changes[0].kind == "claim" or found.changes[0].id == batch.id
 
 
+def test_r19_gpus_of_a_higher_priority_are_told_and_not_suggested(cast: Cast, of: Offering, front: Gateway) -> None:
+    world.pool(of, 1)
+    high = fleet.deployment(cast.admin.actor, front, of, name="high", min=4, max=4, priority=900)
+    run(of)
+    AutoscalingPolicy.objects.filter(deployment=high).update(min=1)
+    one = fleet.deployment(cast.admin.actor, front, of, gpu_count=2, min=1, max=1, priority=50)
+    fleet.tick(of.instance_type)
+    found = explained(one)
+    assert [(row.name, row.above_min) for row in found.holders] == [("high", 3)]
+    assert "other" not in changes(found)
+
+
 def test_r19_a_claim_without_room_says_how_much_it_holds(cast: Cast, of: Offering, front: Gateway) -> None:
     world.pool(of, 3)
     claim = world.claim(cast.admin.actor, of, 1, name="prod")

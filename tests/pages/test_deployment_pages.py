@@ -335,7 +335,7 @@ def test_the_preview_of_autoscaling_says_what_follows(cast: Cast, running: Runni
         form = {"min": 2, "max": 6, "concurrency": "", "priority": "", "classes": "", **changes}
         return " ".join(browser.post(address, form).content.decode().split())
 
-    assert "The present size does not change: 2 replicas run, 2 are wanted." in preview(max=9)
+    assert "The size that is wanted does not change: 2 replicas; 2 run." in preview(max=9)
     assert "<b>$94.50</b>" in preview(max=9), "9 replicas x 1 GPU x 10.50"
     more = preview(min=5)
     assert "The next pass would want 5 replicas instead of 2; 2 run." in more
