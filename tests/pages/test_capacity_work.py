@@ -38,7 +38,7 @@ def set_(cast: Cast, instance: Instance, work: Work) -> None:
 def test_a_drain_shows_which_replicas_move_where_and_what_the_claim_gets(cast: Cast, running: Running) -> None:
     text = page(cast.platform, used(running), work="DRAIN")
     assert "2 replicas move, 0 stop" in text
-    assert "Claim prod of Ours loses it and gets a free instance of the pool at once" in text
+    assert "Claim prod of Ours loses it and gets a free instance of the pool at once." in text
     assert "chat</a>" in text
     assert not Instance.objects.exclude(work="").exists(), "nothing is done by looking"
 

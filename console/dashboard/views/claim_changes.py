@@ -59,7 +59,7 @@ def shown(request: HttpRequest, claim: CapacityClaim, template: str, count: int)
     preview = claim_preview(claim, count, clock.now())
     return render(request, template, {
         "claim": claim, "count": count, "preview": preview, "impact": preview.impact,
-        "interval": settings.REDUCTION_INTERVAL.total_seconds(),
+        "interval": settings.REDUCTION_INTERVAL.total_seconds(), "drain": settings.DRAIN_DEADLINE.total_seconds(),
     })  # fmt: skip
 
 
