@@ -39,8 +39,9 @@ ALLOWED_HOSTS = env.words("HEADROOM_HOSTS", ["*"] if BIND == "127.0.0.1" else ["
 CSRF_TRUSTED_ORIGINS = env.words("HEADROOM_ORIGINS", [])
 HTTPS = env.flag("HEADROOM_HTTPS", False)
 NODE_BACKEND = env.text("HEADROOM_NODE_BACKEND", "claims.backends.simulated.SimulatedNodeBackend")
-# A model that loads longer than this is given up, unless it is known to take longer (R8).
+# A backend that has not answered a call by then has failed it, in seconds.
 BACKEND_TIMEOUT_S = env.number("HEADROOM_BACKEND_TIMEOUT", 10, at_least=0.1)
+# A model that loads longer than this is given up, unless it is known to take longer (R8).
 LOADING_LIMIT_S = env.number("HEADROOM_LOADING_LIMIT_S", 600, at_least=1)
 RUNTIME_BACKEND = env.text("HEADROOM_RUNTIME_BACKEND", "deployments.backends.simulated.SimulatedRuntimeBackend")
 EMBEDDED_DATABASE_URL = f"postgresql://headroom@/headroom?host={quote(str(STATE_DIR))}/run"

@@ -1,7 +1,7 @@
 """Which hours there are to make, newest first, and how many side by side.
 
 Hours are simulated apart, each by the clock and with a warm-up, so that the newest need not wait for the oldest
-(docs/decisions/0005 says what that costs at their joints).
+(docs/decisions/0007 says what that costs at their joints).
 """
 
 from dataclasses import dataclass
