@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from claims.selectors import prices_at
 from console.common import clock
 from console.dashboard.access import actor_in
+from console.dashboard.afterwards import makings
 from console.dashboard.forms import AutoscalingForm, HoldForm, MemoryForm, NoteForm
 from console.dashboard.live import last_sample
 from console.dashboard.marks import marks_of
@@ -58,6 +59,7 @@ def page_context(
         "gateways": one.gateways.order_by("name"),
         "events": AuditEvent.objects.filter(object_type="Deployment", object_id=str(one.id)).order_by("-id")[:EVENTS],
         "classes": classes_in_words(one.autoscaling.capacity_classes),
+        "makings": makings(organization, actor),
         "ranges": list(RANGES),
         "range": span,
         **blank_forms(one),

@@ -14,16 +14,20 @@ from claims import metering
 from claims.core.rating import PriceMissing
 from claims.models import CapacityClaim, Offering
 from claims.selectors import allocation_history, claims_of
+from console.dashboard import afterwards
+from console.dashboard.afterwards import shown_since
 from console.dashboard.points import FLEET, feed
 from console.organizations.models import AuditEvent, Organization
+from deployments.history.selectors import Span
 from deployments.loop import history
 from deployments.loop import points as history_points
 from deployments.loop.blocks import Block
-from deployments.models import Decision, Deployment, SignalBlock
+from deployments.models import Decision, Deployment, SignalBlock, SignalChunk
 
 RANGES = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(hours=24),
           "7d": timedelta(days=7)}  # fmt: skip
 FLEET_RANGE = timedelta(hours=1)
+STEP = 10  # seconds of a point of the fleet's charts
 MOST = 600
 MOST_DECISIONS = 5000  # of a whole organization; what is older than these is left out of a chart
 GAP = 4  # times the usual distance between samples, and a line is broken
@@ -41,17 +45,28 @@ def series(name: str, color: str, points: Points, style: str = "line", feed: str
 
 
 def chart(
-    unit: str, start: datetime, end: datetime, rows: Sequence[dict[str, Any]], *, since: datetime | None = None
+    unit: str,
+    start: datetime,
+    end: datetime,
+    rows: Sequence[dict[str, Any]],
+    *,
+    since: datetime | None = None,
+    made: Span | None = None,
 ) -> dict[str, Any]:
-    """The window [start, end], shown from `since` on where nothing existed before; `span` is its whole length."""
+    """The window [start, end], shown from `since` on where nothing existed before; `span` is its whole length. `made` is
+    the part that was made afterwards."""
     begins = min(end, max(start, since)) if since else start
-    return {"unit": unit, "from": milliseconds(begins), "to": milliseconds(end),
-            "span": milliseconds(end) - milliseconds(start), "series": rows}  # fmt: skip
+    shown = {"unit": unit, "from": milliseconds(begins), "to": milliseconds(end),
+             "span": milliseconds(end) - milliseconds(start), "series": rows}  # fmt: skip
+    if made and made[0] < end and made[1] > start:
+        return shown | {"made": {"from": milliseconds(made[0]), "to": milliseconds(made[1]), "text": afterwards.TEXT}}
+    return shown
 
 
 def deployment_replicas(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
     """Ready and starting as sampled, wanted as decided, and today's bounds."""
     points = history.chart_series(deployment, start, end, end)
+    since, made = shown_since([deployment.key], deployment.created_at)
     policy, id = deployment.autoscaling, deployment.id
     edges = [milliseconds(start), milliseconds(end)]
     wanted = decided([deployment.key], start, end)
@@ -61,20 +76,22 @@ def deployment_replicas(deployment: Deployment, start: datetime, end: datetime) 
         series("Wanted", "accent", wanted, "step", feed(id, "wanted")),
         series("Min", "idle", [(at, policy.min) for at in edges], "dashed", feed(id, "min")),
         series("Max", "warn", [(at, policy.max) for at in edges], "dashed", feed(id, "max")),
-    ], since=deployment.created_at)  # fmt: skip
+    ], since=since, made=made)  # fmt: skip
 
 
 def deployment_queue(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
     points, id = history.chart_series(deployment, start, end, end), deployment.id
+    since, made = shown_since([deployment.key], deployment.created_at)
     return chart("requests", start, end, [
         series("Active", "info", gauge(points, 1), "area", feed(id, "active")),
         series("Queued", "warn", gauge(points, 0), "area", feed(id, "queued")),
-    ], since=deployment.created_at)  # fmt: skip
+    ], since=since, made=made)  # fmt: skip
 
 
 def deployment_waits(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
     """Share of arrivals that began service within 1 and 5 seconds, per point."""
     points = history.chart_series(deployment, start, end, end)
+    since, made = shown_since([deployment.key], deployment.created_at)
     arrived = points.counters[:, 0]
 
     def share(column: int) -> Points:
@@ -85,7 +102,7 @@ def deployment_waits(deployment: Deployment, start: datetime, end: datetime) -> 
 
     return chart("%", start, end, [series("Started within 1 s", "ok", share(3)),
                                    series("Started within 5 s", "info", share(4))],
-                 since=deployment.created_at)  # fmt: skip
+                 since=since, made=made)  # fmt: skip
 
 
 def gauge(points: history_points.Points, row: int) -> Points:
@@ -126,8 +143,10 @@ def fleet(organization: Organization, end: datetime) -> dict[str, dict[str, Any]
     start = end - FLEET_RANGE
     found = Deployment.objects.filter(organization=organization)
     keys = dict(found.values_list("key", "instance_type_id"))
-    since = found.aggregate(first=Min("created_at"))["first"]
+    since, made = shown_since(keys, found.aggregate(first=Min("created_at"))["first"])
     sums: dict[int, list[float]] = {}
+    if made and made[1] > start:
+        add_made(sums, keys, start, made[1])
     for shard in sorted(set(keys.values())):
         mine = np.array(sorted(key for key, type_key in keys.items() if type_key == shard), np.int64)
         add_shard(sums, shard, mine, start, end)
@@ -141,14 +160,28 @@ def fleet(organization: Organization, end: datetime) -> dict[str, dict[str, Any]
     wanted = series("Wanted", "accent", decided(keys, start, end), "step", feed(FLEET, "wanted"))
     return {
         "replicas": chart("replicas", start, end, [whole("ready", "ok", "area"), whole("starting", "info"), wanted],
-                          since=since),
+                          since=since, made=made),
         "queue": chart("requests", start, end, [whole("active", "info", "area"), whole("queued", "warn", "area")],
-                       since=since),
+                       since=since, made=made),
     }  # fmt: skip
 
 
+def add_made(sums: dict[int, list[float]], keys: Collection[int], start: datetime, until: datetime) -> None:
+    """Add what was made afterwards, by the same steps as samples. What lies in chunks only is all before `until`."""
+    until = history.floor(until, STEP)  # the step in which they began shows what was sampled
+    rows = SignalChunk.objects.filter(deployment__in=keys, resolution=5, starts_at__gte=history.floor(start, history.HOUR),
+                                      starts_at__lt=until)  # fmt: skip
+    for payload in rows.values_list("payload", flat=True):
+        points = history_points.Points.from_bytes(payload).between(start.timestamp(), until.timestamp())
+        last = np.flatnonzero(np.diff(points.at // STEP, append=-1))
+        for at, gauges in zip(points.at[last].tolist(), points.gauges[last, :, 1].tolist(), strict=True):
+            known = sums.setdefault(at // STEP * STEP, [0.0] * 4)
+            for place, value in enumerate(gauges):
+                known[place] += value
+
+
 def add_shard(sums: dict[int, list[float]], shard: int, mine: "np.ndarray", start: datetime, end: datetime) -> None:
-    """Add a shard's samples to `sums`, by steps of 10 seconds; the last sample of a step stands for it."""
+    """Add a shard's samples to `sums`, by steps of STEP seconds; the last sample of a step stands for it."""
     steps: dict[int, list[float]] = {}
     blocks = SignalBlock.objects.filter(instance_type_id=shard, at__gte=start, at__lt=end).order_by("at")
     for moment, payload in blocks.values_list("at", "payload"):
@@ -156,7 +189,7 @@ def add_shard(sums: dict[int, list[float]], shard: int, mine: "np.ndarray", star
         rows, there = block.rows_of(mine)
         rows = rows[there]
         columns = (block.queued, block.active, block.ready, block.starting)
-        steps[int(moment.timestamp()) // 10 * 10] = [float(np.maximum(one[rows], 0).sum()) for one in columns]
+        steps[int(moment.timestamp()) // STEP * STEP] = [float(np.maximum(one[rows], 0).sum()) for one in columns]
     for step, values in steps.items():
         known = sums.setdefault(step, [0.0] * 4)
         for place, value in enumerate(values):

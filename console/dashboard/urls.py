@@ -3,6 +3,7 @@ from django.urls import path
 
 from console.dashboard import stream
 from console.dashboard.views import (
+    afterwards,
     audit,
     autoscaling,
     billing,
@@ -31,6 +32,8 @@ urlpatterns = [
     path("late", overview.late, name="late"),
     path("attention", overview.attention, name="attention"),
     path("events", stream.events, name="events"),
+    path("afterwards", afterwards.progress, name="afterwards"),
+    path("histories/<uuid:id>/cancel", afterwards.cancel, name="afterwards-cancel"),
     path("deployments", deployments.deployment_list, name="deployments"),
     path("deployments/new", deployments.deployment_new, name="deployment-new"),
     path("deployments/<uuid:id>", deployments.deployment_page, name="deployment"),

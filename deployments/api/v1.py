@@ -19,6 +19,7 @@ from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments import services
 from deployments.core import explain
+from deployments.history.selectors import Span, history_span
 from deployments.loop import history
 from deployments.loop.points import COUNTERS, GAUGES, Points
 from deployments.models import CapacityClass, Decision, Deployment, Replica
@@ -43,6 +44,7 @@ def decision_to(decision: Decision) -> dict[str, Any]:
         "granted": decision.granted,
         "current": decision.current,
         "bound": decision.bound,
+        "madeAfterwards": decision.made_afterwards,
         "reasons": explain.steps(decision.record),
         "text": explain.line(decision.record),
     }
@@ -78,7 +80,7 @@ class SignalsView(APIView):
                     OpenApiParameter("resolution", enum=list(RESOLUTIONS))],
     )  # fmt: skip
     def get(self, request: Request, id: str) -> Response:
-        """Queue, running requests and counters over time; counters are what was added since the point before."""
+        """Queue, running requests and counters over time; counters are what was added since the point before. What the simulator made for the time before the deployment says `madeAfterwards`."""
         deployment = deployment_in(request, id)
         end = query_time(request, "end", clock.now())
         assert end is not None
@@ -92,11 +94,12 @@ class SignalsView(APIView):
             raise InvalidArgument.of("start", "must lie before end")
         if (end - start).total_seconds() / step > MOST_POINTS:
             raise InvalidArgument.of("resolution", f"gives more than {MOST_POINTS} points; choose a coarser one")
-        return Response(page(points_to(history.series(deployment, start, end, step))))
+        return Response(page(points_to(history.series(deployment, start, end, step), history_span([deployment.key]))))
 
 
-def points_to(points: Points) -> list[dict[str, Any]]:
-    items = []
+def points_to(points: Points, made: Span | None = None) -> list[dict[str, Any]]:
+    """`made` is the time of which history was made afterwards."""
+    items, (begins, until) = [], (made[0].timestamp(), made[1].timestamp()) if made else (0.0, 0.0)
     for at, gauges, counters in zip(points.at.tolist(), points.gauges.tolist(), points.counters.tolist(), strict=True):
         means = {name: known(values[1]) for name, values in zip(GAUGES, gauges, strict=True)}
         added = {name: known(value) for name, value in zip(COUNTERS, counters, strict=True)}
@@ -106,6 +109,7 @@ def points_to(points: Points) -> list[dict[str, Any]]:
             "arrived": added["arrived"], "finished": added["finished"],
             "serviceSeconds": added["service_seconds"],
             "waitedLe1s": added["waited_le_1s"], "waitedLe5s": added["waited_le_5s"],
+            "madeAfterwards": begins <= at < until,
         })  # fmt: skip
     return items
 

@@ -1,5 +1,5 @@
 /* Charts from JSON endpoints: {unit, from, to, span, series: [{name, color, style, feed, points: [[ms, value|null], ...]}],
-   notes: [{kind, text, at, until, moment}]}. One crosshair for all charts of a page, colours from CSS, a table of the same
+   notes: [{kind, text, at, until, moment}], made: {from, to, text}}. One crosshair for all charts of a page, colours from CSS, a table of the same
    data below each. */
 (() => {
   "use strict";
@@ -87,14 +87,30 @@
     if (note.until !== null) band.xMax = note.until;
     return { ...band, label: { ...label(note, place, rgb, { x: "start", y: "start" }), backgroundColor: "transparent" } };
   };
-  const annotated = (notes) => Object.fromEntries((notes ?? []).map((note, place) => [`note-${place}`, drawn(note, place)]));
+  // The part that was made afterwards lies on a ground of its own, named in the legend and beside each row of the table.
+  const ground = () => faded(color("idle"), 0.2);
+  const annotated = ({ notes, made }) => Object.fromEntries([
+    ...(made ? [["made", { type: "box", xMin: made.from, xMax: made.to, borderWidth: 0, backgroundColor: ground(), drawTime: "beforeDatasetsDraw" }]] : []),
+    ...(notes ?? []).map((note, place) => [`note-${place}`, drawn(note, place)]),
+  ]);
+  const isMade = ({ made }, at) => Boolean(made) && made.from <= at && at < made.to;
+  const legend = (made) => {
+    const usual = Chart.defaults.plugins.legend;
+    const swatch = () => ({ text: made.text, fontColor: color("text"), fillStyle: ground(), strokeStyle: ground(), lineWidth: 8 });
+    return {
+      position: "top", align: "start",
+      labels: { color: color("text"), boxWidth: 14, boxHeight: 2, padding: 12, generateLabels: (chart) => [...usual.labels.generateLabels(chart), ...(made ? [swatch()] : [])] },
+      onClick: (event, item, its) => { if (item.datasetIndex !== undefined) usual.onClick.call(its, event, item, its); },
+    };
+  };
   const noted = (items) => {
     if (!items.length || crosshair === null) return [];
     const { chart } = items[0], { x } = chart.scales;
     const near = (note) => (note.moment
       ? Math.abs(x.getPixelForValue(note.at) - x.getPixelForValue(crosshair)) <= NEAR_PX
       : note.at <= crosshair && (note.until === null || crosshair <= note.until));
-    return (chart.config.options.notes ?? []).filter(near).map((note) => note.text);
+    const { notes, made } = chart.config.options;
+    return [...(notes ?? []).filter(near).map((note) => note.text), ...(isMade({ made }, crosshair) ? [made.text] : [])];
   };
 
   const moment = (items) => {
@@ -129,6 +145,7 @@
     animation: false,
     maintainAspectRatio: false,
     notes: data.notes,
+    made: data.made,
     normalized: true,
     interaction: { mode: "under", intersect: false },
     scales: {
@@ -142,8 +159,8 @@
       y: { beginAtZero: true, max: data.unit === "%" ? 100 : undefined, grace: data.unit === "%" ? 0 : "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
     },
     plugins: {
-      legend: { position: "top", align: "start", labels: { color: color("text"), boxWidth: 14, boxHeight: 2, padding: 12 } },
-      annotation: { annotations: annotated(data.notes) },
+      legend: legend(data.made),
+      annotation: { annotations: annotated(data) },
       tooltip: { position: "pointer", callbacks: { title: moment, footer: noted, label: (item) => `${item.dataset.label}: ${item.formattedValue} ${data.unit}` } },
     },
   });
@@ -157,7 +174,8 @@
     const body = document.createElement("table");
     body.className = "table table-sm";
     const head = body.createTHead().insertRow();
-    for (const title of ["Time", ...data.series.map((one) => `${one.name} (${data.unit})`)]) {
+    const titles = ["Time", ...data.series.map((one) => `${one.name} (${data.unit})`), ...(data.made ? ["From"] : [])];
+    for (const title of titles) {
       const cell = document.createElement("th");
       cell.scope = "col";
       cell.textContent = title;
@@ -177,6 +195,7 @@
       const row = tbody.insertRow();
       row.insertCell().textContent = new Date(at).toLocaleString();
       data.series.forEach((_, place) => { row.insertCell().textContent = rows.get(at)[place] ?? ""; });
+      if (data.made) row.insertCell().textContent = isMade(data, at) ? "simulation, made afterwards" : "samples";
     }
     holder.replaceChildren(body);
   };

@@ -7,6 +7,7 @@ new kind, or one that is not for every member to read, has to say so in these ta
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from console.common import clock
 from console.dashboard.urls import urlpatterns
 from console.organizations.models import ApiToken, Membership, Role
 from console.organizations.services import token_create
-from deployments.models import Annotation, Replica
+from deployments.models import Annotation, HistoryRun, Replica
 from deployments.services.holds import hold_create
 from tests.cast import Cast, Member
 from tests.pages.conftest import Running
@@ -73,10 +74,15 @@ def everything(cast: Cast, running: Running) -> list[Address]:
     hold = hold_create(actor=cast.admin.actor, kind="FREEZE", reason="look", deployment_id=of.id)
     note = Annotation.objects.create(deployment=of, at=clock.now(), text="1.4 out")
     instance = running.claim.instances.get()
+    now = clock.now()
+    made = HistoryRun.objects.create(organization=cast.organization, starts_at=now - timedelta(hours=1), ends_at=now,
+                                     made_from=now, world={}, first_decision=1)  # fmt: skip
+    made.deployments.add(of)
     return addresses({
         "deployments": of.id, "claims": running.claim.id, "gateways": of.gateways.get().id, "tokens": token.id,
         "members": Membership.objects.get(organization=cast.organization, user=cast.viewer.user).id,
         "holds": hold.id, "notes": note.id, "instances": instance.key,
+        "histories": made.id,
         "replicas": Replica.objects.filter(deployment=of).latest("key").key,
     })  # fmt: skip
 

@@ -52,7 +52,7 @@ BOUNDS = {
 DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize": "resized", "set": "set",
         "revoke": "revoked", "disable": "disabled", "enable": "enabled", "autoscaling": "given new autoscaling",
         "freeze": "frozen", "pin": "pinned", "release": "let go of a hold", "memory": "told what it needs of memory", "restart": "asked to start anew",
-        "zones": "given other zones",
+        "zones": "given other zones", "request": "asked for", "cancel": "cancelled",
         "acknowledge": "acknowledged", "snooze": "snoozed", "show": "shown again",
         "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn", "cordon": "cordoned", "drain": "drained for work",
         "bad": "marked bad", "clear": "used again"}  # fmt: skip

@@ -17,6 +17,7 @@ from console.common import clock
 from console.common.errors import NotFound
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.acknowledging import notice_hide, notice_show, until
+from console.dashboard.afterwards import makings
 from console.dashboard.attention import Facts, Notice, board, notices
 from console.dashboard.billing import without_price
 from console.dashboard.lateness import late_kinds
@@ -44,6 +45,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "kpis": kpis(organization, facts.deployments, facts.claims),
         "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
         "events": audit_of(actor)[:RECENT],
+        "makings": makings(organization, actor),
         **spent,
     })  # fmt: skip
 
