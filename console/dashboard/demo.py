@@ -20,6 +20,7 @@ from console.organizations.actors import Actor, system
 from console.organizations.models import Organization, Role, User
 from console.organizations.services import membership_set, organization_create
 from deployments.core.rules import Autoscaling, DeploymentSpec, GatewaySpec
+from deployments.history.services import history_request
 from deployments.models import Deployment, Gateway, SimulatedWorkload
 from deployments.services import deployment_create, gateway_create
 
@@ -103,8 +104,9 @@ def demo_load(state_dir: Path) -> None:
         quotas(organizations)
         actors = {slug: acting(one) for slug, one in organizations.items()}
         claims(actors)
-        for load in LOADS:
-            deployment(actors[load.organization], load)
+        made = [one for load in LOADS if (one := deployment(actors[load.organization], load))]
+        if len(made) == len(LOADS):  # the first start: later there is a time before, and it was as it was
+            history_request(actor=actors["demo"], deployments=made, now=clock.now())
 
 
 def acting(organization: Organization) -> Actor:
@@ -168,10 +170,11 @@ def claims(actors: dict[str, Actor]) -> None:
             )
 
 
-def deployment(actor: Actor, load: Load) -> None:
+def deployment(actor: Actor, load: Load) -> Deployment | None:
+    """The deployment with its traffic; None where there is one of that name."""
     whose = actor.require_organization()
     if Deployment.objects.filter(organization=whose, name=load.name).exists():
-        return
+        return None
     spec = DeploymentSpec(
         name=load.name, gateway_ids=(str(gateway(actor).id),), engine=load.engine, version=load.version,
         engine_config={"max-model-len": "32768", **({"quantization": load.quantization} if load.quantization else {})}, engine_env=None, instance_type=load.type, gpu_count=load.gpus,
@@ -183,6 +186,7 @@ def deployment(actor: Actor, load: Load) -> None:
         deployment_key=made.key, trace=load.trace, scale=load.scale, phase_s=load.phase_h * 3600, seed=made.key,
         origin=clock.now(),
     )  # fmt: skip
+    return made
 
 
 def gateway(actor: Actor) -> Gateway:
