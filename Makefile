@@ -52,6 +52,7 @@ lint: install-dev
 	$(BIN)/djlint templates --check --lint --quiet
 	$(BIN)/lint-imports
 	HEADROOM_SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m tests.rules --check
 
 # Which test proves which rule: docs/rules.md, from the names of the tests.
 rules: install-dev

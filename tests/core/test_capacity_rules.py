@@ -123,6 +123,18 @@ def test_r15_on_demand_is_unclaimed_pool_only() -> None:
     assert granted(both) == [15]
 
 
+@pytest.mark.parametrize(("classes", "on"), [
+    (ONLY_RESERVED, [(0, 0, 1, 1)]), (ONLY_ON_DEMAND, [(0, 1, 1, 2)]), (ON_DEMAND_FIRST, [(0, 1, 1, 2)]),
+])  # fmt: skip
+def test_c14_a_claim_sets_hardware_aside_and_the_classes_say_who_uses_it(
+    classes: tuple[CapacityClass, CapacityClass], on: list[tuple[int, int, int, int]]
+) -> None:
+    """An empty claim beside an empty pool: the claim as such draws nobody in."""
+    machines = instances({"claim": 7, "org": 1}, {})
+    answer = decide(shard(deployments({"class_order": classes}), steady([8]), machines=machines))
+    assert placed(answer) == on
+
+
 def test_r15_reserved_without_a_claim_says_so() -> None:
     machines = instances({"claim": 7, "org": 2}, {})
     answer = decide(shard(deployments({"class_order": ONLY_RESERVED}), steady([8]), machines=machines))
