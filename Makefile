@@ -44,6 +44,7 @@ test: install-dev assets browser
 
 test-long: install-dev assets browser
 	$(BIN)/python -m pytest -q -m long
+	HEADROOM_SEARCH=1 $(BIN)/python -m pytest -q tests/core tests/sim tests/money
 
 lint: install-dev
 	$(BIN)/ruff check .

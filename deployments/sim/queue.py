@@ -140,7 +140,7 @@ class Line:
             self._ran = self.started
             self._arrange({}, [request for request in running if request[2] in keys])
 
-    def open(self, slots: Mapping[int, int]) -> None:
+    def provide(self, slots: Mapping[int, int]) -> None:
         """From now on the replicas of these keys take so many requests at once, and no other takes any."""
         self._arrange(slots, self._requests())
         while self.waiting and max(self._free) > 0:
@@ -248,7 +248,7 @@ def advance(
     line = Line(state)
     line.kill_all_but({replica.key for replica in replicas})
     for start, end in pairwise(_changes(replicas, state.until_s, until)):
-        line.open({replica.key: replica.slots for replica in replicas if replica.accepts_at(start)})
+        line.provide({replica.key: replica.slots for replica in replicas if replica.accepts_at(start)})
         first, last = np.searchsorted(arrivals, (start, end))
         line.serve(arrivals[first:last].tolist(), services[first:last].tolist(), end)
     line.until_s = float(until)

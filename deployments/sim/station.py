@@ -35,7 +35,7 @@ class Station:
         staying = {key: slots for key, slots in self._accepting.items() if key not in keys}
         if len(staying) < len(self._accepting):
             self._accepting = staying
-            self.line.open(staying)
+            self.line.provide(staying)
 
     def advance(self, arrivals: Arrivals, services: Services, until: float) -> None:
         """Serve until then; the requests are those that arrive meanwhile."""
@@ -48,7 +48,7 @@ class Station:
             # Those that are ready at one instant share what waits.
             while self._loading and self._loading[0][0] == ready_s:
                 self._accepting[self._loading.pop(0)[1]] = self._slots
-            self.line.open(self._accepting)
+            self.line.provide(self._accepting)
         self.line.serve(arrivals, services, until)
 
 

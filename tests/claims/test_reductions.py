@@ -221,8 +221,8 @@ def test_withdrawing_nothing_is_refused_and_changes_nothing(cast: Cast) -> None:
 def test_what_would_be_given_up_and_when_is_known_before(cast: Cast) -> None:
     claim = holding(cast, 4)
     first, second, *_ = keys = [one.key for one in claim.instances.order_by("key")]
-    Instance.objects.filter(key=keys[3]).update(gpus_used=2)
-    Instance.objects.filter(key=keys[2]).update(gpus_used=1)
+    Instance.objects.filter(key=keys[3]).update(gpus_used=2, replicas=2)
+    Instance.objects.filter(key=keys[2]).update(gpus_used=1, replicas=1)
     now = clock.now()
     assert [one.key for one in would_give_up(claim, 1, now)] == [second, first, keys[2]]
     assert [one.key for one in would_give_up(claim, 0, now)] == [second, first, keys[2], keys[3]]

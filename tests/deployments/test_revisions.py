@@ -107,7 +107,7 @@ def test_r10_a_change_of_a_gateways_zones_rolls_what_may_run_elsewhere_now(cast:
     assert told(one) == (Status.UPDATING, 2)
     assert told(both)[1] == 2, "the other gateway leaves it the one zone it had"
     event = AuditEvent.objects.get(action="deployment.zones")
-    assert (event.object_name, event.after) == (one.name, {"zones": sorted([EAST, WEST])})
+    assert (event.object_name, event.after) == (one.name, {"zones": sorted([EAST, WEST]), "revision": 2})
     change(EAST, WEST)
     assert told(one) == (Status.UPDATING, 2), "the same zones"
 

@@ -71,10 +71,10 @@ def test_a_station_agrees_with_the_queue_slice_by_slice(story: Story) -> None:
 
 def test_killed_requests_of_a_line_wait_again_and_count_once() -> None:
     line = Line(QueueState(0.0))
-    line.open({1: 1, 2: 1})
+    line.provide({1: 1, 2: 1})
     line.serve([0.0, 1.0, 2.0], [10.0, 10.0, 10.0], 5.0)
     line.kill_all_but({2})
-    line.open({2: 1})
+    line.provide({2: 1})
     line.serve([], [], 30.0)
     assert (line.started, line.finished, line.waited_le_1s, line.waited_le_5s) == (3, 2, 2, 2)
     assert line.take_waits() == [0.0, 0.0, 19.0]
