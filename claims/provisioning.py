@@ -6,8 +6,10 @@ sees the same row and asks again.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from django.db import transaction
 from django.db.models import F, Q, Value
@@ -36,7 +38,8 @@ def provision_pass(*, now: datetime, backend: NodeBackend | None = None) -> int:
     """One step for every instance that is under way; returns how many changed."""
     backend = CheckedNodes(backend or node_backend())
     leased = lease(now=now)
-    changed = sum(_step(instance, backend) for instance in leased if instance.state != InstanceState.JOINING)
+    to_step = [instance for instance in leased if instance.state != InstanceState.JOINING]
+    changed = sum(_step(instance, backend) for instance in _in_time(to_step))
     joining = [instance for instance in leased if instance.state == InstanceState.JOINING]
     changed += _watch_joining(joining, backend)
     changed += _watch_cluster(backend)
@@ -58,6 +61,13 @@ def lease(*, now: datetime) -> list[Instance]:
         keys = list(waiting.values_list("key", flat=True)[:BATCH])
         Instance.objects.filter(key__in=keys).update(leased_until=now + LEASE)
     return list(Instance.objects.filter(key__in=keys).order_by("key"))
+
+
+def _in_time(leased: Sequence[Instance]) -> Iterator[Instance]:
+    """As many as there is time for while the lease lasts: a backend that is slow does not keep the pass. The others are
+    taken by the next one, and come first then."""
+    until = time.monotonic() + LEASE.total_seconds()
+    return takewhile(lambda _: time.monotonic() < until, leased)
 
 
 def _step(instance: Instance, backend: NodeBackend) -> int:
