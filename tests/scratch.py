@@ -17,7 +17,9 @@ def _start() -> None:
     """Start the cluster and name it in the environment, which workers inherit."""
     folder = Path(tempfile.mkdtemp(prefix="hr-"))
     folder.chmod(0o755)  # the account PostgreSQL runs as has to pass through
-    postgres = Postgres(folder, {"fsync": "off", "synchronous_commit": "off", "max_connections": "200"})
+    # A test that waits for a lock that nobody lets go fails, and says so.
+    quick = {"fsync": "off", "synchronous_commit": "off", "max_connections": "200", "lock_timeout": "90s"}
+    postgres = Postgres(folder, quick)
     postgres.prepare()
     postgres.start()
     postgres.wait()

@@ -2,10 +2,12 @@
 comes after is what would have come without."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +18,7 @@ from claims.models import Offering
 from tests.cast import Cast
 from tests.faults.cuts import Cut
 from tests.faults.test_kills import FIRST, Whole, whole, wrong_at_once, wrong_in_the_end
+from tests.faults.victim import LIMIT_S
 from tests.faults.worlds import WORLDS, World
 from tests.stack.stacks import until
 
@@ -28,6 +31,7 @@ class Victims:
     """Processes to be killed, one after the other."""
 
     def __init__(self) -> None:
+        self.standing: list[int] = []
         database = connection.settings_dict
         url = f"postgresql://{database['USER']}@/{database['NAME']}?host={quote(str(database['HOST']))}"
         self.process = subprocess.Popen(
@@ -41,9 +45,18 @@ class Victims:
         assert self.process.stdout is not None
         self.process.stdin.write(f"{loop} {at} {how.name}\n")
         self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+        answered, _, _ = select.select([self.process.stdout], [], [], 2 * LIMIT_S)
+        assert answered, f"nobody says what became of {loop} killed at {at}"
+        became = int(self.process.stdout.readline())
+        self.standing += [became] if became > 0 else []
+        return became
 
     def end(self) -> None:
+        """One that still stands would keep its locks, and whoever wants them, for ever."""
+        for one in self.standing:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()

@@ -2,8 +2,8 @@
 
 `python -m tests.faults.victim` reads lines `LOOP NUMBER SIGNAL` and answers each with what became of a fork that ran the
 loop and sent itself the signal there: -9 when it was killed, 0 when the pass ended before, its process id when it
-stands still (SIGSTOP). Forking from a process that has no
-connection and everything imported makes a kill cost milliseconds.
+stands still (SIGSTOP), -14 when it was not over in time. Forking from a process that has no connection and everything
+imported makes a kill cost milliseconds.
 """
 
 import os
@@ -20,8 +20,11 @@ from tests.clockwork import follow  # noqa: E402 - as above
 from tests.faults.cuts import Boundaries  # noqa: E402 - as above
 from tests.faults.life import LOOPS  # noqa: E402 - as above
 
+LIMIT_S = 60  # for a pass that takes milliseconds
+
 
 def run(loop: str, at: int, how: signal.Signals) -> None:
+    signal.alarm(LIMIT_S)
     connection.ensure_connection()  # what that asks is no part of the pass
     with Boundaries(at, end=lambda: os.kill(os.getpid(), how)).installed():
         LOOPS[loop]()
