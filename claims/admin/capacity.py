@@ -1,40 +1,20 @@
-"""The platform's tooling for capacity and money. What changes something does it through the services."""
+"""Quota, pools, zones, types and claims."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Greatest
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from claims import models, services
+from claims.admin.base import ThroughServiceAdmin, confirmed_action
 from claims.core.states import LIVE_STATES
-from console.common.errors import Refusal
+from claims.effects import withdrawal_effects
+from claims.selectors import COUNTING, IN_CLUSTER, POOL_LIVE, claim_effective
 from console.organizations.admin import ReadOnlyAdmin, platform_actor
-
-
-class ThroughServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Saves through a service; a refusal is shown on the form and changes nothing."""
-
-    def save_through(self, request: HttpRequest, obj: Any, form: forms.ModelForm[Any]) -> None:
-        """Each admin names its service here."""
-        raise AssertionError(f"{type(self).__name__} saves nothing")
-
-    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm[Any], change: bool) -> None:
-        try:
-            self.save_through(request, obj, form)
-        except Refusal as refusal:
-            self.message_user(request, refusal.message, messages.ERROR)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
-        """The audit trail is written by the service, with before and after."""
-
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
-        """As above."""
 
 
 @admin.register(models.Quota)
@@ -52,6 +32,7 @@ class QuotaAdmin(ThroughServiceAdmin):
         """With what CUSTOMER claims commit (C3), in the same query."""
         live = (
             models.Instance.objects.filter(claim=OuterRef("key"), state__in=LIVE_STATES, lost_at__isnull=True)
+            .exclude(work=models.Work.BAD)
             .order_by()
             .values("claim")
             .annotate(n=Count("key"))
@@ -89,43 +70,56 @@ class QuotaAdmin(ThroughServiceAdmin):
 
 @admin.register(models.Offering)
 class OfferingAdmin(ThroughServiceAdmin):
-    list_display = ["zone", "instance_type", "claimable", "pool_size", "standing"]
-    list_filter = ["zone", "instance_type", "claimable"]
+    list_display = ["zone", "instance_type", "claimable", "withdrawn_at", "pool_size", "standing", "to_leave"]
+    list_filter = ["zone", "instance_type", "claimable", ("withdrawn_at", admin.EmptyFieldListFilter)]
     list_select_related = ["zone", "instance_type"]
     fields = ["zone", "instance_type", "pool_size", "claimable"]
+    actions = ["withdraw", "restore"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["zone", "instance_type"] if obj else []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Offering]:
-        pool = models.Instance.objects.filter(
-            offering=OuterRef("key"), source=models.Source.POOL, state__in=["READY", "DRAINING"]
-        )
-        count = pool.order_by().values("offering").annotate(n=Count("key")).values("n")
         found: QuerySet[models.Offering] = super().get_queryset(request)
-        return found.annotate(n_standing=Coalesce(Subquery(count), 0))
+        return found.annotate(n_standing=Count("instances", filter=POOL_LIVE))
 
-    @admin.display(description="in the pool now", ordering="n_standing")
+    @admin.display(description="in the pool, joining included", ordering="n_standing")
     def standing(self, offering: models.Offering) -> int:
         return int(offering.n_standing)  # type: ignore[attr-defined]
 
+    @admin.display(description="to leave as they free up")
+    def to_leave(self, offering: models.Offering) -> int:
+        return max(0, self.standing(offering) - offering.pool_wanted)
+
     def save_through(self, request: HttpRequest, obj: models.Offering, form: forms.ModelForm[Any]) -> None:
-        size, claimable = obj.pool_size, obj.claimable
+        actor, size, claimable = platform_actor(request), obj.pool_size, obj.claimable
         if not obj.pk:
             obj.pool_size = 0
             obj.save()
-        models.Offering.objects.filter(pk=obj.pk).update(claimable=claimable)
-        services.pool_resize(actor=platform_actor(request), offering=obj, size=size)
+        services.offering_claimable_set(actor=actor, offering=obj, claimable=claimable)
+        services.pool_resize(actor=actor, offering=obj, size=size)
 
+    @admin.action(description="Withdraw: nothing new, the pool is given back as it frees up")
+    def withdraw(self, request: HttpRequest, queryset: QuerySet[models.Offering]) -> HttpResponse | None:
+        def effects(rows: Sequence[Any]) -> list[tuple[str, str]]:
+            return [(str(one), text) for one, text in withdrawal_effects(rows)]
 
-@admin.register(models.Price)
-class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Prices are ranges of time: to change one, close the range and add the next. The reserved rates of the demo are
-    invented (60 % of the on-demand price)."""
+        return confirmed_action(
+            self, request, queryset, action="withdraw", title="Withdraw offerings", effects=effects,
+            apply=lambda row, _: services.offering_withdraw(actor=platform_actor(request), offering=row),
+            asks_reason=False,
+        )  # fmt: skip
 
-    list_display = ["instance_type", "zone", "kind", "usd_per_gpu_hour", "valid"]
-    list_filter = ["instance_type", "zone", "kind"]
-    list_select_related = ["instance_type", "zone"]
+    @admin.action(description="Restore: offer it again")
+    def restore(self, request: HttpRequest, queryset: QuerySet[models.Offering]) -> HttpResponse | None:
+        def effects(rows: Sequence[Any]) -> list[tuple[str, str]]:
+            return [(str(one), f"its pool grows back to {one.pool_size} instances") for one in rows]
+
+        return confirmed_action(
+            self, request, queryset, action="restore", title="Restore offerings", effects=effects,
+            apply=lambda row, _: services.offering_restore(actor=platform_actor(request), offering=row),
+            asks_reason=False,
+        )  # fmt: skip
 
 
 @admin.register(models.Zone)
@@ -142,48 +136,23 @@ class InstanceTypeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(models.CapacityClaim)
 class ClaimAdmin(ReadOnlyAdmin):
-    list_display = ["name", "organization", "offering", "kind", "target", "status", "created_at"]
-    list_filter = ["status", "kind", "organization", "offering__zone", "offering__instance_type"]
+    list_display = ["name", "organization", "offering", "kind", "status", "target", "effective", "allocated",
+                    "reduction_at", "reduced_at", "join_failures", "created_at"]  # fmt: skip
+    list_filter = ["status", "kind", ("reduction_at", admin.EmptyFieldListFilter), "organization", "offering__zone",
+                   "offering__instance_type"]  # fmt: skip
     search_fields = ["name", "id"]
     list_select_related = ["organization", "offering__zone", "offering__instance_type"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[models.CapacityClaim]:
+        found: QuerySet[models.CapacityClaim] = super().get_queryset(request)
+        return found.annotate(
+            counting=Count("instances", filter=COUNTING), n_allocated=Count("instances", filter=IN_CLUSTER)
+        )
 
-@admin.register(models.Instance)
-class InstanceAdmin(ReadOnlyAdmin):
-    list_display = ["name", "offering", "source", "state", "organization", "claim", "gpus_used", "gpus", "last_error"]
-    list_filter = ["state", "source", "offering__zone", "offering__instance_type", "organization"]
-    search_fields = ["name"]
-    list_select_related = ["offering__zone", "offering__instance_type", "organization", "claim"]
+    @admin.display(description="to have now")
+    def effective(self, claim: models.CapacityClaim) -> int:
+        return claim_effective(claim)
 
-
-@admin.register(models.UsageInterval)
-class UsageIntervalAdmin(ReadOnlyAdmin):
-    list_display = [
-        "id",
-        "kind",
-        "organization",
-        "holder_name",
-        "offering",
-        "instance",
-        "gpus",
-        "started_at",
-        "ended_at",
-    ]
-    list_filter = ["kind", "organization", "offering__zone", "offering__instance_type"]
-    search_fields = ["holder_name", "holder_id"]
-    list_select_related = ["organization", "offering__zone", "offering__instance_type", "instance"]
-    date_hierarchy = "started_at"
-
-
-@admin.register(models.RatedSlice)
-class RatedSliceAdmin(ReadOnlyAdmin):
-    list_display = ["id", "organization", "interval", "started_at", "ended_at", "rate", "usd_per_gpu_hour", "usd"]
-    list_filter = ["organization", "rate"]
-    list_select_related = ["organization", "interval"]
-
-
-@admin.register(models.QuotaChange)
-class QuotaChangeAdmin(ReadOnlyAdmin):
-    list_display = ["at", "organization", "offering", "limit", "reserved", "other_usage", "user"]
-    list_filter = ["organization"]
-    list_select_related = ["organization", "offering__zone", "offering__instance_type", "user"]
+    @admin.display(ordering="n_allocated")
+    def allocated(self, claim: models.CapacityClaim) -> int:
+        return int(claim.n_allocated)  # type: ignore[attr-defined]

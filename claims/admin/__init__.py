@@ -1,0 +1,5 @@
+"""The platform's tooling for capacity and money. What changes something does it through the services."""
+
+from claims.admin import capacity, machines, money
+
+__all__ = ["capacity", "machines", "money"]

@@ -1,0 +1,83 @@
+"""Prices, the ledger and what was rated. The ledger is read-only."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.http import HttpRequest
+
+from claims import models, services
+from claims.admin.base import ThroughServiceAdmin
+from console.organizations.admin import ReadOnlyAdmin, platform_actor
+
+
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
+    starts = forms.SplitDateTimeField(
+        widget=AdminSplitDateTime(), help_text="In UTC. The price before ends there; it cannot lie in what is rated."
+    )
+
+    class Meta:
+        model = models.Price
+        fields = ["instance_type", "zone", "kind", "usd_per_gpu_hour"]
+
+
+@admin.register(models.Price)
+class PriceAdmin(ThroughServiceAdmin):
+    """Prices are ranges of time: a new one ends the one before. The reserved rates of the demo are invented (60 % of
+    the on-demand price)."""
+
+    form = PriceForm
+    list_display = ["instance_type", "zone", "kind", "usd_per_gpu_hour", "valid"]
+    list_filter = ["instance_type", "zone", "kind"]
+    list_select_related = ["instance_type", "zone"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_through(self, request: HttpRequest, obj: models.Price, form: forms.ModelForm[Any]) -> None:
+        made = services.price_set(
+            actor=platform_actor(request), instance_type=obj.instance_type, zone=obj.zone,
+            kind=models.PriceKind(obj.kind), usd=obj.usd_per_gpu_hour, starts=form.cleaned_data["starts"],
+        )  # fmt: skip
+        obj.pk, obj.valid = made.pk, made.valid
+
+
+@admin.register(models.UsageInterval)
+class UsageIntervalAdmin(ReadOnlyAdmin):
+    list_display = [
+        "id",
+        "kind",
+        "organization",
+        "holder_name",
+        "offering",
+        "instance",
+        "gpus",
+        "started_at",
+        "ended_at",
+    ]
+    list_filter = ["kind", "organization", "offering__zone", "offering__instance_type"]
+    search_fields = ["holder_name", "holder_id"]
+    list_select_related = ["organization", "offering__zone", "offering__instance_type", "instance"]
+    date_hierarchy = "started_at"
+
+
+@admin.register(models.RatedSlice)
+class RatedSliceAdmin(ReadOnlyAdmin):
+    list_display = ["id", "organization", "interval", "started_at", "ended_at", "rate", "usd_per_gpu_hour", "usd"]
+    list_filter = ["organization", "rate"]
+    list_select_related = ["organization", "interval"]
+
+
+@admin.register(models.QuotaChange)
+class QuotaChangeAdmin(ReadOnlyAdmin):
+    list_display = ["at", "organization", "offering", "limit", "reserved", "other_usage", "user"]
+    list_filter = ["organization"]
+    list_select_related = ["organization", "offering__zone", "offering__instance_type", "user"]
+
+
+@admin.register(models.MeterCursor)
+class MeterCursorAdmin(ReadOnlyAdmin):
+    list_display = ["organization", "rated_until", "closed_until", "problem"]
+    list_filter = [("problem", admin.EmptyFieldListFilter)]
+    list_select_related = ["organization"]
