@@ -158,3 +158,29 @@ def test_a_table_that_leaves_rows_out_says_how_many(site: Site) -> None:
     page = answering(with_data(found), site)
     expect(page.locator("#fleet-replicas-table caption")).to_have_text("The newest 120 of 300 moments.")
     expect(page.locator("#fleet-replicas-table tbody tr")).to_have_count(120)
+
+
+def test_what_was_made_afterwards_is_shaded_named_in_the_legend_and_told_in_the_table(site: Site) -> None:
+    words = "Simulated history, made afterwards"
+    made = {"from": START - 60 * MINUTE, "to": START + 20 * MINUTE, "text": words}
+    page = answering(with_data(data(made=made)), site)
+    expect(page.locator("#fleet-replicas-table tbody tr")).to_have_count(61)
+    chart = "Chart.getChart('fleet-replicas')"
+    assert page.evaluate(f"() => {chart}.legend.legendItems.map(one => one.text)") == ["Ready", "Wanted", "Max", words]
+    box = page.evaluate(
+        f"() => {{ const b = {chart}.options.plugins.annotation.annotations.made; return [b.xMin, b.xMax]; }}"
+    )
+    assert box == [made["from"], made["to"]]
+    rows = page.locator("#fleet-replicas-table tbody tr")
+    assert rows.nth(0).locator("td").last.text_content() == "samples"
+    assert rows.nth(60).locator("td").last.text_content() == "simulation, made afterwards"
+    told = f"() => {chart}.tooltip.footer"
+    point_at(page, 10)
+    assert page.evaluate(told) == [words]
+    point_at(page, 40)
+    assert page.evaluate(told) == []
+    page.evaluate(
+        f"() => {{ const c = {chart}, i = c.legend.legendItems[3]; c.legend.options.onClick.call(c.legend, {{}}, i, c.legend); }}"
+    )
+    visible = f"() => {chart}.data.datasets.map((_, at) => {chart}.isDatasetVisible(at))"
+    assert page.evaluate(visible) == [True] * 3, "the legend's swatch is no switch"
