@@ -7,6 +7,7 @@ import pytest
 from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
 from claims.models import CapacityClaim, Instance, SimulatedNode, UsageInterval
+from claims.provisioning import instances_lost
 from claims.selectors import claim_numbers, quota_of
 from claims.services import claim_create, claim_delete, claim_resize, pool_resize
 from console.common.errors import (
@@ -169,6 +170,42 @@ def test_c6_a_lost_instance_stops_billing_and_is_replaced(cast: Cast) -> None:
     world.everything_arrives()
     assert (world.reread(claim).status, claim_numbers(world.reread(claim))) == (Status.READY, (1, 0))
     assert UsageInterval.objects.count() == 2
+
+
+def test_c6_a_lost_pool_instance_is_replaced_from_the_pool_and_the_claim_says_so_first(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 2)
+    claim = world.claim(cast.admin.actor, of, 1)
+    world.settle()
+    lost = claim.instances.get()
+    SimulatedNode.objects.filter(instance_key=lost.key).delete()
+    assert instances_lost([lost.key]) == 1
+    said = world.reread(claim)
+    assert (said.status, said.conditions[0]["status"], said.conditions[0]["reason"], claim_numbers(said)) == (
+        Status.UPDATING, "STATUS_FALSE", "InstanceLost", (1, 0),
+    )  # fmt: skip
+    old, new = UsageInterval.objects.order_by("id")
+    assert (old.ended_at is None, new.ended_at, new.resource_key != lost.key) == (False, None, True)
+    world.settle()
+    assert world.reread(claim).status == Status.READY
+
+
+def test_c11_a_deleted_claim_drains_what_is_in_use_and_goes_with_its_last_instance(cast: Cast) -> None:
+    of = world.offering()
+    first, second = world.pool(of, 2)
+    claim = world.claim(cast.admin.actor, of, 2)
+    world.settle()
+    world.take(first, cast.organization, 1, claim=claim)
+    gone = claim_delete(actor=cast.admin.actor, claim_id=claim.id)
+    assert (gone.status, claim_numbers(gone)) == (Status.DELETING, (1, 0))
+    assert Instance.objects.get(key=second.key).claim is None, "the empty one at once"
+    world.settle(2)
+    assert world.reread(claim).conditions[0]["message"] == "1 instance still to be released"
+    assert UsageInterval.objects.filter(ended_at__isnull=True).count() == 1, "billed while it drains (B1)"
+    world.release(first, 1)
+    world.settle()
+    assert not CapacityClaim.objects.exists()
+    assert Instance.objects.filter(state=InstanceState.READY, organization__isnull=True).count() == 2
 
 
 def test_c9_the_joining_and_the_newest_go_first(cast: Cast) -> None:
