@@ -91,3 +91,9 @@ class Trial:
         """Rows of the deployment's replicas that count, by key."""
         replicas = self.snapshot.replicas
         return np.flatnonzero((replicas.deployment == row) & np.isin(replicas.state, sorted(LIVE)))
+
+    def live_counts(self) -> "np.ndarray":
+        """Replicas that count, of every deployment ([D])."""
+        replicas = self.snapshot.replicas
+        live = replicas.deployment[np.isin(replicas.state, sorted(LIVE))]
+        return np.bincount(live, minlength=len(self.snapshot.deployments))

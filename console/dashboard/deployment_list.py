@@ -16,11 +16,12 @@ from console.dashboard.access import actor_in, organization_in
 from console.dashboard.deployment_page import is_short
 from console.dashboard.forms import BulkForm, FreezeForm
 from console.dashboard.live import Now, Trend, last_sample, trends
+from console.organizations.models import Organization
 from deployments.core import explain
 from deployments.models import Decision, Deployment, Hold
 from deployments.selectors import concerning, deployments_of, holds_in_force, last_decisions, names_of
 
-PAGE_SIZE = 100
+PAGE_SIZE = 50
 RESERVED, ON_DEMAND = "CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND"
 Found = QuerySet[Deployment]
 
@@ -97,6 +98,11 @@ class Asked:
         return "?" + urlencode({name: value for name, value in values.items() if value})
 
     @property
+    def counts(self) -> bool:
+        """Whether order or filter need what is counted or decided, of every deployment."""
+        return self.state == "short" or self.sort.removeprefix("-") in ("ready", "wanted", "decided")
+
+    @property
     def filtered(self) -> bool:
         return bool(self.text or self.state or self.type or self.classes or self.held)
 
@@ -105,7 +111,8 @@ def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) 
     """`forms` are those that were sent and are wrong."""
     organization, asked, now = organization_in(request), Asked.of(request.GET), clock.now()
     holds = holds_in_force(organization, now)
-    page = Paginator(chosen(deployments_of(organization), asked, holds), PAGE_SIZE).get_page(request.GET.get("page"))
+    found = chosen(deployments_of(organization) if asked.counts else plain(organization), asked, holds)
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     types = Deployment.objects.filter(organization=organization).order_by("instance_type__name")
     return {
         "rows": rows_of(request, page, holds),
@@ -123,6 +130,11 @@ def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) 
         "may_freeze_fleet": actor_in(request).is_platform,
         **(forms or {}),
     }
+
+
+def plain(organization: Organization) -> Found:
+    """The deployments as they are stored: a page of them is chosen without counting the replicas of all."""
+    return Deployment.objects.filter(organization=organization)
 
 
 def chosen(found: Found, asked: Asked, holds: Sequence[Hold]) -> Found:
@@ -155,7 +167,8 @@ def heads(asked: Asked) -> list[dict[str, Any]]:
 
 def rows_of(request: HttpRequest, page: Page[Deployment], holds: Sequence[Hold]) -> list[Row]:
     organization = organization_in(request)
-    shown = list(page.object_list)
+    by_key = {one.key: one for one in deployments_of(organization).filter(key__in=[one.key for one in page])}
+    shown = [by_key[one.key] for one in page if one.key in by_key]  # one may have gone in between
     sample, course, decisions = last_sample(organization), trends(organization, clock.now()), last_decisions(shown)
     names = names_of(organization, {one.record.get("granted_other", -1) for one in decisions.values()})
     return [

@@ -174,7 +174,8 @@ def _others(case: Case) -> Iterator[Change]:
     held = held_by_rows(case.trial, case.row)
     rows = [one for one in held if one != case.row and int(table.gpu_count[one]) <= size]
     rows = [one for one in rows if int(table.priority[one]) <= case.column("priority")]
-    rows = [one for one in rows if len(case.trial.live_of(one)) > int(table.min[one])]
+    above = case.trial.live_counts() - table.min
+    rows = [one for one in rows if above[one] > 0]
     rows.sort(key=lambda one: (int(table.priority[one]), -held[one], int(table.key[one])))
     for one in rows[:MOST_OTHERS]:
         yield from _from_other(case, one)

@@ -14,7 +14,7 @@ from deployments.core.placement import NOBODY
 from deployments.core.plan import Plan
 from deployments.core.snapshot import CapacityClass, Source
 from deployments.core.states import ReplicaState
-from deployments.shortage.holders import ANOTHER, Names
+from deployments.shortage.holders import ANOTHER, MOST_TOLD, Names
 from deployments.shortage.room import classes_of, reachable, zones_of
 from deployments.shortage.words import counted
 from deployments.trial import Trial
@@ -177,29 +177,34 @@ def _waiting_deployments(line: Line, made: Plan) -> Iterator[Ahead]:
     short = made.wanted.value - made.granted.value
     mine, first = int(table.priority[line.row]), int(table.min[line.row])
     to_min = bool(made.granted.value[line.row] < first)
-    rows = np.flatnonzero((table.org == line.org) & (short > 0) & ~table.shadow)
-    for one in sorted(rows.tolist(), key=lambda one: (-int(table.priority[one]), int(table.key[one]))):
+    rows = np.flatnonzero((table.org == line.org) & (short > 0) & ~table.shadow & _meet(line))
+    order = np.lexsort((table.key[rows], -table.priority[rows]))
+    told = 0
+    for one in rows[order].tolist():
         key, priority = int(table.key[one]), int(table.priority[one])
-        if one == line.row or key not in line.names.deployments or not _meets(line, one):
-            continue
         below = int(table.min[one] - made.granted.value[one])
         before = priority > mine or (below > 0 and not to_min)
-        if before or priority == mine:
+        if one == line.row or key not in line.names.deployments or not (before or priority == mine):
+            continue
+        told += 1
+        if told <= MOST_TOLD:
             id, name = line.names.deployments[key]
-            why = (
-                f"lacks {counted(below, 'replica')} to its min"
-                if below > 0
-                else f"lacks {counted(int(short[one]), 'replica')}"
-            )
-            order = "goes before" if before else "shares with this one"
+            lacks = f"{counted(below, 'replica')} to its min" if below > 0 else counted(int(short[one]), "replica")
+            place = "goes before" if before else "shares with this one"
             yield Ahead("deployment", name, id, int(short[one] * table.gpu_count[one]),
-                        f"priority {priority}, {why}: {order}")  # fmt: skip
+                        f"priority {priority}, lacks {lacks}: {place}")  # fmt: skip
+    if told > MOST_TOLD:
+        yield Ahead("deployment", f"{told - MOST_TOLD} more", None, 0, "deployments of the same or a higher priority")
 
 
-def _meets(line: Line, other: int) -> bool:
-    """Whether both could use the same instance."""
-    both: np.ndarray = reachable(line.trial.snapshot, line.row) & reachable(line.trial.snapshot, other)
-    return bool(both.any())
+def _meet(line: Line) -> "np.ndarray":
+    """Deployments that may use the same zones and classes as this one (bool[D])."""
+    table = line.trial.snapshot.deployments
+    zones = (table.zones & table.zones[line.row]) != 0
+    unset = ~table.class_order.any(axis=1)
+    same = [(table.class_order == each).any(axis=1) | unset for each in classes_of(line.trial.snapshot, line.row)]
+    both: np.ndarray = zones & np.logical_or.reduce(same)
+    return both
 
 
 def _waiting_organizations(line: Line, made: Plan) -> Iterator[Ahead]:

@@ -17,6 +17,7 @@ from deployments.shortage.words import counted
 from deployments.trial import Trial
 
 ANOTHER = "another organization"
+MOST_TOLD = 20  # of a kind; the rest is told together
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,22 @@ class Names:
 
 
 def holders_of(trial: Trial, row: int, names: Names) -> list[Holder]:
-    """The organization's deployments, what its claims keep idle, then other organizations; most GPUs first."""
-    found = [*_deployments(trial, row, names), *_claims(trial, row, names), *_others(trial, row, names)]
+    """The organization's deployments, what its claims keep idle, other organizations; most GPUs first, few told."""
+    kinds = (_deployments(trial, row, names), _claims(trial, row, names), _others(trial, row, names))
+    found = [one for kind in kinds for one in _few(kind)]
     return sorted(found, key=lambda one: (-one.gpus, one.kind, one.name))
+
+
+def _few(holders: list[Holder]) -> list[Holder]:
+    """Those that hold most, and one line for all others."""
+    ordered = sorted(holders, key=lambda one: (-one.gpus, one.name))
+    rest = ordered[MOST_TOLD:]
+    if not rest:
+        return ordered
+    above = sum(one.above_min for one in rest)
+    text = f"together; {above} GPUs above their mins" if rest[0].kind == "deployment" else "together"
+    more = Holder(rest[0].kind, f"{len(rest)} more", None, sum(one.gpus for one in rest), above, None, text)
+    return [*ordered[:MOST_TOLD], more]
 
 
 def held_by_rows(trial: Trial, row: int) -> dict[int, int]:
@@ -71,13 +85,13 @@ def held_by_rows(trial: Trial, row: int) -> dict[int, int]:
 
 
 def _deployments(trial: Trial, row: int, names: Names) -> list[Holder]:
-    table, found = trial.snapshot.deployments, []
+    table, live, found = trial.snapshot.deployments, trial.live_counts(), list[Holder]()
     for one, gpus in held_by_rows(trial, row).items():
         key = int(table.key[one])
         if key not in names.deployments:
             continue
         id, name = names.deployments[key]
-        above = min(gpus, max(0, len(trial.live_of(one)) - int(table.min[one])) * int(table.gpu_count[one]))
+        above = min(gpus, max(0, int(live[one]) - int(table.min[one])) * int(table.gpu_count[one]))
         priority, least = int(table.priority[one]), int(table.min[one])
         right = f"priority {priority}; {above} GPUs above its min of {least}" if above else f"its min of {least}"
         found.append(

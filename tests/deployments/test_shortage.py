@@ -432,6 +432,24 @@ def test_an_explanation_takes_as_many_queries_whatever_there_is(cast: Cast, of: 
     assert before <= 26
 
 
+def test_of_many_holders_and_waiters_a_few_are_told_and_the_rest_counted(
+    cast: Cast, of: Offering, front: Gateway
+) -> None:
+    world.pool(of, 6)
+    for number in range(24):
+        fleet.deployment(cast.admin.actor, front, of, name=f"small-{number:02}", max=1, priority=9)
+    run(of)
+    AutoscalingPolicy.objects.update(min=2, max=2)
+    one = fleet.deployment(cast.admin.actor, front, of, priority=9)
+    fleet.tick(of.instance_type)
+    found = explained(one)
+    assert [(row.name, row.gpus) for row in found.holders if row.id is None] == [("4 more", 4)]
+    assert len(found.holders) == 21
+    assert sum(row.gpus for row in found.holders) == 24
+    assert len(found.ahead) == 21
+    assert found.ahead[-1].name == "4 more"
+
+
 def test_nothing_is_stored_by_an_explanation(cast: Cast, of: Offering, front: Gateway) -> None:
     world.pool(of, 1)
     one = fleet.deployment(cast.admin.actor, front, of, min=5)
