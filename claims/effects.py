@@ -31,8 +31,10 @@ def _sentences(one: Instance, work: str, free: dict[int, int]) -> list[str]:
     if not work:
         return ["used again" if one.work else "nothing: there is no work on it"]
     if work == Work.CORDON:
-        return [f"{_replicas(one.replicas)} go on; takes neither a new replica nor a claim"]
-    said = [f"{_replicas(one.replicas)} of {one.organization} move away" if one.replicas else "empty"]
+        stays = f"{_replicas(one.replicas)} stay{'s' if one.replicas == 1 else ''}"
+        return [stays, "takes neither a new replica nor a claim"]
+    moves = "moves" if one.replicas == 1 else "move"
+    said = [f"{_replicas(one.replicas)} of {one.organization} {moves} away" if one.replicas else "empty"]
     if one.claim is not None:
         said.append(_of_claim(one, work, free))
     said.append("given back, a fresh machine comes" if work == Work.BAD else "stays, cordoned")

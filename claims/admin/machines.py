@@ -23,12 +23,16 @@ TITLES = {
 
 @admin.register(models.Instance)
 class InstanceAdmin(ReadOnlyAdmin):
-    list_display = ["name", "offering", "source", "state", "work", "kept", "organization", "claim", "replicas",
+    list_display = ["name", "offering", "source", "state", "work", "kept_back", "organization", "claim", "replicas",
                     "gpus_used", "gpus", "drain_until", "lost_at", "last_error"]  # fmt: skip
     list_filter = ["state", "work", "kept", "source", "offering__zone", "offering__instance_type", "organization"]
     search_fields = ["name", "claim__name", "work_reason"]
     list_select_related = ["offering__zone", "offering__instance_type", "organization", "claim"]
     actions = ["cordon", "drain", "mark_bad", "end_work"]
+
+    @admin.display(description="kept", ordering="kept")
+    def kept_back(self, instance: Instance) -> str:
+        return "takes nothing new" if instance.kept else "-"
 
     @admin.action(description="Cordon: nothing new")
     def cordon(self, request: HttpRequest, queryset: QuerySet[Instance]) -> HttpResponse | None:

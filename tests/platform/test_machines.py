@@ -91,7 +91,7 @@ def test_the_effect_names_claims_and_whether_something_is_free(cast: Cast) -> No
     world.take(machines[0], cast.organization, 1, claim=machines[0].claim)
     machines[0].refresh_from_db()
     assert [one.text for one in work_effects(machines, Work.DRAIN)] == [
-        "1 replica of ours move away; claim shared gets a free one of the pool at once; stays, cordoned",
+        "1 replica of ours moves away; claim shared gets a free one of the pool at once; stays, cordoned",
         "empty; claim shared waits for a free one of the pool; stays, cordoned",
         "empty; claim own is short of it and pays for it until the work ends; stays, cordoned",
     ]
