@@ -143,7 +143,7 @@ def test_the_bill_grows(operator: Page, stack: Stack) -> None:
 def test_a_claim_is_deleted_after_its_effect_was_shown(operator: Page, stack: Stack) -> None:
     reserve(operator, stack, "US-WEST-04A", "gd-8xh200ib-i128", "SERVERLESS", 1, "short-lived")
     operator.get_by_role("link", name="Delete").click()
-    expect(operator.get_by_text("go back to the managed pool")).to_be_visible()
+    expect(operator.get_by_text("Back to the managed pool")).to_be_visible()
     operator.get_by_role("button", name="Delete short-lived").click()
     expect(operator.get_by_text("short-lived is being deleted")).to_be_visible()
     expect(operator.locator("#rows")).not_to_contain_text("short-lived", timeout=SOON_MS)

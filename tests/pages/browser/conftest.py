@@ -23,6 +23,8 @@ from tests.cast import PASSWORD, Cast, Member, make_cast
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--disable-quic"]  # fmt: skip
 START_WITHIN_S = 60
+REST_WITHIN_S = 30
+LOOKS_AT_REST = 5  # a request may lie between two queries of its own
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +123,22 @@ def site(web: str, browser: Browser, transactional_db: None) -> Iterator[Site]:
     yield found
     for context in found.contexts:
         context.close()
-    with connection.cursor() as cursor:  # a flush waits for nobody's open page
-        cursor.execute("SELECT 1")
+    comes_to_rest()
     assert found.complaints == []
+
+
+def comes_to_rest() -> None:
+    """Wait until `web` answers no request of a closed page any more: the flush after a test and such a request would
+    lock the same tables in two orders."""
+    until = time.monotonic() + REST_WITHIN_S
+    busy = """SELECT query FROM pg_stat_activity
+              WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"""
+    quiet = 0
+    while quiet < LOOKS_AT_REST:
+        with connection.cursor() as cursor:
+            cursor.execute(busy)
+            running = cursor.fetchall()
+        quiet = 0 if running else quiet + 1
+        if time.monotonic() > until:
+            pytest.fail(f"the web process still works on {running} {REST_WITHIN_S} s after its pages were closed")
+        time.sleep(0.05)
