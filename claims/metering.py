@@ -11,19 +11,20 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from django.db import transaction
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet, Sum
-from django.db.models.functions import TruncDay
+from django.db import connection, transaction
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce, Greatest, Least, TruncDay
 
 from claims import locks
 from claims.core import rating
 from claims.core.rating import Interval, PriceMissing, PricePoint, QuotaPoint
 from claims.ledger import whole_second
-from claims.models import MeterCursor, Offering, Price, QuotaChange, RatedSlice, UsageInterval
+from claims.models import ClaimKind, MeterCursor, Offering, Price, QuotaChange, RatedDay, RatedSlice, UsageInterval
 from console.organizations.models import Organization
 
 # Books are closed a little after the hour, so that few changes are entered later than they began.
 SETTLED_AFTER = timedelta(minutes=2)
+DAY = timedelta(days=1)
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +102,26 @@ def _rate_closed(organization: Organization) -> int:
             ),
             batch_size=2000,
         )  # fmt: skip
+        _days_add(organization, cursor.rated_until, cursor.closed_until)
         cursor.rated_until = cursor.closed_until
         cursor.save(update_fields=["rated_until"])
     return len(slices)
+
+
+def _days_add(organization: Organization, start: datetime, end: datetime) -> None:
+    """Add the slices that begin in [start, end) to their days."""
+    query = """
+        INSERT INTO claims_ratedday AS d
+            (organization_id, day, kind, holder_id, holder_name, offering_id, rate, gpu_seconds, usd)
+        SELECT s.organization_id, date_trunc('day', s.started_at, 'UTC'), u.kind, u.holder_id, u.holder_name,
+               u.offering_id, s.rate, sum(s.gpu_seconds), sum(s.usd)
+        FROM claims_ratedslice s JOIN claims_usageinterval u ON u.id = s.interval_id
+        WHERE s.organization_id = %s AND s.started_at >= %s AND s.started_at < %s
+        GROUP BY 1, 2, 3, 4, 5, 6, 7
+        ON CONFLICT (organization_id, day, kind, holder_id, holder_name, offering_id, rate) DO UPDATE
+            SET gpu_seconds = d.gpu_seconds + EXCLUDED.gpu_seconds, usd = d.usd + EXCLUDED.usd"""
+    with connection.cursor() as cursor:
+        cursor.execute(query, [organization.key, start, end])
 
 
 def rated(organization: Organization, start: datetime, end: datetime) -> list[rating.Slice]:
@@ -122,6 +140,12 @@ def rate_rows(
     intervals = [
         Interval(row.id, row.offering_id, row.gpus, row.claim_kind, row.started_at, row.ended_at) for row in rows
     ]
+    return _rate(organization, intervals, start, end)
+
+
+def _rate(
+    organization: Organization, intervals: Sequence[Interval], start: datetime, end: datetime
+) -> list[rating.Slice]:
     return rating.rate(intervals, quota_points(organization), price_points(), start, end)
 
 
@@ -161,12 +185,34 @@ def usage(organization: Organization, start: datetime, end: datetime, now: datet
     # Slices never cross an hour, so whole hours can be taken from them.
     first = start if start == hour_of(start) else hour_of(start) + rating.HOUR
     last = min(hour_of(end), cursor.rated_until) if cursor else first
-    if last <= first:
+    if cursor is None or last <= first:
         return _live(organization, start, end)
-    return _live(organization, start, first) + _stored(organization, first, last) + _live(organization, last, end)
+    stored = _stored(organization, first, last, cursor.rated_until)
+    if stored is None:
+        return usage(organization, start, end, now)
+    return _live(organization, start, first) + stored + _live(organization, last, end)
 
 
-def _stored(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
+def _stored(organization: Organization, start: datetime, end: datetime, rated_until: datetime) -> list[UsageRow] | None:
+    """Whole days from their sums, the hours around them from slices. The day that is being rated is whole up to the
+    cursor; None where the cursor has moved since `rated_until` was read."""
+    first = start if start == day_of(start) else day_of(start) + DAY
+    last = end if end == rated_until else day_of(end)
+    if last <= first:
+        return _slices(organization, start, end)
+    names = ("kind", "holder_id", "holder_name", "offering_id", "day", "rate", "gpu_seconds", "usd")
+    cursor = MeterCursor.objects.filter(organization=OuterRef("organization")).values("rated_until")
+    found = RatedDay.objects.filter(organization=organization, day__gte=first, day__lt=last).order_by()
+    rows = list(found.annotate(seen=Subquery(cursor)).values_list(*names, "seen"))
+    if any(row[-1] != rated_until for row in rows):
+        return None
+    days = [UsageRow(*row[:-1]) for row in rows]
+    return _slices(organization, start, first) + days + _slices(organization, last, end)
+
+
+def _slices(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
+    if start >= end:
+        return []
     names = ("interval__kind", "interval__holder_id", "interval__holder_name", "interval__offering_id")
     found = RatedSlice.objects.filter(organization=organization, started_at__gte=start, started_at__lt=end)
     grouped = found.annotate(day=TruncDay("started_at", tzinfo=UTC)).values_list(*names, "day", "rate")
@@ -176,15 +222,38 @@ def _stored(organization: Organization, start: datetime, end: datetime) -> list[
 def _live(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
     if start >= end:
         return []
-    holders = {row.id: row for row in intervals_in(organization, start, end)}
-    rows = []
-    for one in rate_rows(organization, list(holders.values()), start, end):
-        row = holders[one.interval]
-        day = one.started.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        rows.append(
-            UsageRow(row.kind, row.holder_id, row.holder_name, row.offering_id, day, one.rate, one.gpu_seconds, one.usd)
-        )
-    return rows
+    holders, intervals = _held(organization, start, end)
+    return [
+        UsageRow(*holders[one.interval], day_of(one.started), one.rate, one.gpu_seconds, one.usd)
+        for one in _rate(organization, intervals, start, end)
+    ]
+
+
+def _held(
+    organization: Organization, start: datetime, end: datetime
+) -> tuple[dict[int, tuple[str, uuid.UUID, str, int]], list[Interval]]:
+    """What was held in [start, end), and by whom, by number of the interval.
+
+    What pays one rate whoever else holds what is taken together: the GPUs of a holder over the same time. Instances of
+    CUSTOMER claims stay apart, for their order decides their rate (B2).
+    """
+    who = ("kind", "holder_id", "holder_name", "offering_id")
+    found = intervals_in(organization, start, end).order_by()
+    times = {
+        "began": Greatest("started_at", Value(start)),
+        "until": Least(Coalesce("ended_at", Value(end)), Value(end)),
+    }
+    together = found.exclude(claim_kind=ClaimKind.CUSTOMER).annotate(**times)
+    rows = [(None, *row) for row in together.values_list(*who, "claim_kind", "began", "until").annotate(n=Sum("gpus"))]
+    rows += found.filter(claim_kind=ClaimKind.CUSTOMER).values_list(
+        "id", *who, "claim_kind", "started_at", "ended_at", "gpus"
+    )
+    holders, intervals = {}, []
+    for place, (id, kind, holder, name, offering, claim_kind, began, until, gpus) in enumerate(rows, 1):
+        number = -place if id is None else id
+        holders[number] = (kind, holder, name, offering)
+        intervals.append(Interval(number, offering, gpus, claim_kind, began, until))
+    return holders, intervals
 
 
 def month_to_date(organization: Organization, now: datetime) -> list[UsageRow]:
@@ -194,8 +263,8 @@ def month_to_date(organization: Organization, now: datetime) -> list[UsageRow]:
 def spend_per_hour(organization: Organization, now: datetime) -> Decimal:
     """USD an hour for what is held right now."""
     at = whole_second(now)
-    held = UsageInterval.objects.filter(organization=organization, ended_at__isnull=True, started_at__lte=at)
-    slices = rate_rows(organization, list(held), at, at + timedelta(seconds=1))
+    _, intervals = _held(organization, at, at + timedelta(seconds=1))
+    slices = _rate(organization, intervals, at, at + timedelta(seconds=1))
     return sum((one.usd_per_gpu_hour * one.gpu_seconds for one in slices), Decimal(0))
 
 
@@ -217,6 +286,11 @@ def grouped(rows: Iterable[UsageRow], key: Callable[[UsageRow], Key]) -> dict[Ke
 
 def hour_of(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def day_of(at: datetime) -> datetime:
+    """Midnight UTC of its day."""
+    return hour_of(at).replace(hour=0)
 
 
 def month_of(at: datetime) -> datetime:

@@ -3,7 +3,7 @@ from claims.models.claim import CapacityClaim, ClaimKind
 from claims.models.instance import Instance, Source, Work
 from claims.models.quota import Quota, QuotaChange
 from claims.models.simulated import SimulatedNode
-from claims.models.usage import MeterCursor, RatedSlice, UsageInterval, UsageKind
+from claims.models.usage import MeterCursor, RatedDay, RatedSlice, UsageInterval, UsageKind
 
 __all__ = [
     "CapacityClaim",
@@ -16,6 +16,7 @@ __all__ = [
     "PriceKind",
     "Quota",
     "QuotaChange",
+    "RatedDay",
     "RatedSlice",
     "SimulatedNode",
     "Source",

@@ -114,6 +114,33 @@ class RatedSlice(models.Model):
         return f"{self.interval_id} from {self.started_at}"
 
 
+class RatedDay(models.Model):
+    """The slices of a UTC day added up by holder, offering and rate: what pages read instead of them. Written with the
+    slices, in one transaction."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    day = models.DateTimeField(help_text="Midnight UTC.")
+    kind = models.CharField(max_length=10, choices=UsageKind.choices)
+    holder_id = models.UUIDField()
+    holder_name = models.CharField(max_length=100)
+    offering = models.ForeignKey(Offering, on_delete=models.PROTECT, related_name="+")
+    rate = models.CharField(max_length=10, choices=PriceKind.choices)
+    gpu_seconds = models.BigIntegerField()
+    usd = models.DecimalField(max_digits=24, decimal_places=12)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "day", "kind", "holder_id", "holder_name", "offering", "rate"],
+                name="rated_day_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.holder_name} on {self.day:%Y-%m-%d}"
+
+
 class MeterCursor(models.Model):
     """Up to where an organization's usage has been rated. The row is the meter's lock.
 

@@ -137,6 +137,14 @@ INVARIANTS: dict[str, str] = {
           ON s.interval_id = u.id
         WHERE c.rated_until > c.closed_until OR coalesce(s.rated, 0) <>
             greatest(0, u.gpus * extract(epoch FROM least(u.ended_at, c.rated_until) - u.started_at)::bigint)""",
+    "The sum of a day is that of its slices": """
+        SELECT coalesce(d.organization_id, s.organization_id) AS organization_id, coalesce(d.day, s.day) AS day, d.usd,
+               s.usd AS slices
+        FROM (SELECT organization_id, day, sum(gpu_seconds) AS gpu_seconds, sum(usd) AS usd FROM claims_ratedday
+              GROUP BY 1, 2) d
+        FULL JOIN (SELECT organization_id, date_trunc('day', started_at, 'UTC') AS day, sum(gpu_seconds) AS gpu_seconds,
+                          sum(usd) AS usd FROM claims_ratedslice GROUP BY 1, 2) s USING (organization_id, day)
+        WHERE (d.gpu_seconds, d.usd) IS DISTINCT FROM (s.gpu_seconds, s.usd)""",
     "States lie inside their tables": """
         SELECT 'instance' AS what, name FROM claims_instance WHERE state NOT IN
             ('REQUESTED', 'JOINING', 'READY', 'DRAINING', 'FAILED', 'RELEASING', 'RELEASED')

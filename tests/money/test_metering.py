@@ -3,12 +3,13 @@
 import threading
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
 from claims import metering
-from claims.models import CapacityClaim, MeterCursor, RatedSlice, UsageInterval
+from claims.models import CapacityClaim, MeterCursor, RatedDay, RatedSlice, UsageInterval
 from console.common import clock
 from console.organizations.models import Organization
 from tests import world
@@ -58,6 +59,40 @@ def test_what_is_rated_and_what_is_live_make_the_whole(cast: Cast) -> None:
     assert metering.total(metering.usage(cast.organization, ragged, now, now)) == whole(
         cast.organization, ragged, now.replace(microsecond=0)
     )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("begins", [timedelta(0), timedelta(hours=5), timedelta(hours=5, minutes=17)])
+def test_days_added_up_are_their_slices(cast: Cast, begins: timedelta) -> None:
+    now = clock.now()
+    start = metering.day_of(now) - timedelta(days=3)
+    interval(cast, start + timedelta(hours=7, minutes=7), None, key=1)
+    interval(cast, start + timedelta(hours=30), start + timedelta(hours=31, minutes=1), kind="CUSTOMER", key=2)
+    metering.meter_pass(now - timedelta(days=1, hours=2))
+    metering.meter_pass(now)
+    for end in (now, start + timedelta(hours=40), start + timedelta(days=2)):
+        rows = metering.usage(cast.organization, start + begins, end, now)
+        assert metering.total(rows) == whole(cast.organization, start + begins, end.replace(microsecond=0))
+    assert sum(RatedDay.objects.values_list("usd", flat=True)) == sum(RatedSlice.objects.values_list("usd", flat=True))
+
+
+@pytest.mark.django_db
+def test_a_day_that_is_added_to_while_it_is_read_is_read_again(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, start = clock.now(), metering.day_of(clock.now()) - timedelta(days=2)
+    interval(cast, start, None)
+    metering.meter_pass(now - timedelta(hours=20))
+    read, stored = list[object](), metering._stored
+
+    def while_the_meter_runs(*args: Any) -> Any:
+        if not read:
+            metering.meter_pass(now)
+        read.append(stored(*args))
+        return read[-1]
+
+    monkeypatch.setattr(metering, "_stored", while_the_meter_runs)
+    expected = whole(cast.organization, start, now.replace(microsecond=0))
+    assert metering.total(metering.usage(cast.organization, start, now, now)) == expected
+    assert [one is None for one in read] == [True, False]
 
 
 @pytest.mark.django_db

@@ -48,6 +48,9 @@ BREAKS = {
     "All use is rated": """INSERT INTO claims_metercursor (organization_id, rated_until, closed_until, problem)
         SELECT DISTINCT organization_id, now() + interval '1 hour', now() + interval '1 hour', ''
         FROM claims_usageinterval""",
+    "The sum of a day": """INSERT INTO claims_ratedday (organization_id, day, kind, holder_id, holder_name, offering_id,
+        rate, gpu_seconds, usd) SELECT organization_id, '2026-01-01T00:00Z', kind, holder_id, holder_name, offering_id,
+        'ON_DEMAND', 1, 1 FROM claims_usageinterval LIMIT 1""",
     "States lie inside": "UPDATE deployments_replica SET state = 9",
     "A replacement and": "UPDATE deployments_replica SET replaces_id = key",
     "A hold is of": """INSERT INTO deployments_hold (id, kind, reason, created_by, created_at, ended_at, ended_by)
