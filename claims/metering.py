@@ -9,10 +9,10 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection, transaction
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce, Greatest, Least, TruncDay
 
 from claims import locks
@@ -25,6 +25,8 @@ from console.organizations.models import Organization
 # Books are closed a little after the hour, so that few changes are entered later than they began.
 SETTLED_AFTER = timedelta(minutes=2)
 DAY = timedelta(days=1)
+NOBODY = uuid.UUID(int=0)
+WHO = ("who_kind", "who_id", "who_name", "who_offering")
 
 log = logging.getLogger(__name__)
 
@@ -178,51 +180,66 @@ def without_price(missing: PriceMissing) -> str:
     return f"{offering} has no {rate} price at {missing.at:%Y-%m-%d %H:%M} UTC; until it has one, nothing is rated."
 
 
-def usage(organization: Organization, start: datetime, end: datetime, now: datetime) -> list[UsageRow]:
-    """Everything used in [start, end), as far as it has happened: rated slices where there are, the rest live."""
+def usage(
+    organization: Organization, start: datetime, end: datetime, now: datetime, *, by_holder: bool = True
+) -> list[UsageRow]:
+    """Everything used in [start, end), as far as it has happened: rated slices where there are, the rest live.
+
+    Not `by_holder`: all holders of one kind are a row, which names none of them; much less to read.
+    """
     start, end = whole_second(start), min(whole_second(end), whole_second(now))
     cursor = MeterCursor.objects.filter(organization=organization).first()
     # Slices never cross an hour, so whole hours can be taken from them.
     first = start if start == hour_of(start) else hour_of(start) + rating.HOUR
     last = min(hour_of(end), cursor.rated_until) if cursor else first
     if cursor is None or last <= first:
-        return _live(organization, start, end)
-    stored = _stored(organization, first, last, cursor.rated_until)
+        return _live(organization, start, end, by_holder)
+    stored = _stored(organization, first, last, cursor.rated_until, by_holder)
     if stored is None:
-        return usage(organization, start, end, now)
-    return _live(organization, start, first) + stored + _live(organization, last, end)
+        return usage(organization, start, end, now, by_holder=by_holder)
+    return _live(organization, start, first, by_holder) + stored + _live(organization, last, end, by_holder)
 
 
-def _stored(organization: Organization, start: datetime, end: datetime, rated_until: datetime) -> list[UsageRow] | None:
+def _stored(
+    organization: Organization, start: datetime, end: datetime, rated_until: datetime, by_holder: bool
+) -> list[UsageRow] | None:
     """Whole days from their sums, the hours around them from slices. The day that is being rated is whole up to the
     cursor; None where the cursor has moved since `rated_until` was read."""
     first = start if start == day_of(start) else day_of(start) + DAY
     last = end if end == rated_until else day_of(end)
     if last <= first:
-        return _slices(organization, start, end)
-    names = ("kind", "holder_id", "holder_name", "offering_id", "day", "rate", "gpu_seconds", "usd")
+        return _slices(organization, start, end, by_holder)
     cursor = MeterCursor.objects.filter(organization=OuterRef("organization")).values("rated_until")
     found = RatedDay.objects.filter(organization=organization, day__gte=first, day__lt=last).order_by()
-    rows = list(found.annotate(seen=Subquery(cursor)).values_list(*names, "seen"))
-    if any(row[-1] != rated_until for row in rows):
+    named = found.annotate(seen=Subquery(cursor), **_who("", by_holder)).values_list("seen", *WHO, "day", "rate")
+    rows = list(named.annotate(s=Sum("gpu_seconds"), u=Sum("usd")))
+    if any(row[0] != rated_until for row in rows):
         return None
-    days = [UsageRow(*row[:-1]) for row in rows]
-    return _slices(organization, start, first) + days + _slices(organization, last, end)
+    before, after = _slices(organization, start, first, by_holder), _slices(organization, last, end, by_holder)
+    return [*before, *(UsageRow(*row[1:]) for row in rows), *after]
 
 
-def _slices(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
+def _who(prefix: str, by_holder: bool) -> dict[str, Any]:
+    """What a row is told apart by, as columns named `WHO`."""
+    named = {"who_kind": F(f"{prefix}kind"), "who_offering": F(f"{prefix}offering_id")}
+    if by_holder:
+        return named | {"who_id": F(f"{prefix}holder_id"), "who_name": F(f"{prefix}holder_name")}
+    return named | {"who_id": Value(NOBODY), "who_name": Value("")}
+
+
+def _slices(organization: Organization, start: datetime, end: datetime, by_holder: bool) -> list[UsageRow]:
     if start >= end:
         return []
-    names = ("interval__kind", "interval__holder_id", "interval__holder_name", "interval__offering_id")
-    found = RatedSlice.objects.filter(organization=organization, started_at__gte=start, started_at__lt=end)
-    grouped = found.annotate(day=TruncDay("started_at", tzinfo=UTC)).values_list(*names, "day", "rate")
-    return [UsageRow(*row) for row in grouped.annotate(s=Sum("gpu_seconds"), u=Sum("usd")).order_by()]
+    found = RatedSlice.objects.filter(organization=organization, started_at__gte=start, started_at__lt=end).order_by()
+    named = found.annotate(day=TruncDay("started_at", tzinfo=UTC), **_who("interval__", by_holder))
+    grouped = named.values_list(*WHO, "day", "rate").annotate(s=Sum("gpu_seconds"), u=Sum("usd"))
+    return [UsageRow(*row) for row in grouped]
 
 
-def _live(organization: Organization, start: datetime, end: datetime) -> list[UsageRow]:
+def _live(organization: Organization, start: datetime, end: datetime, by_holder: bool) -> list[UsageRow]:
     if start >= end:
         return []
-    holders, intervals = _held(organization, start, end)
+    holders, intervals = _held(organization, start, end, by_holder)
     return [
         UsageRow(*holders[one.interval], day_of(one.started), one.rate, one.gpu_seconds, one.usd)
         for one in _rate(organization, intervals, start, end)
@@ -230,23 +247,22 @@ def _live(organization: Organization, start: datetime, end: datetime) -> list[Us
 
 
 def _held(
-    organization: Organization, start: datetime, end: datetime
+    organization: Organization, start: datetime, end: datetime, by_holder: bool
 ) -> tuple[dict[int, tuple[str, uuid.UUID, str, int]], list[Interval]]:
     """What was held in [start, end), and by whom, by number of the interval.
 
     What pays one rate whoever else holds what is taken together: the GPUs of a holder over the same time. Instances of
     CUSTOMER claims stay apart, for their order decides their rate (B2).
     """
-    who = ("kind", "holder_id", "holder_name", "offering_id")
-    found = intervals_in(organization, start, end).order_by()
+    found = intervals_in(organization, start, end).order_by().annotate(**_who("", by_holder))
     times = {
         "began": Greatest("started_at", Value(start)),
         "until": Least(Coalesce("ended_at", Value(end)), Value(end)),
     }
     together = found.exclude(claim_kind=ClaimKind.CUSTOMER).annotate(**times)
-    rows = [(None, *row) for row in together.values_list(*who, "claim_kind", "began", "until").annotate(n=Sum("gpus"))]
+    rows = [(None, *row) for row in together.values_list(*WHO, "claim_kind", "began", "until").annotate(n=Sum("gpus"))]
     rows += found.filter(claim_kind=ClaimKind.CUSTOMER).values_list(
-        "id", *who, "claim_kind", "started_at", "ended_at", "gpus"
+        "id", *WHO, "claim_kind", "started_at", "ended_at", "gpus"
     )
     holders, intervals = {}, []
     for place, (id, kind, holder, name, offering, claim_kind, began, until, gpus) in enumerate(rows, 1):
@@ -256,14 +272,14 @@ def _held(
     return holders, intervals
 
 
-def month_to_date(organization: Organization, now: datetime) -> list[UsageRow]:
-    return usage(organization, month_of(now), now, now)
+def month_to_date(organization: Organization, now: datetime, *, by_holder: bool = True) -> list[UsageRow]:
+    return usage(organization, month_of(now), now, now, by_holder=by_holder)
 
 
 def spend_per_hour(organization: Organization, now: datetime) -> Decimal:
     """USD an hour for what is held right now."""
     at = whole_second(now)
-    _, intervals = _held(organization, at, at + timedelta(seconds=1))
+    _, intervals = _held(organization, at, at + timedelta(seconds=1), by_holder=False)
     slices = _rate(organization, intervals, at, at + timedelta(seconds=1))
     return sum((one.usd_per_gpu_hour * one.gpu_seconds for one in slices), Decimal(0))
 

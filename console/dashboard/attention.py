@@ -22,6 +22,7 @@ from console.dashboard.models import Attention
 from console.dashboard.signals import signals_lost
 from console.organizations.models import AuditEvent, Organization
 from deployments.models import Decision, Deployment, Hold, HoldKind, Replica
+from deployments.selectors import Brief
 
 LEVELS = ("info", "warn", "bad")
 SHORT = ("CAPACITY", "CLASS", "ZONE", "SIZE", "PRIORITY")
@@ -77,7 +78,7 @@ class Facts:
     organization: Organization
     now: datetime
     late: Sequence[Late]
-    deployments: Sequence[Deployment]
+    deployments: Sequence[Brief]
     claims: Sequence[CapacityClaim]
     quotas: Sequence[QuotaRow]
     holds: Sequence[Hold]
@@ -124,9 +125,9 @@ def _unpriced(facts: Facts) -> list[Notice]:
                    reverse("billing"))]  # fmt: skip
 
 
-def is_short(one: Deployment) -> bool:
-    wanted, granted = one.last_wanted or 0, one.last_granted or 0  # type: ignore[attr-defined]
-    return one.last_bound in SHORT and granted < wanted and not one.disabled  # type: ignore[attr-defined]
+def is_short(one: Brief) -> bool:
+    wanted, granted = one.last_wanted or 0, one.last_granted or 0
+    return one.last_bound in SHORT and granted < wanted and not one.disabled
 
 
 def _short(facts: Facts) -> list[Notice]:
@@ -141,8 +142,8 @@ def _short(facts: Facts) -> list[Notice]:
     found = []
     for key, last_enough, since in rows.values_list("key", "enough", "first_at"):
         one = short[key]
-        below = one.ready < one.autoscaling.min  # type: ignore[attr-defined]
-        text = f"{one.last_granted} of {one.last_wanted} wanted replicas have GPUs"  # type: ignore[attr-defined]
+        below = one.ready < one.min
+        text = f"{one.last_granted} of {one.last_wanted} wanted replicas have GPUs"
         text += "; fewer than its min run" if below else ""
         found.append(Notice("bad" if below else "warn", f"short:{one.id}", str(last_enough),
                             f"{one.name} is short of capacity", text, reverse("deployment", args=[one.id]), since))  # fmt: skip
@@ -152,7 +153,7 @@ def _short(facts: Facts) -> list[Notice]:
 def _lost_signals(facts: Facts) -> list[Notice]:
     """Not where the loop itself is late: then nothing is sampled, and the loop is the notice."""
     late = {part for one in facts.late if one.kind == SCALE for part in one.parts}
-    sampled = [one for one in facts.deployments if one.instance_type.name not in late]
+    sampled = [one for one in facts.deployments if one.type not in late]
     lost = signals_lost(sampled, facts.now)
     return [
         Notice("bad", f"signals:{one.id}", lost[one.key].isoformat() if lost[one.key] else NEVER,  # type: ignore[union-attr]
@@ -176,7 +177,7 @@ def _failing(facts: Facts) -> list[Notice]:
     ]  # fmt: skip
 
 
-def condition(one: Deployment | CapacityClaim, type_: str, reason: str = "") -> str:
+def condition(one: Brief | CapacityClaim, type_: str, reason: str = "") -> str:
     """The message of a condition that is there and not false (or, with a reason, is there for it); empty otherwise."""
     for row in one.conditions:
         if row["type"] == type_ and (row["reason"] == reason if reason else row["status"] != "STATUS_FALSE"):

@@ -16,12 +16,12 @@ from console.dashboard.access import actor_in, organization_in
 from console.dashboard.deployment_page import is_short
 from console.dashboard.forms import BulkForm, FreezeForm
 from console.dashboard.live import Now, Trend, last_sample, trends
-from console.organizations.models import Organization
 from deployments.core import explain
 from deployments.models import Decision, Deployment, Hold
 from deployments.selectors import concerning, deployments_of, holds_in_force, last_decisions, names_of
 
 PAGE_SIZE = 50
+LONGEST = 120  # characters of a reason
 RESERVED, ON_DEMAND = "CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND"
 Found = QuerySet[Deployment]
 
@@ -64,8 +64,33 @@ class Row:
         return is_short(self.deployment)
 
     @property
-    def pin(self) -> int | None:
-        return next((one.size for one in self.holds if one.size is not None), None)
+    def state(self) -> str:
+        one = self.deployment
+        return "DISABLED" if one.disabled else "SHORT" if self.short else one.status
+
+    @property
+    def held(self) -> str:
+        if not self.holds:
+            return ""
+        pin = next((one.size for one in self.holds if one.size is not None), None)
+        return "frozen" if pin is None else f"pinned to {pin}"
+
+    @property
+    def needs(self) -> str:
+        count = self.deployment.gpu_count
+        return f"{count} GPU{'' if count == 1 else 's'} a replica"
+
+    @property
+    def others(self) -> str:
+        """Replicas that are not ready, in words."""
+        one = self.deployment
+        counts = ((one.starting, "starting"), (one.draining, "draining"))  # type: ignore[attr-defined]
+        return "".join(f", {count} {word}" for count, word in counts if count)
+
+    @property
+    def range(self) -> str:
+        policy = self.deployment.autoscaling
+        return f"{policy.min} to {policy.max}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +123,6 @@ class Asked:
         return "?" + urlencode({name: value for name, value in values.items() if value})
 
     @property
-    def counts(self) -> bool:
-        """Whether order or filter need what is counted or decided, of every deployment."""
-        return self.state == "short" or self.sort.removeprefix("-") in ("ready", "wanted", "decided")
-
-    @property
     def filtered(self) -> bool:
         return bool(self.text or self.state or self.type or self.classes or self.held)
 
@@ -111,8 +131,7 @@ def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) 
     """`forms` are those that were sent and are wrong."""
     organization, asked, now = organization_in(request), Asked.of(request.GET), clock.now()
     holds = holds_in_force(organization, now)
-    found = chosen(deployments_of(organization) if asked.counts else plain(organization), asked, holds)
-    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    page = Paginator(chosen(deployments_of(organization), asked, holds), PAGE_SIZE).get_page(request.GET.get("page"))
     types = Deployment.objects.filter(organization=organization).order_by("instance_type__name")
     return {
         "rows": rows_of(request, page, holds),
@@ -130,11 +149,6 @@ def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) 
         "may_freeze_fleet": actor_in(request).is_platform,
         **(forms or {}),
     }
-
-
-def plain(organization: Organization) -> Found:
-    """The deployments as they are stored: a page of them is chosen without counting the replicas of all."""
-    return Deployment.objects.filter(organization=organization)
 
 
 def chosen(found: Found, asked: Asked, holds: Sequence[Hold]) -> Found:
@@ -167,9 +181,8 @@ def heads(asked: Asked) -> list[dict[str, Any]]:
 
 def rows_of(request: HttpRequest, page: Page[Deployment], holds: Sequence[Hold]) -> list[Row]:
     organization = organization_in(request)
-    by_key = {one.key: one for one in deployments_of(organization).filter(key__in=[one.key for one in page])}
-    shown = [by_key[one.key] for one in page if one.key in by_key]  # one may have gone in between
-    sample, course, decisions = last_sample(organization), trends(organization, clock.now()), last_decisions(shown)
+    shown = list(page.object_list)
+    sample, course, decisions = last_sample(shown), trends(shown, clock.now()), last_decisions(shown)
     names = names_of(organization, {one.record.get("granted_other", -1) for one in decisions.values()})
     return [
         Row(one, sample.get(one.key), course.get(one.key), decisions.get(one.key),
@@ -181,4 +194,5 @@ def rows_of(request: HttpRequest, page: Page[Deployment], holds: Sequence[Hold])
 def in_a_sentence(decision: Decision | None, names: Mapping[int, str]) -> str:
     """What decided: the last sentence of the decision's line."""
     line = explain.line(decision.record, names) if decision else ""
-    return line.rpartition(". ")[2] if ". " in line else ""
+    last = line.rpartition(". ")[2] if ". " in line else ""
+    return last if len(last) <= LONGEST else last[: LONGEST - 1] + "…"

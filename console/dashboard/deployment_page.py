@@ -46,7 +46,7 @@ def page_context(
     start = now - RANGES.get(span, RANGES["1h"])
     return {
         "deployment": one,
-        "now": last_sample(organization).get(one.key),
+        "now": last_sample([one]).get(one.key),
         "short": is_short(one),
         "holds": concerning(holds_in_force(organization, now), one),
         "decisions": explained(decisions_of(one, SHOWN), organization),

@@ -1,14 +1,15 @@
-"""The newest sample of every deployment of an organization, and which way its load goes."""
+"""The newest sample of deployments, and which way their load goes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from console.organizations.models import Organization
 from deployments.loop.blocks import Block
 from deployments.loop.passes import passes_sparse
 from deployments.models import Deployment, SignalBlock
+from deployments.selectors import Brief
 
 TREND_MINUTES = 10
 RISES, FALLS = 1.15, 0.85  # the last two minutes against those before
@@ -22,9 +23,9 @@ class Now:
     active: int
 
 
-def last_sample(organization: Organization) -> dict[int, Now]:
-    """By deployment key; two queries, whatever the number of deployments."""
-    keys = dict(Deployment.objects.filter(organization=organization).values_list("key", "instance_type_id"))
+def last_sample(deployments: Iterable[Deployment | Brief]) -> dict[int, Now]:
+    """By deployment key; one query, whatever the number of deployments."""
+    keys = {one.key: one.instance_type_id for one in deployments}
     newest = SignalBlock.objects.filter(instance_type_id__in=set(keys.values()))
     found = {}
     for shard, payload in (
@@ -62,9 +63,9 @@ class Trend:
         return " ".join(f"{60 * at / last:.1f},{15 - 14 * value / most:.1f}" for at, value in enumerate(self.values))
 
 
-def trends(organization: Organization, now: datetime) -> dict[int, Trend]:
-    """By deployment key; two queries, of the few passes that are looked at."""
-    keys = dict(Deployment.objects.filter(organization=organization).values_list("key", "instance_type_id"))
+def trends(deployments: Iterable[Deployment | Brief], now: datetime) -> dict[int, Trend]:
+    """By deployment key; one query, of the few passes that are looked at."""
+    keys = {one.key: one.instance_type_id for one in deployments}
     since, found = now - timedelta(minutes=TREND_MINUTES), dict[int, list[int]]()
     for shard, passes in passes_sparse(sorted(set(keys.values())), since, now, step_s=60).items():
         mine = np.array([key for key, type_key in keys.items() if type_key == shard], np.int64)

@@ -36,7 +36,7 @@ def quota(organization: Organization, offering: Offering, start: datetime | None
 def bill(organization: Organization, month: Month, now: datetime) -> dict[str, Any]:
     """USD for each day, reserved against on demand; empty while a price is missing, which the page says."""
     try:
-        rows = metering.usage(organization, month.start, month.end, now)
+        rows = metering.usage(organization, month.start, month.end, now, by_holder=False)
     except PriceMissing:
         rows = []
     days = sorted(amounts(rows, lambda row: row.day).items())

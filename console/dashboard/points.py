@@ -29,9 +29,9 @@ def newest(organization_key: int, topic: str) -> dict[str, Any]:
 
 
 def deployment_values(organization: Organization) -> Values:
-    sample = last_sample(organization)
-    values: Values = {}
-    for one in deployments_of(organization):
+    deployments = list(deployments_of(organization))
+    sample, values = last_sample(deployments), Values()
+    for one in deployments:
         policy, now = one.autoscaling, sample.get(one.key)
         numbers: dict[str, int | None] = {
             "ready": one.ready,  # type: ignore[attr-defined]

@@ -245,7 +245,7 @@ def claims_of_all(organization: Organization, start: datetime, end: datetime) ->
 def spend(organization: Organization, now: datetime) -> dict[str, Any]:
     """USD for each day of the month so far, by instance type; nothing while a price is missing, which pages say."""
     try:
-        rows = metering.month_to_date(organization, now)
+        rows = metering.month_to_date(organization, now, by_holder=False)
     except PriceMissing:
         rows = []
     names = dict(Offering.objects.values_list("key", "instance_type__name"))

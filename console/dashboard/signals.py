@@ -8,13 +8,14 @@ from django.db.models import QuerySet
 
 from deployments.core.params import Params
 from deployments.loop.blocks import Block, UnreadableBlockError
-from deployments.models import Deployment, SignalBlock
+from deployments.models import SignalBlock
+from deployments.selectors import Brief
 
 STALE = timedelta(seconds=Params().stale_s)
 CHUNK = 20
 
 
-def signals_lost(deployments: Iterable[Deployment], now: datetime) -> dict[int, datetime | None]:
+def signals_lost(deployments: Iterable[Brief], now: datetime) -> dict[int, datetime | None]:
     """By deployment key the time of its last usable sample; None: before all that is kept.
 
     Those that are disabled, have no ready replica or are too new have nothing to lose. Two queries, the second only
@@ -23,7 +24,7 @@ def signals_lost(deployments: Iterable[Deployment], now: datetime) -> dict[int, 
     watched = {
         one.key: one.instance_type_id
         for one in deployments
-        if not one.disabled and one.ready and one.created_at < now - STALE  # type: ignore[attr-defined]
+        if not one.disabled and one.ready and one.created_at < now - STALE
     }
     blocks = SignalBlock.objects.filter(instance_type__in=set(watched.values()))
     lost = watched.keys() - last_usable(watched, blocks.filter(at__gt=now - STALE)).keys()

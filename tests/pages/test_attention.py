@@ -26,7 +26,7 @@ from console.organizations.actors import Actor
 from console.organizations.models import AuditEvent, Role
 from deployments.loop.blocks import Block
 from deployments.models import Decision, Deployment, Replica, SignalBlock
-from deployments.selectors import deployments_of
+from deployments.selectors import briefs_of
 from deployments.services.holds import hold_create, hold_end
 from tests import fleet, world
 from tests.cast import Cast
@@ -161,7 +161,7 @@ def test_signals_of_what_has_nothing_to_sample_are_not_lost(cast: Cast, quiet: R
     Deployment.objects.update(disabled=True)
     assert found(cast, "signals:", now) == []
     Deployment.objects.update(disabled=False)
-    (fresh,) = deployments_of(cast.organization)
+    (fresh,) = briefs_of(cast.organization)
     assert signals_lost([fresh], fresh.created_at + timedelta(seconds=10)) == {}
     Replica.objects.update(state=1)
     assert found(cast, "signals:", now) == []

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from django import template
 from django.templatetags.static import static
@@ -79,12 +80,14 @@ def change_address(change: Change, deployment: Deployment) -> str:
 
 
 @register.simple_tag
+@lru_cache(maxsize=200)
 def icon(name: str) -> SafeString:
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>',
                        static("vendor/icons.svg"), name)  # fmt: skip
 
 
 @register.simple_tag
+@lru_cache(maxsize=200)
 def state(name: str) -> SafeString:
     kind, symbol, word = STATES.get(name, ("idle", "info-circle", name.capitalize()))
     return format_html('<span class="st st-{}">{}{}</span>', kind, icon(symbol), word)

@@ -27,7 +27,7 @@ from console.organizations.models import Organization
 from console.organizations.selectors import audit_of
 from deployments.core import explain
 from deployments.models import Decision
-from deployments.selectors import deployments_of, holds_in_force, recent_decisions
+from deployments.selectors import briefs_of, holds_in_force, recent_decisions
 
 RECENT = 12
 
@@ -42,7 +42,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "board": board(organization, notices(facts), now),
         "all": request.GET.get("hidden") == "1",
         "tomorrow": until("tomorrow", now),
-        "kpis": kpis(organization, facts.deployments, facts.claims),
+        "kpis": kpis(facts),
         "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
         "events": audit_of(actor)[:RECENT],
         "makings": makings(organization, actor),
@@ -55,7 +55,7 @@ def facts_of(organization: Organization, now: datetime, missing_price: str = "")
         organization=organization,
         now=now,
         late=late_kinds(now),
-        deployments=list(deployments_of(organization)),
+        deployments=briefs_of(organization),
         claims=list(claims_of(organization)),
         quotas=quotas_of(organization),
         holds=holds_in_force(organization, now),
@@ -96,7 +96,7 @@ def money(organization: Organization, now: datetime) -> dict[str, Any]:
     """Spent this month and an hour now; why it is not known where a price is missing."""
     try:
         return {
-            "spent": metering.total(metering.month_to_date(organization, now)),
+            "spent": metering.total(metering.month_to_date(organization, now, by_holder=False)),
             "per_hour": metering.spend_per_hour(organization, now),
         }
     except PriceMissing as missing:
@@ -110,13 +110,13 @@ def late(request: HttpRequest) -> HttpResponse:
     return render(request, "parts/late.html")
 
 
-def kpis(organization: Organization, deployments: Any, claims: Any) -> dict[str, int]:
-    numbers = [claim_numbers(claim) for claim in claims]
-    sample = last_sample(organization)
+def kpis(facts: Facts) -> dict[str, int]:
+    numbers = [claim_numbers(claim) for claim in facts.claims]
+    sample = last_sample(facts.deployments)
     return {
-        "ready": sum(one.ready for one in deployments),
-        "starting": sum(one.starting for one in deployments),
-        "wanted": sum(one.last_wanted or 0 for one in deployments),
+        "ready": sum(one.ready for one in facts.deployments),
+        "starting": sum(one.starting for one in facts.deployments),
+        "wanted": sum(one.last_wanted or 0 for one in facts.deployments),
         "allocated": sum(allocated for allocated, _ in numbers),
         "pending": sum(pending for _, pending in numbers),
         "queued": sum(row.queued for row in sample.values()),
