@@ -227,6 +227,26 @@ def pools() -> list[PoolRow]:
     ]  # fmt: skip
 
 
+def unclaimed(offering_key: int) -> QuerySet[Instance]:
+    """Instances of the managed pool that are in the cluster, in no claim, and whole."""
+    return Instance.objects.filter(
+        offering_id=offering_key, source=Source.POOL, state=InstanceState.READY, claim__isnull=True, work=""
+    )
+
+
+def convertible_keys(organization_id: int, offering_key: int, most: int) -> list[int]:
+    """Pool instances that hold only the organization's on-demand replicas, in the order in which a claim of it converts
+    them in place (C4); at most so many."""
+    own = unclaimed(offering_key).filter(organization_id=organization_id, gpus_used__gt=0)
+    mine = [allocation.InUse(*row) for row in own.order_by("key").values_list("key", "gpus_used")]
+    if not mine:
+        return []
+    spans = UsageInterval.objects.filter(
+        kind=UsageKind.REPLICA, ended_at__isnull=True, offering_id=offering_key, organization_id=organization_id
+    ).values_list("resource_key", "instance_id")
+    return allocation.to_convert(mine, spans.order_by("resource_key", "instance_id"), most)
+
+
 def pending_claims() -> dict[int, int]:
     """Instances that SERVERLESS claims wait for, by offering key."""
     claims = CapacityClaim.objects.filter(kind=ClaimKind.SERVERLESS).exclude(status=Status.DELETING)

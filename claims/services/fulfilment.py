@@ -16,6 +16,7 @@ from claims.core.conditions import claim_conditions, merged
 from claims.core.states import LIVE_STATES, InstanceState, Status
 from claims.holdings import Holding, holding_of, holdings_of
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source
+from claims.selectors import convertible_keys
 from claims.services import instances as hands
 from console.common.notify import publish
 
@@ -115,7 +116,8 @@ def _fill_from_pool(offering: Offering, holdings: Iterable[Holding], now: dateti
     touched = set()
     for key, holding in waiting.items():
         got = [instance for instance, claim in pairs if claim == key]
-        got += hands.convertible_keys(holding.claim, missing[key] - len(got)) if len(got) < missing[key] else []
+        if len(got) < missing[key]:
+            got += convertible_keys(holding.claim.organization_id, offering.key, missing[key] - len(got))
         if got:
             hands.give_to_claim(claim=holding.claim, keys=got, now=now)
             touched.add(holding.claim.organization_id)

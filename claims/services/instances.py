@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 
 from claims import ledger
 from claims.core import allocation
 from claims.core.allocation import InUse
 from claims.core.states import HELD_STATES, PENDING_STATES, InstanceState
-from claims.models import CapacityClaim, Instance, Offering, Source, UsageInterval, UsageKind, Work
-from claims.selectors import POOL_LIVE
+from claims.models import CapacityClaim, Instance, Offering, Source, UsageKind, Work
+from claims.selectors import POOL_LIVE, unclaimed
 from console.common.ids import new_id
 
 LARGEST_STEP = 1000  # instances requested for one claim or pool in one pass, so that a pass stays short
@@ -48,13 +48,6 @@ def retry_after(failures: int) -> timedelta:
     return min(FIRST_RETRY * (1 << min(max(0, failures - 1), 10)), LONGEST_RETRY)
 
 
-def unclaimed(offering_key: int) -> QuerySet[Instance]:
-    """Instances of the managed pool that are in the cluster, in no claim, and whole."""
-    return Instance.objects.filter(
-        offering_id=offering_key, source=Source.POOL, state=InstanceState.READY, claim__isnull=True, work=""
-    )
-
-
 def free_pool_keys(offering_key: int, most: int) -> list[int]:
     """Pool instances that nobody holds, in the order in which claims take them."""
     free = unclaimed(offering_key).filter(organization__isnull=True)
@@ -70,19 +63,6 @@ def give_to_claim(*, claim: CapacityClaim, keys: Sequence[int], now: datetime) -
     )
     relieve(claim=claim, count=len(keys), now=now)
     ledger.open_claim_intervals(claim=claim, instances=list(Instance.objects.filter(key__in=keys)), now=now)
-
-
-def convertible_keys(claim: CapacityClaim, most: int) -> list[int]:
-    """Pool instances that hold only the claimant's on-demand replicas, in the order in which they are converted (C4)."""
-    own = unclaimed(claim.offering_id).filter(organization_id=claim.organization_id, gpus_used__gt=0)
-    mine = [InUse(*row) for row in own.order_by("key").values_list("key", "gpus_used")]
-    if not mine:
-        return []
-    spans = UsageInterval.objects.filter(
-        kind=UsageKind.REPLICA, ended_at__isnull=True, offering_id=claim.offering_id,
-        organization_id=claim.organization_id,
-    ).values_list("resource_key", "instance_id")  # fmt: skip
-    return allocation.to_convert(mine, spans.order_by("resource_key", "instance_id"), most)
 
 
 def relieve(*, claim: CapacityClaim, count: int, now: datetime) -> None:

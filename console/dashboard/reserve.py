@@ -13,7 +13,7 @@ from claims.core.rules import MAX_COUNT
 from claims.core.states import InstanceState
 from claims.joining import JoinTime, join_time
 from claims.models import ClaimKind, Instance, Offering, Source
-from claims.selectors import PoolRow, QuotaRow, offerings_claimable, pools, quotas_of
+from claims.selectors import PoolRow, QuotaRow, convertible_keys, offerings_claimable, pools, quotas_of
 from console.organizations.models import Organization
 
 
@@ -55,14 +55,20 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What the choice comes to. Prices are those that it adds, None where one is missing or may not be seen."""
+    """What the choice comes to. Prices are those that it adds, None where one is missing or may not be seen. Of the
+    instances, `free` come from the pool at once, `converted` are those that its own on-demand replicas fill (C4)."""
 
-    at_once: int
+    free: int
+    converted: int
     joining: JoinTime | None
     next_free: datetime | None
     over_quota: bool
     rates: Rates | None
     per_hour: Decimal | None
+
+    @property
+    def at_once(self) -> int:
+        return self.free + self.converted
 
     @property
     def per_month(self) -> Decimal | None:
@@ -113,12 +119,14 @@ def meaning(organization: Organization, chosen: Steps, now: datetime, *, money: 
     if chosen.offer is None:
         return None
     offer, customer = chosen.offer, chosen.kind == ClaimKind.CUSTOMER
-    at_once = 0 if customer else min(chosen.count, offer.ahead)
+    free = 0 if customer else min(chosen.count, offer.ahead)
+    converted = 0 if customer else _converted(organization, offer.offering, chosen.count - free)
     rates = pricing.rates_of(organization, offer.offering, chosen.kind, now) if money else None
     return Meaning(
-        at_once=at_once,
+        free=free,
+        converted=converted,
         joining=join_time(offer.offering) if customer else None,
-        next_free=_next_free(offer.offering) if not customer and at_once < chosen.count else None,
+        next_free=_next_free(offer.offering) if not customer and free + converted < chosen.count else None,
         over_quota=customer and chosen.count > offer.quota.free,
         rates=rates,
         per_hour=_added(organization, offer.offering, chosen, rates) if rates else None,
@@ -132,6 +140,10 @@ def _added(organization: Organization, offering: Offering, chosen: Steps, rates:
         others = pricing.others_asked(organization, offering, None)
     gpus = offering.instance_type.gpus
     return hourly(others + chosen.count, gpus, rates) - hourly(others, gpus, rates)
+
+
+def _converted(organization: Organization, offering: Offering, missing: int) -> int:
+    return len(convertible_keys(organization.pk, offering.key, missing)) if missing else 0
 
 
 def _next_free(offering: Offering) -> datetime | None:

@@ -160,6 +160,7 @@ def preview_to(preview: ClaimPreview) -> dict[str, Any]:
         "givenUp": [{"instance": one.name, "state": one.state, "gpusUsed": one.gpus_used} for one in preview.given_up],
         "added": preview.added,
         "addedAtOnce": preview.added_at_once,
+        "convertedInPlace": preview.converted,
         **impact_to(preview.impact),
         "quota": quota_to(preview.quota) if preview.quota else None,
         "price": price_to(preview.price) if preview.price else None,

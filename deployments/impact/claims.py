@@ -13,7 +13,7 @@ from claims.core.states import InstanceState, Status
 from claims.holdings import holding_of
 from claims.joining import JoinTime, join_time
 from claims.models import CapacityClaim, ClaimKind, Instance, Work
-from claims.selectors import QuotaRow, pools, quota_of, reduction_time, would_give_up
+from claims.selectors import QuotaRow, convertible_keys, pools, quota_of, reduction_time, would_give_up
 from console.common.errors import NotFound
 from deployments.impact.change import Change, Leaving, Then
 from deployments.impact.reader import Impact, impact_of, rows_of, shrinking_pools, waiting_claims
@@ -58,7 +58,8 @@ class QuotaChange:
 @dataclass(frozen=True, slots=True)
 class ClaimPreview:
     """The answer. `before` is what the claim is to have now (C8), `count` what it would be, 0 for a deletion; `at` is
-    when it takes effect, None: at once."""
+    when it takes effect, None: at once. Of the instances that it gets more, `free` come from the pool at once, and
+    `converted` are there already with the organization's own on-demand replicas, which stay where they are (C4)."""
 
     claim: CapacityClaim
     before: int
@@ -66,11 +67,16 @@ class ClaimPreview:
     at: datetime | None
     given_up: Sequence[Instance]
     added: int
-    added_at_once: int
+    free: int
+    converted: int
     joining: JoinTime | None
     impact: Impact
     quota: QuotaChange | None
     price: Price | None
+
+    @property
+    def added_at_once(self) -> int:
+        return self.free + self.converted
 
     @property
     def in_use(self) -> int:
@@ -96,8 +102,10 @@ def claim_preview(claim: CapacityClaim, count: int, now: datetime) -> ClaimPrevi
     at = reduction_time(claim, count, now)
     holding = holding_of(claim)
     added = max(0, count - len(holding.counting)) if count else 0
+    free = _free(claim, added)
     return ClaimPreview(
-        claim, holding.effective, count, at, going, added, _at_once(claim, added), join_time(claim.offering) if added else None,
+        claim, holding.effective, count, at, going, added, free, _converted(claim, added - free),
+        join_time(claim.offering) if added else None,
         _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, count, holding.instances),
         _price(claim, holding.effective, count, now),
     )  # fmt: skip
@@ -121,12 +129,18 @@ def _impact(claim: CapacityClaim, going: Sequence[Instance], now: datetime, late
     return impact_of(type_, change, now, later).seen_by(claim.organization_id)
 
 
-def _at_once(claim: CapacityClaim, added: int) -> int:
+def _free(claim: CapacityClaim, added: int) -> int:
     """Instances more that the pool has free for it; claims that wait already come first (C4)."""
     if claim.kind != ClaimKind.SERVERLESS or not added:
         return 0
     pool = next(row for row in pools() if row.offering.key == claim.offering_id)
     return min(added, max(0, pool.free - pool.pending_claims))
+
+
+def _converted(claim: CapacityClaim, missing: int) -> int:
+    if claim.kind != ClaimKind.SERVERLESS or not missing:
+        return 0
+    return len(convertible_keys(claim.organization_id, claim.offering_id, missing))
 
 
 def _quota(claim: CapacityClaim, count: int, instances: Sequence[Instance]) -> QuotaChange | None:

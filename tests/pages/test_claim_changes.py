@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from claims.joining import join_time
 from claims.models import CapacityClaim, Instance, Price
-from claims.selectors import pending_changes
+from claims.selectors import claim_numbers, pending_changes
 from claims.services import claim_delete, claim_resize
 from console.common import clock
 from deployments.impact.claims import claim_preview
@@ -135,6 +135,20 @@ def test_more_instances_say_which_come_at_once_and_when_the_rest(cast: Cast) -> 
     assert "1 at once, the rest when the pool has free ones" in shown(cast.admin, claim, 4)
     world.claim(cast.outsider.actor, world.offering(), 3, name="first")
     assert asked(cast.admin, claim, {"instanceCount": 4}).json()["addedAtOnce"] == 0, "others were there first (C4)"
+
+
+def test_c4_instances_of_ones_own_are_foreseen_to_be_converted_as_fulfil_then_does(cast: Cast) -> None:
+    claim = serverless(cast, 1, pool=3)
+    own = Instance.objects.filter(claim=None, source="POOL").order_by("key")[0]
+    world.take(own, cast.organization, 77, gpus=2)
+    body = asked(cast.admin, claim, {"instanceCount": 4}).json()
+    assert (body["added"], body["addedAtOnce"], body["convertedInPlace"]) == (3, 2, 1)
+    text = shown(cast.admin, claim, 4)
+    assert "2 at once, the rest when the pool has free ones (1 where your own on-demand replicas run" in text
+    choice = {"zone": own.offering.zone.name, "type": own.offering.instance_type.name, "kind": "SERVERLESS"}
+    form = cast.admin.browser().get(reverse("claim-new"), {**choice, "count": 2}).content.decode()
+    assert "(1 where your own on-demand replicas run: it becomes part of the claim" in form
+    assert claim_numbers(resized(cast, claim, 4)) == (3, 1)
 
 
 def test_the_time_to_join_is_measured_or_the_backends_and_says_which(cast: Cast) -> None:
