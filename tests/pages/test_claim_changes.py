@@ -146,7 +146,7 @@ def test_c4_instances_of_ones_own_are_foreseen_to_be_converted_as_fulfil_then_do
     text = shown(cast.admin, claim, 4)
     assert "2 at once, the rest when the pool has free ones (1 where your own on-demand replicas run" in text
     choice = {"zone": own.offering.zone.name, "type": own.offering.instance_type.name, "kind": "SERVERLESS"}
-    form = cast.admin.browser().get(reverse("claim-new"), {**choice, "count": 2}).content.decode()
+    form = cast.admin.browser().get(reverse("claim-new"), choice | {"count": "2"}).content.decode()
     assert "(1 where your own on-demand replicas run: it becomes part of the claim" in form
     assert claim_numbers(resized(cast, claim, 4)) == (3, 1)
 
