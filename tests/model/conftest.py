@@ -1,0 +1,3 @@
+from tests.faults.conftest import of
+
+__all__ = ["of"]

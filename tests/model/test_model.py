@@ -1,0 +1,37 @@
+"""Whatever happens to a fleet in whatever order: every invariant holds after each step, what is refused changes nothing,
+in the end everything settles, and the bill is what an independent recount says."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from claims.models import Offering
+from tests import keep
+from tests.cast import Cast
+from tests.model.fleet import Fleet, begin
+from tests.model.recount import write_down
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+QUICK = settings(max_examples=12, stateful_step_count=25, deadline=None, derandomize=True, print_blob=True,
+                 suppress_health_check=list(HealthCheck))  # fmt: skip
+LONG = settings(QUICK, max_examples=int(os.environ.get("HEADROOM_MODEL_RUNS", "400")), stateful_step_count=50,
+                derandomize=False)  # fmt: skip
+
+
+def run(cast: Cast, how: settings) -> None:
+    write_down()
+    begin(cast)
+    kept = keep.keep()
+    run_state_machine_as_test(lambda: Fleet(cast, kept), settings=how)  # type: ignore[arg-type]
+
+
+def test_whatever_happens_everything_holds_and_settles(cast: Cast, of: Offering) -> None:
+    run(cast, QUICK)
+
+
+@pytest.mark.long
+def test_whatever_happens_for_long_everything_holds_and_settles(cast: Cast, of: Offering) -> None:
+    run(cast, LONG)
