@@ -38,17 +38,22 @@ class Stack:
 
     def sign_in(self, user: str = "operator") -> urllib.request.OpenerDirector:
         """An opener whose cookies belong to the signed-in `user`."""
-        words = [line.split() for line in (self.state / "sign-ins").read_text().splitlines()]
-        password = next(word[1] for word in words if word and word[0] == user)
-        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
-        page = opener.open(f"{self.url}/accounts/sign-in", timeout=30).read().decode()
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-        assert token is not None, "the sign-in page has no form"
-        form = {"username": user, "password": password, "csrfmiddlewaretoken": token[1]}
-        answer = opener.open(f"{self.url}/accounts/sign-in", urllib.parse.urlencode(form).encode(), timeout=30)
-        assert answer.status == 200, answer.status
-        assert "sign-in" not in answer.url, "the sign-in was refused"
-        return opener
+        return sign_in(self.url, self.state, user, self.jar)
+
+
+def sign_in(url: str, state: Path, user: str, jar: http.cookiejar.CookieJar) -> urllib.request.OpenerDirector:
+    """An opener whose cookies belong to the signed-in `user` of a demo."""
+    words = [line.split() for line in (state / "sign-ins").read_text().splitlines()]
+    password = next(word[1] for word in words if word and word[0] == user)
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    page = opener.open(f"{url}/accounts/sign-in", timeout=30).read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    assert token is not None, "the sign-in page has no form"
+    form = {"username": user, "password": password, "csrfmiddlewaretoken": token[1]}
+    answer = opener.open(f"{url}/accounts/sign-in", urllib.parse.urlencode(form).encode(), timeout=30)
+    assert answer.status == 200, answer.status
+    assert "sign-in" not in answer.url, "the sign-in was refused"
+    return opener
 
 
 def free_port() -> int:

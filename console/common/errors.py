@@ -139,6 +139,9 @@ class Unavailable(Refusal):
     code, name, http_status, retryable = 14, "UNAVAILABLE", 503, True
 
 
+DATABASE_AWAY = "The database could not serve this request; try again in a moment."
+
+
 def body_of(code: int, message: str, details: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """An error body where no refusal of the domain stands behind it (a verb not allowed, a fault)."""
     return {"code": code, "message": message, "details": list(details)}

@@ -74,6 +74,7 @@ CLASSES = st.sampled_from([(), ("RESERVED",), ("ON_DEMAND",), ("ON_DEMAND", "RES
 LOOP = st.sampled_from(["fulfil", "provision", "scale", "actuate", "meter", "roll up"])
 NTH = st.integers(0, 5)
 STILL_ROUNDS, MOST_ROUNDS = 3, 40
+MOST_SECONDS = 120
 ZONES = {"west": "US-WEST-04A", "east": "US-EAST-01A"}
 
 
@@ -357,7 +358,14 @@ class Fleet(RuleBasedStateMachine):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(MOST_SECONDS)
+        none(
+            [
+                f"{name} is not over after {MOST_SECONDS} s"
+                for name, one in zip(names, threads, strict=True)
+                if one.is_alive()
+            ]
+        )
         none([f"{type(error).__name__}: {error}" for error in errors])
 
     @rule(seconds=st.sampled_from([5, 20, 65]), rounds=st.integers(1, 4))

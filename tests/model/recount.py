@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 
-from django.db import connection
+from django.db import connection, transaction
 
 from claims.metering import UsageRow, month_to_date
 from claims.models import Offering, Price, QuotaChange, UsageInterval
 from console.organizations.models import Organization
+from deployments.loop.snapshot import repeatable_read
 
 _MAKE = """
     CREATE TABLE clockwork.held (at timestamptz, instance bigint, claim bigint, paid boolean);
@@ -41,8 +42,20 @@ _MAKE = """
     CREATE TRIGGER written_down AFTER INSERT OR UPDATE OR DELETE ON public.deployments_replicaplacement
         FOR EACH ROW EXECUTE FUNCTION clockwork.placement_changed()"""
 
+# For a fleet that is running already. Making the triggers has locked out everybody who writes.
+_MAKE_SCHEMA = """
+    CREATE SCHEMA clockwork;
+    CREATE FUNCTION clockwork.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+        $$ SELECT pg_catalog.clock_timestamp() $$"""
+_AS_IT_IS = """
+    CREATE TABLE clockwork.began AS SELECT clock_timestamp() AS at;
+    UPDATE public.claims_instance SET key = key;
+    INSERT INTO clockwork.placed
+    SELECT clockwork.clock_timestamp(), replica_id, instance_id, gpus FROM public.deployments_replicaplacement"""
+
 # A pass asks for the time once and writes a little later, and the ledger keeps whole seconds.
 CLOSE = timedelta(seconds=2)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 Resource = tuple[str, int, int]  # kind, instance or replica, instance
 Span = tuple[datetime, datetime | None]
@@ -52,6 +65,14 @@ def write_down() -> None:
     """From now on everything that is paid for is written down; for a database whose clock is the test's."""
     with connection.cursor() as cursor:
         cursor.execute(_MAKE)
+
+
+def write_down_from_now_on() -> None:
+    """The same for a fleet that is running, by the real time; `ledger_differs_since_then` compares."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_MAKE_SCHEMA)
+        cursor.execute(_MAKE)
+        cursor.execute(_AS_IT_IS)
 
 
 # --- the ledger against what was written down ------------------------------------------------------
@@ -98,28 +119,44 @@ def _spans(states: Iterable[tuple[datetime, object]]) -> list[Span]:
     return found
 
 
-def ledger_differs() -> list[str]:
-    """Where the ledger's intervals are not what was written down."""
-    expected = spans_written_down()
+def spans_paid() -> dict[Resource, list[Span]]:
     kept: dict[Resource, list[Span]] = defaultdict(list)
-    rows = UsageInterval.objects.order_by("started_at", "id")
-    for row in rows:
+    for row in UsageInterval.objects.order_by("started_at", "id"):
         kept[row.kind, row.resource_key, row.instance_id].append((row.started_at, row.ended_at))
+    return kept
+
+
+def _from(since: datetime, spans: dict[Resource, list[Span]], close: timedelta) -> dict[Resource, list[Span]]:
+    """What of them lies after that moment, at which writing down began."""
+    late = {
+        resource: [(max(start, since), end) for start, end in found if end is None or end > since + close]
+        for resource, found in spans.items()
+    }
+    return {resource: found for resource, found in late.items() if found}
+
+
+def ledger_differs(since: datetime = LONG_AGO, close: timedelta = CLOSE) -> list[str]:
+    """Where the ledger's intervals are not what was written down."""
+    expected, kept = (_from(since, spans, close) for spans in (spans_written_down(), spans_paid()))
     found = []
     for resource in sorted(expected.keys() | kept.keys()):
         wanted, there = expected.get(resource, []), kept.get(resource, [])
-        if len(wanted) != len(there) or not all(map(_close, wanted, there)):
+        if len(wanted) != len(there) or not all(_close(*pair, close) for pair in zip(wanted, there, strict=True)):
             found.append(f"{resource}: paid {_said(there)}, held {_said(wanted)}")
     return found
 
 
-def _close(one: Span, other: Span) -> bool:
-    ends = (one[1], other[1])
-    if None in ends:
-        return ends == (None, None) and abs(one[0] - other[0]) < CLOSE
-    assert one[1] is not None
-    assert other[1] is not None
-    return abs(one[0] - other[0]) < CLOSE and abs(one[1] - other[1]) < CLOSE
+def ledger_differs_since_then(close: timedelta) -> list[str]:
+    with repeatable_read():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT at FROM clockwork.began")
+            (since,) = cursor.fetchone()
+        return ledger_differs(since, close)
+
+
+def _close(one: Span, other: Span, within: timedelta) -> bool:
+    return all(start == end or (start and end and abs(start - end) < within)
+               for start, end in zip(one, other, strict=True))  # fmt: skip
 
 
 def _said(spans: Iterable[Span]) -> str:

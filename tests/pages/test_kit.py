@@ -9,6 +9,7 @@ import pytest
 from django import forms
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
@@ -99,6 +100,16 @@ def test_the_page_for_a_fault_asks_the_database_nothing(cast: Cast, django_asser
         answer = fault(request)
     assert answer.status_code == 500
     assert b"Something went wrong" in answer.content
+
+
+@pytest.mark.parametrize(("path", "said"), [("/deployments", b"The database is away"), ("/v1alpha1/x", b'"code": 14')])
+def test_a_database_that_is_away_may_be_tried_again(path: str, said: bytes) -> None:
+    try:
+        raise OperationalError("server closed the connection unexpectedly")
+    except OperationalError:
+        answer = fault(RequestFactory().get(path))
+    assert answer.status_code == 503
+    assert said in answer.content
 
 
 def test_nothing_is_asked_for_who_is_not_signed_in(db: None, django_assert_num_queries: object) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.running import children_of, free_port
+from console.stack import postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # The program that each part of the stack runs, to find its process by.
@@ -65,7 +66,7 @@ class Stack:
         return any(words in line for line in self.lines)
 
     def wait_until_ready(self) -> None:
-        until(lambda: self.said("Headroom is ready at") or self.process.poll() is not None, 90, "not ready in time")
+        until(lambda: self.said("Headroom is ready at") or self.process.poll() is not None, 180, "not ready in time")
         assert self.process.poll() is None, "the stack ended:\n" + "".join(self.lines[-20:])
 
     def complete(self) -> bool:
@@ -102,9 +103,18 @@ class Stack:
         return bool(before)
 
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-        return subprocess.run(command, env=environment(self.state, self.port), capture_output=True, text=True,
-                              timeout=60, check=False)  # fmt: skip
+        return self._python(str(ROOT / "manage.py"), *arguments)
+
+    def module(self, name: str, *arguments: str) -> str:
+        """What a module of the tests says, run with the settings of this stack."""
+        own = {"DATABASE_URL": postgres.address(self.state / "run"), "DJANGO_SETTINGS_MODULE": "console.settings"}
+        done = self._python("-m", name, *arguments, **own)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _python(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([sys.executable, *arguments], env=environment(self.state, self.port, **settings), cwd=ROOT,
+                              capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> float:
         """Seconds from the signal to the end."""

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from console.common.errors import FieldViolation, InvalidArgument, Refusal, body_of
+from console.common.errors import DATABASE_AWAY, FieldViolation, InvalidArgument, Refusal, Unavailable, body_of
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
         refusal = InvalidArgument(list(violations_of(error.detail)))
     elif isinstance(error, exceptions.ParseError):
         refusal = InvalidArgument.of("body", f"cannot be read: {error.detail}")
+    elif isinstance(error, OperationalError):
+        log.error("the database could not serve a request", exc_info=error)
+        refusal = Unavailable(DATABASE_AWAY)
     else:
         return framework_answer(error) or fault(error, context)
     set_rollback()
