@@ -28,7 +28,7 @@ SERVICE_CAP_S = 120.0
 # The mean of a lognormal is exp(mu + sigma^2 / 2).
 _SERVICE_MU = math.log(SERVICE_MEAN_S) - SERVICE_SIGMA**2 / 2
 
-BLOCK_S = 10
+BLOCK_S = 60
 _KEPT_PIECES = 2
 
 
