@@ -66,7 +66,7 @@ def allocate(
     unplaced = (asked - outcome.got).astype(np.int32)
     waits = waits_of(deployments, wanted, damped, granted, unplaced)
     going = together(census.going, shrunk)
-    scene = Scene(snapshot, census, moves, asks, outcome.starts, outcome.kept_back, waits, granted, going)
+    scene = Scene(snapshot, census, moves, asks, outcome.starts, outcome.kept_back, unplaced, waits, granted, going)
     done = make_room(scene, kept)
     say_cleared(granted, deployments, done)
     return Allocation(

@@ -7,6 +7,7 @@ and at most one span (a fifteenth) more.
 
 import struct
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
@@ -19,7 +20,8 @@ T = TypeVar("T", bound=Columns)
 BUCKETS = 16
 EMPTY = -1  # a span in which nothing was recommended; a size or limit that is not known
 _MAGIC = b"HRAS"
-_VERSION = 2
+_VERSION = 3
+_ADDED = {2: {"exclusive"}}  # what states of an older version, which are read as well, do not have
 _HEADER = struct.Struct("<4sHHqII")
 
 
@@ -46,6 +48,7 @@ class Kept(Columns):
     instance: Int64s = field(metadata=column(np.int64))
     deployment: Int64s = field(metadata=column(np.int64))
     since_ms: Int64s = field(metadata=column(np.int64, 0))
+    exclusive: Int8s = field(metadata=column(np.int8, 0))  # 1 = nobody else of its organization either
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class AutoscalerState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read `to_bytes`; of what another version wrote nothing is remembered.
+        """Read `to_bytes`, also of version 2; of what any other version wrote nothing is remembered.
 
         Raises ValueError for anything else: a caller then starts from `empty()`.
         """
@@ -90,11 +93,11 @@ class AutoscalerState:
             magic, version, buckets, at_ms, rows, kept_rows = _HEADER.unpack_from(data)
             if magic != _MAGIC:
                 raise ValueError("not an autoscaler state")
-            if (version, buckets) != (_VERSION, BUCKETS):
+            if version not in (_VERSION, *_ADDED) or buckets != BUCKETS:
                 return cls.empty()
-            planes = zlib.decompress(data[_HEADER.size :])
+            planes, absent = zlib.decompress(data[_HEADER.size :]), _ADDED.get(version, set())
             memory, offset = _unpack(Memory, planes, 0, rows)
-            kept, offset = _unpack(Kept, planes, offset, kept_rows)
+            kept, offset = _unpack(Kept, planes, offset, kept_rows, absent)
         except (struct.error, zlib.error) as error:
             raise ValueError("not an autoscaler state") from error
         if offset != len(planes):
@@ -117,10 +120,15 @@ def _planes(values: Int64s) -> bytes:
     return little.view(np.uint8).reshape(-1, values.dtype.itemsize).T.tobytes()
 
 
-def _unpack(record: type[T], data: bytes, offset: int, rows: int) -> tuple[T, int]:
-    """A table of so many rows from the planes that begin at `offset`, and where they end."""
+def _unpack(record: type[T], data: bytes, offset: int, rows: int, absent: Collection[str] = ()) -> tuple[T, int]:
+    """A table of so many rows from the planes that begin at `offset`, and where they end.
+
+    Columns that are `absent` from the data are filled as if nobody had given them.
+    """
     given: dict[str, np.ndarray] = {}
     for name, empty in record.none().items():
+        if name in absent:
+            continue
         width = empty.shape[1] if empty.ndim == 2 else 1
         size = rows * width * empty.dtype.itemsize
         plane = np.frombuffer(data, np.uint8, size, offset).reshape(empty.dtype.itemsize, rows * width)

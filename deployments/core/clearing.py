@@ -9,7 +9,7 @@ import numpy as np
 from deployments.core.census import Census
 from deployments.core.columns import Int32s
 from deployments.core.givers import givers_of
-from deployments.core.keeping import Keeping
+from deployments.core.keeping import Entry, Keeping
 from deployments.core.moves import Moves
 from deployments.core.plan import Granted, Starts, Stops
 from deployments.core.reasons import Reason
@@ -19,7 +19,7 @@ from deployments.core.rolling import drained_first, stuck
 from deployments.core.snapshot import Snapshot
 from deployments.core.states import ReplicaState
 from deployments.core.victims import with_partners
-from deployments.core.yard import yard_of
+from deployments.core.yard import Clearing, Yard, yard_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Scene:
     asks: Asks
     starts: Starts
     kept_back: dict[int, int]  # deployment for which there is room -> the one that it is kept for
+    unplaced: Int32s  # replicas that found no room, [D]
     waits: Waits
     granted: Granted
     going: Stops  # so far
@@ -40,9 +41,11 @@ class Scene:
 def make_room(scene: Scene, kept: Keeping) -> list[Cleared]:
     """Whatever room has to be made, and can be; nothing is looked at when nobody is concerned."""
     snapshot, census = scene.snapshot, scene.census
-    waiting, givers = concerned(snapshot.deployments, scene.waits, kept.deployments)
+    renewed = kept.renewed(scene.unplaced)
+    waits = scene.waits.without([entry.deployment for entry in renewed])
+    waiting, givers = concerned(snapshot.deployments, waits, [entry.deployment for entry in kept.entries])
     rolls = stuck(snapshot, census, scene.moves, scene.starts, scene.kept_back)
-    if not len(waiting) and not len(rolls):
+    if not len(waiting) and not len(rolls) and not renewed:
         return []
     letting_go = snapshot.replicas.state == ReplicaState.DRAINING
     letting_go[scene.going.replica] = True
@@ -50,10 +53,22 @@ def make_room(scene: Scene, kept: Keeping) -> list[Cleared]:
     staying[scene.starts.replaces[scene.starts.replaces >= 0]] = False
     yard = yard_of(snapshot, scene.starts, letting_go)
     able = givers_of(snapshot, census, staying, givers)
-    done = reclaim(scene.asks, scene.waits, waiting, yard, able)
+    done = _coming_back(scene.asks, renewed, yard)
+    done += reclaim(scene.asks, waits, waiting, yard, able)
     touched = {victim.deployment for cleared in done for victim in cleared.clearing.victims}
     rolls = np.array([row for row in rolls.tolist() if row not in touched], np.int64)
     return done + drained_first(snapshot, rolls, scene.moves, scene.asks, scene.granted, yard, able)
+
+
+def _coming_back(asks: Asks, renewed: Sequence[Entry], yard: Yard) -> list[Cleared]:
+    """Room that deployments made for themselves is promised to nobody else."""
+    make = asks.maker(np.array([entry.deployment for entry in renewed], np.int64))
+    done = []
+    for position, entry in enumerate(renewed):
+        clearing = Clearing((entry.instance,), ())
+        yard.take(clearing, make(position))
+        done.append(Cleared(entry.deployment, clearing, Reason.STOP_MAKES_ROOM))
+    return done
 
 
 def stops_for(done: Sequence[Cleared], census: Census) -> Stops:
@@ -63,12 +78,12 @@ def stops_for(done: Sequence[Cleared], census: Census) -> Stops:
     return with_partners(np.array(rows, np.int64), np.array(codes, np.int16), census)
 
 
-def entries_of(done: Sequence[Cleared], now_ms: int) -> Iterator[tuple[int, int, int]]:
+def entries_of(done: Sequence[Cleared], now_ms: int) -> Iterator[Entry]:
     """What is to be kept, and for whom, from now on: where somebody had to go."""
     for cleared in done:
         if cleared.clearing.victims:
             for instance in cleared.clearing.instances:
-                yield instance, cleared.deployment, now_ms
+                yield Entry(now_ms, instance, cleared.deployment, cleared.reason == Reason.STOP_MAKES_ROOM)
 
 
 def yielded(done: Sequence[Cleared], deployments: int) -> Int32s:

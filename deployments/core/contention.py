@@ -163,7 +163,7 @@ class Contest:
                 return max(able, key=lambda kept: kept.priority).deployment
             for place in self.room.kept.get(request.org, ()):
                 if place.takes(capacity_class, request.gpus, request.offerings, request.avoid):
-                    return place.deployment
+                    return place.owners[0]
         return None
 
     def _kept_from(self, request: Request, capacity_class: int) -> int:

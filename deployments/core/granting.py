@@ -63,7 +63,7 @@ def say_cleared(granted: Granted, deployments: Deployments, done: Sequence[Clear
         owner = cleared.deployment
         for victim in cleared.clearing.victims:
             _lower(granted, deployments, victim.deployment)
-            if cleared.reason == Reason.STOP_MAKES_ROOM:
+            if owner == victim.deployment:
                 granted.code[owner], granted.bound[owner] = Reason.ROLLING_IN_PLACE, Bound.CAPACITY
                 continue
             code = Reason.RECLAIMED if cleared.reason == Reason.STOP_RECLAIMED else Reason.YIELDED
@@ -72,7 +72,7 @@ def say_cleared(granted: Granted, deployments: Deployments, done: Sequence[Clear
                 granted.other[victim.deployment] = deployments.key[owner]
             granted.bound[victim.deployment] = Bound.PRIORITY
     for cleared in done:
-        if cleared.reason != Reason.STOP_MAKES_ROOM:
+        if all(victim.deployment != cleared.deployment for victim in cleared.clearing.victims):
             _waits(granted, deployments, cleared)
 
 
@@ -87,7 +87,9 @@ def _waits(granted: Granted, deployments: Deployments, cleared: Cleared) -> None
     if granted.code[row] in (Reason.RECLAIMED, Reason.YIELDED):
         return
     granted.code[row] = Reason.WAITS_FOR_RELEASE
-    if cleared.clearing.victims and granted.other[row] < 0:
+    if cleared.reason == Reason.STOP_MAKES_ROOM:
+        granted.other[row] = deployments.key[row]
+    elif cleared.clearing.victims and granted.other[row] < 0:
         granted.other[row] = deployments.key[cleared.clearing.victims[0].deployment]
 
 

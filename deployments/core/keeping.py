@@ -2,16 +2,19 @@
 
 Replicas that are let go drain for a while, and an instance that becomes empty belongs to nobody again. What is
 remembered, instance and deployment, keeps others away: other organizations altogether, and of the same one whoever
-comes later in the order of R11. It is forgotten once the deployment asks for no more, or after a quarter of an hour.
+comes later in the order of R11; everybody, where a deployment let its own replica go to renew it. It is forgotten once
+the deployment asks for no more, or after a quarter of an hour.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from deployments.core.autoscaler_state import Kept
-from deployments.core.columns import Bools, Int32s
+from deployments.core.columns import Bools, Int32s, Int64s
 from deployments.core.placement import NOBODY, ON_DEMAND, RESERVED, KeptPlace, admitting
 from deployments.core.requests import Asks
 from deployments.core.snapshot import Deployments, Instances, Snapshot
@@ -20,41 +23,44 @@ KEPT_MS = 900_000
 NO_GROWTH = 2**31  # above every priority
 
 
+class Entry(NamedTuple):
+    """An instance that is kept for a deployment, both by row. Compares by age."""
+
+    since_ms: int
+    instance: int
+    deployment: int
+    exclusive: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """Entries that still hold: rows of instances and deployments, the oldest first.
+    """Entries that still hold, the oldest first.
 
     An instance that is kept for a replica on several is out of reach until it is empty, then its organization's.
     """
 
-    instances: list[int]
-    deployments: list[int]
-    since_ms: list[int]
+    entries: Sequence[Entry] = ()
 
     def held_for(self, table: Instances, deployments: Deployments) -> Instances:
         """The instances as if those that serve nobody already served the organization they are kept for."""
-        if not self.instances:
+        if not self.entries:
             return table
         org = table.org.copy()
-        org[self.instances] = deployments.org[self.deployments]
+        org[[entry.instance for entry in self.entries]] = deployments.org[[entry.deployment for entry in self.entries]]
         return replace(table, org=org)
-
-    def still(self, unplaced: Int32s) -> Iterator[tuple[int, int, int]]:
-        """The entries of deployments that go on waiting."""
-        for entry in zip(self.instances, self.deployments, self.since_ms, strict=True):
-            if unplaced[entry[1]]:
-                yield entry
 
     def places(self, table: Instances, asks: Asks) -> dict[int, list[KeptPlace]]:
         """What is free on the instances now, by organization."""
         found: dict[int, KeptPlace] = {}
-        for instance, deployment in zip(self.instances, self.deployments, strict=True):
+        for _, instance, deployment, exclusive in self.entries:
             several = asks.deployments.gpu_count[deployment] > table.gpus[instance]
             if several and table.gpus_used[instance] == 0:
                 continue
-            lowest = NO_GROWTH if asks.to_min[deployment] else int(asks.deployments.priority[deployment])
-            place = found.setdefault(instance, _place(table, instance, deployment))
-            place.lowest = min(place.lowest, lowest)
+            place = found.setdefault(instance, _place(table, instance))
+            place.owners.append(deployment)
+            place.exclusive |= exclusive
+            if not asks.to_min[deployment]:
+                place.lowest = min(place.lowest, int(asks.deployments.priority[deployment]))
             if several:
                 place.free = 0
         by_org: dict[int, list[KeptPlace]] = {}
@@ -62,40 +68,59 @@ class Keeping:
             by_org.setdefault(int(table.org[place.instance]), []).append(place)
         return by_org
 
+    def still(self, unplaced: Int32s) -> Iterator[Entry]:
+        """The entries of deployments that go on waiting."""
+        return (entry for entry in self.entries if unplaced[entry.deployment])
+
+    def renewed(self, unplaced: Int32s) -> list[Entry]:
+        """Exclusive entries, no more of a deployment than it waits for."""
+        seen: Counter[int] = Counter()
+        found = []
+        for entry in self.still(unplaced):
+            if entry.exclusive and seen[entry.deployment] < unplaced[entry.deployment]:
+                seen[entry.deployment] += 1
+                found.append(entry)
+        return found
+
 
 def keeping(kept: Kept, snapshot: Snapshot, asks: Bools, now_ms: int) -> Keeping:
     """The entries that still hold: the deployment `asks` (bool[D]) and may still use the instance."""
     if not len(kept) or not len(snapshot.deployments):
-        return Keeping([], [], [])
+        return Keeping()
     deployments, instances = snapshot.deployments, snapshot.instances
-    machines = dict(zip(instances.key.tolist(), range(len(instances)), strict=True))
-    owners = dict(zip(deployments.key.tolist(), range(len(deployments)), strict=True))
+    machines, owners = _rows(instances.key), _rows(deployments.key)
     open_ = admitting(instances)
-    entries = zip(kept.since_ms.tolist(), kept.instance.tolist(), kept.deployment.tolist(), strict=True)
-    found: list[tuple[int, int, int]] = []
+    found: list[Entry] = []
     holders: dict[int, int] = {}
-    for since, instance, deployment in sorted(entries):
+    columns = (kept.since_ms, kept.instance, kept.deployment, kept.exclusive)
+    for since, instance, deployment, exclusive in sorted(zip(*(column.tolist() for column in columns), strict=True)):
         row, owner = machines.get(instance, -1), owners.get(deployment, -1)
         if row < 0 or owner < 0 or not asks[owner] or now_ms - since >= KEPT_MS:
             continue
         org = int(deployments.org[owner])
         able = open_[row] and _may_use(deployments, instances, owner, row)
         if able and holders.setdefault(row, org) == org:
-            found.append((row, owner, since))
-    return _listed(found)
+            found.append(Entry(since, row, owner, bool(exclusive)))
+    return Keeping(found)
 
 
-def remembered(entries: Iterable[tuple[int, int, int]], snapshot: Snapshot) -> Kept:
-    """The table of rows of instances and deployments with the time; of equal ones the newest."""
-    newest: dict[tuple[int, int], int] = {}
-    for instance, deployment, since in entries:
-        newest[instance, deployment] = max(since, newest.get((instance, deployment), 0))
+def remembered(entries: Iterable[Entry], snapshot: Snapshot) -> Kept:
+    """The entries as a table with keys; of the same instance and deployment the newest."""
+    newest = {(entry.instance, entry.deployment): entry for entry in sorted(entries)}
     if not newest:
         return Kept.none()
-    rows = np.array(list(newest), np.int64)
-    keys = (snapshot.instances.key[rows[:, 0]], snapshot.deployments.key[rows[:, 1]])
-    order = np.lexsort(keys)
-    return Kept(keys[0][order], keys[1][order], np.array(list(newest.values()), np.int64)[order])
+    since, instance, deployment, exclusive = zip(*newest.values(), strict=True)
+    table = Kept.build(
+        instance=snapshot.instances.key[list(instance)],
+        deployment=snapshot.deployments.key[list(deployment)],
+        since_ms=since,
+        exclusive=exclusive,
+    )
+    return table.take(np.lexsort((table.deployment, table.instance)))
+
+
+def _rows(keys: Int64s) -> dict[int, int]:
+    return dict(zip(keys.tolist(), range(len(keys)), strict=True))
 
 
 def _may_use(deployments: Deployments, instances: Instances, owner: int, row: int) -> bool:
@@ -109,17 +134,12 @@ def _may_use(deployments: Deployments, instances: Instances, owner: int, row: in
     )
 
 
-def _listed(found: list[tuple[int, int, int]]) -> Keeping:
-    return Keeping(*([row[at] for row in found] for at in range(3)))
-
-
-def _place(table: Instances, instance: int, deployment: int) -> KeptPlace:
+def _place(table: Instances, instance: int) -> KeptPlace:
     return KeptPlace(
         key=int(table.key[instance]),
         instance=instance,
         free=int(table.gpus[instance] - table.gpus_used[instance]),
         capacity_class=RESERVED if table.claim[instance] else ON_DEMAND,
         offering=int(table.offering[instance]),
-        deployment=deployment,
         lowest=NO_GROWTH,
     )

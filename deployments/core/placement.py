@@ -50,8 +50,15 @@ class KeptPlace:
     free: int
     capacity_class: int
     offering: int
-    deployment: int
     lowest: int  # priority whose growth may use it, and higher ones; mins may anyway
+    owners: list[int] = field(default_factory=list)  # the deployments, the first that it was kept for first
+    exclusive: bool = False  # only they may use it
+
+    def admits(self, request: Request, growth: bool) -> bool:
+        """Whether a request of its organization may use it."""
+        if self.exclusive:
+            return request.deployment in self.owners
+        return not growth or request.priority >= self.lowest
 
     def takes(self, capacity_class: int, gpus: int, offerings: int, avoid: int) -> bool:
         """Whether a replica fits, as far as the place has a say."""
@@ -134,8 +141,7 @@ class Room:
         places = [
             place
             for place in self.kept.get(request.org, ())
-            if place.takes(capacity_class, request.gpus, offerings, request.avoid)
-            and not (growth and request.priority < place.lowest)
+            if place.takes(capacity_class, request.gpus, offerings, request.avoid) and place.admits(request, growth)
         ]
         if not places:
             return None

@@ -11,7 +11,7 @@ by R18.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,13 @@ class Waits:
     to_min: Int32s  # of them, those that it lacks to its min
     spare: Int32s  # replicas that only its scale-down delay keeps
     above: Int32s  # replicas above its min
+
+    def without(self, deployments: list[int]) -> "Waits":
+        """The same, had each of these deployments (one row for each replica) found its room."""
+        if not deployments:
+            return self
+        found = np.bincount(deployments, minlength=len(self.all)).astype(np.int32)
+        return replace(self, all=np.maximum(self.all - found, 0), to_min=np.maximum(self.to_min - found, 0))
 
 
 def waits_of(deployments: Deployments, wanted: Wanted, damped: Damped, granted: Granted, unplaced: Int32s) -> Waits:

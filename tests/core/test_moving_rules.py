@@ -266,6 +266,18 @@ def test_r10_the_room_of_the_one_that_went_first_is_kept_for_its_organization() 
     assert moved(answer) == [(-1, 1)]
 
 
+def test_r10_the_room_of_the_one_that_went_first_is_nobody_elses_in_its_organization_either() -> None:
+    """Else the min of a higher priority takes it, and what was to be renewed has one less for ever."""
+    fleet = deployments(NEW, {"priority": 9})
+    old = {**FULL, "gpus": 1, "gpus_used": 1}
+    first = decide(seen(shard(deployments(NEW), steady([8]), replicas({"instance": 0}), instances(old), offerings(1))))
+    assert stopped(first) == {0: Reason.STOP_MAKES_ROOM}
+    later = shard(fleet, steady([8, 8], now=NOW + 5), None, instances({"gpus": 1}), offerings(1), first.state)
+    answer = decide(later, NOW + 5)
+    assert answer.starts.deployment.tolist() == [0]
+    assert answer.granted.value.tolist() == [1, 0]
+
+
 def test_r8_a_replacement_that_failed_is_tried_again_after_its_back_off() -> None:
     fleet = deployments({**NEW, "backoff": 1})
     assert len(decide(seen(shard(fleet, steady([24]), replicas({}, {}, {})))).starts) == 0

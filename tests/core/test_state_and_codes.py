@@ -4,6 +4,7 @@ import re
 import string
 import struct
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from typing import TypeVar
@@ -88,6 +89,22 @@ def test_of_what_another_version_remembered_nothing_is_remembered() -> None:
     version_1 = struct.pack("<4sHHqI", b"HRAS", 1, 16, 5, 0) + zlib.compress(b"")
     assert AutoscalerState.from_bytes(version_1).at_ms == 0
     assert len(AutoscalerState.from_bytes(version_1)) == 0
+
+
+@given(st.integers(0, 2**32).map(random_state))
+def test_what_version_2_remembered_is_remembered(state: AutoscalerState) -> None:
+    """As it was written then: the same columns, but for the last of those that are kept."""
+    header = struct.pack("<4sHHqII", b"HRAS", 2, 16, state.at_ms, len(state), len(state.kept))
+    columns = [values for _, values in state.memory.items()] + [values for _, values in state.kept.items()][:-1]
+    planes = b"".join(
+        np.ascontiguousarray(values.T).view(np.uint8).reshape(-1, values.itemsize).T.tobytes() for values in columns
+    )
+    back = AutoscalerState.from_bytes(header + zlib.compress(planes))
+    assert back.at_ms == state.at_ms
+    expected = AutoscalerState(
+        state.at_ms, state.memory, replace(state.kept, exclusive=np.zeros(len(state.kept), np.int8))
+    )
+    assert back.to_bytes() == expected.to_bytes()
 
 
 @pytest.mark.parametrize("data", [b"", b"HRAS", b"x" * 60, AutoscalerState.empty().to_bytes()[:-1] + b"?"])
