@@ -1,5 +1,6 @@
 """Replicas that may be let go for somebody, by organization and priority, sorted only once somebody looks."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,9 +50,15 @@ class Givers:
         owners = table.deployment[rows]
         columns = (rows, owners, self.census.partner[rows])
         return [
-            Candidate(row, owner, (*self._places(row), *self._places(partner)))
+            Candidate(row, owner, tuple(self._places(row)) if partner < 0 else self._both(row, partner))
             for row, owner, partner in zip(*(column.tolist() for column in columns), strict=True)
         ]
+
+    def _both(self, row: int, partner: int) -> tuple[tuple[int, int], ...]:
+        held: Counter[int] = Counter()
+        for instance, gpus in (*self._places(row), *self._places(partner)):
+            held[instance] += gpus
+        return tuple(held.items())
 
     def _places(self, row: int) -> list[tuple[int, int]]:
         if row < 0:

@@ -101,6 +101,7 @@ class Reclaim:
     above: dict[int, int]
     spare_orgs: set[int]
     done: list[Cleared] = field(default_factory=list)
+    _requests: list[Request] = field(default_factory=list)  # of what is done
     _failed: dict[tuple[object, ...], int] = field(default_factory=dict)  # what was sought -> the highest priority
 
     def run(self, make: Callable[[int], Request], to_min: list[int], growth: list[int]) -> list[Cleared]:
@@ -109,7 +110,13 @@ class Reclaim:
             self._serve(make(position), to_min[position], lacks_min=True)
         for position in (position for position, count in enumerate(growth) if count):
             self._serve(make(position), growth[position], lacks_min=False)
-        return self.done
+        return [self._fewer(number) for number in reversed(range(len(self.done)))][::-1]
+
+    def _fewer(self, number: int) -> Cleared:
+        """The same room without the victims that what went for others later has made needless."""
+        cleared = self.done[number]
+        clearing = self.yard.fewer(cleared.clearing, self._requests[number]) if cleared.clearing.victims else None
+        return cleared if clearing is None else cleared._replace(clearing=clearing)
 
     def _serve(self, request: Request, replicas: int, lacks_min: bool) -> None:
         for _ in range(replicas):
@@ -118,6 +125,7 @@ class Reclaim:
                 return
             self.yard.take(found.clearing, request)
             self.done.append(found)
+            self._requests.append(request)
             for victim in found.clearing.victims:
                 if len(victim.places) > 1:  # there is more room now than what was sought
                     self._failed.clear()

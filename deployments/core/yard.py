@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
 
     row: int  # of Replicas
     deployment: int
-    places: tuple[tuple[int, int], ...]  # instance and GPUs
+    places: tuple[tuple[int, int], ...]  # instance and GPUs, each instance once
 
 
 class Clearing(NamedTuple):
@@ -78,23 +78,63 @@ class Yard:
         """
         if want.gpus > self.smallest:
             return self._several(want, self._willing(candidates, budget), budget)
-        for instance in self.coming.get(want.org, ()):
-            machine = self.machine(instance)
-            if machine.available >= want.gpus and _suits(machine, instance, want):
-                return Clearing((instance,), ())
+        if (instance := self._tightest(want)) is not None:
+            return Clearing((instance,), ())
         return self._one(want, self._willing(candidates, budget), budget)
+
+    def _tightest(self, want: Request) -> int | None:
+        """The instance on which room for the replica comes free anyway: the one that the next pass would take."""
+        able = [
+            (machine.available, machine.group.rank, machine.key, instance)
+            for instance in self.coming.get(want.org, ())
+            if (machine := self.machine(instance)).available >= want.gpus and _suits(machine, instance, want)
+        ]
+        return min(able)[-1] if able else None
 
     def take(self, clearing: Clearing, want: Request) -> None:
         """Promise the room: the victims are gone, and nobody else is given what they leave."""
         for victim in clearing.victims:
-            self.gone.add(victim.row)
-            for instance, gpus in victim.places:
-                machine = self.machine(instance)
-                machine.available += gpus
-                if machine.open and instance not in self.coming.setdefault(machine.holder, []):
-                    self.coming[machine.holder].append(instance)
+            self._goes(victim)
         for instance in clearing.instances:
             self.machine(instance).available -= want.gpus // len(clearing.instances)
+
+    def fewer(self, clearing: Clearing, want: Request) -> Clearing:
+        """The clearing, which was taken, without the victims that can stay by now: what was promised stays possible.
+
+        What others left over may be on the same instance, or be room for the whole replica on another.
+        """
+        victims = tuple(victim for victim in reversed(clearing.victims) if not self._stays(victim))[::-1]
+        if not victims or len(clearing.instances) > 1:
+            return Clearing(clearing.instances, victims)
+        home = self.machine(clearing.instances[0])
+        home.available += want.gpus
+        if all(self._stays(victim) for victim in victims):
+            instance = self._tightest(want)
+            if instance is not None:
+                self.machine(instance).available -= want.gpus
+                return Clearing((instance,), ())
+        for victim in victims:
+            if victim.row not in self.gone:
+                self._goes(victim)
+        home.available -= want.gpus
+        return Clearing(clearing.instances, victims)
+
+    def _stays(self, victim: Candidate) -> bool:
+        """Let a victim stay after all, if nothing is promised on its GPUs."""
+        if any(self.machine(instance).available < gpus for instance, gpus in victim.places):
+            return False
+        self.gone.discard(victim.row)
+        for instance, gpus in victim.places:
+            self.machine(instance).available -= gpus
+        return True
+
+    def _goes(self, victim: Candidate) -> None:
+        self.gone.add(victim.row)
+        for instance, gpus in victim.places:
+            machine = self.machine(instance)
+            machine.available += gpus
+            if machine.open and instance not in self.coming.setdefault(machine.holder, []):
+                self.coming[machine.holder].append(instance)
 
     def machine(self, row: int) -> Machine:
         """An instance by its row."""
@@ -225,7 +265,6 @@ def yard_of(snapshot: Snapshot, starts: Starts, letting_go: Bools) -> Yard:
     np.subtract.at(available, starts.instance, starts.gpus)
     open_ = admitting(instances)
     rows = np.flatnonzero(open_ & (coming > 0) & (instances.org != NOBODY))
-    rows = rows[np.argsort(instances.key[rows])]
     by_org: dict[int, list[int]] = defaultdict(list)
     for row, org in zip(rows.tolist(), instances.org[rows].tolist(), strict=True):
         by_org[org].append(row)

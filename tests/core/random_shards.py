@@ -36,13 +36,47 @@ class Odds:
     priorities: tuple[int, ...] = (0, 0, 5, 9)
     most_orgs: int = 3
     most_zones: int = 3
+    most_machines: int = 15
+    machines: tuple[int, ...] = (1, 2, 4, 8, 8)
+    states: tuple[int, ...] = (READY, READY, READY, STARTING, DRAINING)
+    most_load: int = 100
+    upside_down: float = 0.0  # how much more of the room low priorities have
     crowded: float = 0.8  # share of the room that is tried to be filled
     moves: float = 0.2  # draining instances, old revisions
+    pairs: float = 0.15  # replicas that say that they replace another
     odd: float = 0.1  # shadow, disabled, pinned, frozen, backing off, avoiding
     any_class: float = 0.5  # deployments with the default classes and all zones
 
 
 ALL = Odds()
+# Few machines, many priorities: somebody has to make room in most of them.
+SCARCE = Odds(
+    sizes=(1, 1, 2, 4, 8),
+    priorities=(0, 3, 6, 9),
+    most_orgs=2,
+    most_zones=2,
+    most_machines=5,
+    most_load=40,
+    upside_down=0.9,
+    crowded=3.0,
+    moves=0.05,
+    pairs=0.03,
+    odd=0.02,
+    any_class=0.9,
+    machines=(4, 8),
+    states=(READY,) * 18 + (STARTING, DRAINING),
+)
+# Room for many, in many places: whose turn it is matters (R14).
+OPEN = Odds(
+    sizes=(1, 2, 4, 8),
+    most_orgs=5,
+    crowded=0.3,
+    moves=0.05,
+    odd=0.02,
+    any_class=0.4,
+    machines=(4, 8),
+    most_machines=12,
+)
 
 
 def shards(odds: Odds = ALL) -> st.SearchStrategy[Snapshot]:
@@ -52,11 +86,11 @@ def shards(odds: Odds = ALL) -> st.SearchStrategy[Snapshot]:
 def random_shard(seed: int, odds: Odds = ALL) -> Snapshot:
     rng = np.random.default_rng(seed)
     zones = int(rng.integers(1, odds.most_zones + 1))
-    size = int(rng.choice([1, 2, 4, 8, 8]))
+    size = int(rng.choice(odds.machines))
     fleet = _fleet(rng, zones, int(rng.integers(1, 11)), odds)
-    machines = _machines(rng, zones, size, int(rng.integers(1, 16)), odds)
+    machines = _machines(rng, zones, size, int(rng.integers(1, odds.most_machines + 1)), odds)
     have, parts, machines = _placed(rng, fleet, machines, offerings(*[size] * zones), odds)
-    loads = rng.integers(0, 100, len(fleet)).tolist()
+    loads = rng.integers(0, odds.most_load, len(fleet)).tolist()
     fleet = replace(fleet, avoid=np.where(rng.random(len(fleet)) < odds.odd, 0, -1).astype(np.int32))
     shard = Snapshot(fleet, steady(loads), have, machines, offerings(*[size] * zones), parts=parts)
     return replace(shard, state=_remembered(rng, shard))
@@ -114,6 +148,8 @@ def _placed(
     parts: list[tuple[int, int, int]] = []
     for _ in range(int(odds.crowded * 5 * len(fleet))):
         d = int(rng.integers(len(fleet)))
+        if rng.random() < odds.upside_down * fleet.priority[d] / 9:
+            continue
         size, gpus = int(zones.gpus_per_instance[0]), int(fleet.gpu_count[d])
         open_ = ((org == 0) | (org == fleet.org[d])) & (machines.gpus - used >= min(gpus, size))
         open_ &= (machines.claim > 0) | (machines.source == Source.POOL)
@@ -144,21 +180,21 @@ def _replicas(rng: np.random.Generator, fleet: Deployments, rows: list[dict[str,
     return Replicas.build(
         key=rng.permutation(count) + 1,
         deployment=deployment,
-        state=rng.choice([READY, READY, READY, STARTING, DRAINING], count),
+        state=rng.choice(odds.states, count),
         capacity_class=[CapacityClass.RESERVED if row["reserved"] else CapacityClass.ON_DEMAND for row in rows],
         instance=[row["instance"] for row in rows],
         gpus=[row["gpus"] for row in rows],
         started_at=NOW - rng.integers(0, 3, count),
         active=rng.integers(0, 3, count),
         revision=np.where(rng.random(count) < odds.moves, np.minimum(rng.integers(0, 2, count), revision), revision),
-        replaces=_replaced(rng, deployment),
+        replaces=_replaced(rng, deployment, odds),
     )
 
 
-def _replaced(rng: np.random.Generator, deployment: np.ndarray) -> np.ndarray:
+def _replaced(rng: np.random.Generator, deployment: np.ndarray, odds: Odds) -> np.ndarray:
     """Now and then the row of another replica of the deployment, sense or not."""
     rows = np.full(len(deployment), -1)
-    for row in np.flatnonzero(rng.random(len(rows)) < 0.15).tolist():
+    for row in np.flatnonzero(rng.random(len(rows)) < odds.pairs).tolist():
         same = np.flatnonzero(deployment == deployment[row])
         rows[row] = rng.choice(same)
     return rows

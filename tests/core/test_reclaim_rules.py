@@ -119,6 +119,31 @@ def test_r13_of_the_victims_none_could_stay() -> None:
     assert stopped(answer) == {2: Reason.STOP_RECLAIMED}
 
 
+def test_r13_nobody_goes_for_one_whose_room_is_left_over_from_what_goes_for_the_next() -> None:
+    """The small one would do for 0; but of the large one that has to go for 1, enough is left for 0 as well."""
+    fleet = deployments(HIGH, {"priority": 8, "gpu_count": 4}, {"priority": 0}, {"priority": 1, "gpu_count": 8})
+    have = replicas(
+        *on(0, -1, deployment=2, gpus=1), {"deployment": 3, "instance": 1, "gpus": 8}, *on(-1, deployment=3, gpus=8)
+    )
+    machines = instances({"org": 1, "gpus": 8, "gpus_used": 8}, {**FULL})
+    answer = decide(seen(shard(fleet, steady([8, 8, 16, 16]), have, machines)))
+    assert stopped(answer) == {2: Reason.STOP_RECLAIMED}
+    assert answer.granted.coming.tolist() == [1, 1, 0, 0]
+
+
+def test_r13_a_pair_on_one_instance_frees_what_it_holds_and_no_more() -> None:
+    have = (
+        {"deployment": 1, "instance": 0, "gpus": 2},
+        {"deployment": 1, "instance": 0, "gpus": 2, "state": STARTING, "replaces": 0, "revision": 2},
+        *on(-1, -1, gpus=2, revision=2),
+    )
+    machines = instances({"org": 1, "gpus": 8, "gpus_used": 8})
+    low = {"gpu_count": 2, "revision": 2}
+    enough = lacking(low, *have, high={"gpu_count": 4}, machines=machines)
+    assert stopped(enough) == {0: Reason.STOP_RECLAIMED, 1: Reason.STOP_NOT_READY}
+    assert stopped(lacking(low, *have, high={"gpu_count": 8}, machines=machines)) == {}
+
+
 def test_r13_the_lowest_priority_goes_first_then_the_order_of_r18() -> None:
     fleet = deployments(HIGH, {"priority": 5}, {"priority": 2}, {"priority": 2})
     have = [*on(0, 0), *on(0, 0, deployment=2, active=3), *on(0, 0, deployment=3, active=4)]
