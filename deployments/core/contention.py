@@ -23,6 +23,8 @@ from typing import NamedTuple
 from deployments.core.placement import ON_DEMAND, Fit, Room, Taken
 from deployments.core.queue import Phase, Queue, Request
 
+ANY = -1  # whatever the number of free GPUs
+
 
 class Turn(NamedTuple):
     """An organization that waits for an instance of a pool; compares in the order of R14."""
@@ -31,6 +33,7 @@ class Turn(NamedTuple):
     since_ms: int
     org: int
     fit: Fit
+    free: int  # GPUs of the instance, or of each of them
 
 
 class Grant(NamedTuple):
@@ -64,6 +67,8 @@ class Contest:
     grants: list[Grant] = field(default_factory=list)
     kept_back: dict[int, int] = field(default_factory=dict)  # deployment for which there is room -> for whom it is kept
     _failed: set[tuple[int, ...]] = field(default_factory=set)
+    _waiting: dict[int, Turn] = field(default_factory=dict)  # per organization
+    _at: dict[tuple[int, int], list[int]] = field(default_factory=dict)  # organizations that wait for an instance
 
     def run(self, hopeless: Sequence[Request]) -> list[Grant]:
         """Grant until nobody can get more. `hopeless` requests get nothing, but their min keeps room."""
@@ -73,17 +78,18 @@ class Contest:
             self._settle(org)
         while self.turns:
             turn = heappop(self.turns)
+            if self._waiting.get(turn.org) is not turn:
+                continue  # it has looked again since
             queue = self.queues[turn.org]
-            head = queue.head()
-            # Others may have taken the last instance since; then the organization looks again.
-            if head is not None and self._stands(turn.fit, head, queue.phase):
-                self._grant(queue, head, turn.fit)
+            self._grant(queue, _head(queue), turn.fit)
             self._settle(turn.org)
+            self._look_again(turn)
         return self.grants
 
     def _settle(self, org: int) -> None:
         """Give an organization what is its own, until its next replica needs a turn or it asks no more."""
         queue = self.queues[org]
+        self._waiting.pop(org, None)
         while (request := queue.head()) is not None:
             fit = self._look(request, queue.phase)
             if fit is None:
@@ -92,13 +98,29 @@ class Contest:
                 self._give_up(queue, request)
             elif fit.from_pool:
                 holds = self.holds.get((org, fit.offering), 0)
-                heappush(self.turns, Turn(holds, request.since_ms, org, fit))
+                free = self.room.sizes[fit.offering] if fit.source else fit.left_over + request.gpus
+                turn = self._waiting[org] = Turn(holds, request.since_ms, org, fit, free)
+                heappush(self.turns, turn)
+                place = (fit.offering, ANY if fit.source or request.avoid >= 0 else free)
+                self._at.setdefault(place, []).append(org)
                 return
             else:
                 self._grant(queue, request, fit)
 
-    def _stands(self, fit: Fit, request: Request, phase: Phase) -> bool:
-        return self.room.still(fit, request.gpus, request.avoid) or self._look(request, phase) == fit
+    def _look_again(self, taken: Turn) -> None:
+        """After an instance of a pool was taken: whoever waits for one of these, and there is none left, looks again.
+
+        Otherwise its place in the line would be that of what it can no longer have. Whole instances, and an instance
+        to avoid, are a longer story: every change of the offering matters to those.
+        """
+        offering = taken.fit.offering
+        orgs = self._at.pop((offering, ANY), [])
+        if not self.room.has(offering, taken.free):
+            orgs += self._at.pop((offering, taken.free), [])
+        for org in sorted(set(orgs)):
+            turn = self._waiting.get(org)
+            if turn is not None and turn.fit.offering == offering:
+                self._settle(org)
 
     def _look(self, request: Request, phase: Phase) -> Fit | None:
         """The best place for the next replica: the first class that has one (R15)."""
@@ -173,3 +195,10 @@ class Contest:
             if kept.priority >= request.priority and capacity_class in kept.classes:
                 bits |= kept.offerings
         return bits
+
+
+def _head(queue: Queue) -> Request:
+    request = queue.head()
+    if request is None:
+        raise LookupError("nobody waits in the queue whose turn it is")
+    return request

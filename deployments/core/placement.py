@@ -149,14 +149,9 @@ class Room:
         left_over, rank = best.free - request.gpus, self.ranks[best.offering]
         return Fit(left_over, False, rank, best.offering, capacity_class, 0, 1, best.instance)
 
-    def still(self, fit: Fit, gpus: int, avoid: int) -> bool:
-        """Whether a place in the pool that `fits` gave is sure to be the best still.
-
-        Room only shrinks and nobody takes what is another's own, so it is unless it is gone. Whole instances,
-        and an instance to avoid, are a longer story: no.
-        """
-        there = self.pool[fit.offering].mask >> (fit.left_over + gpus) & 1
-        return bool(there) and not fit.source and avoid < 0
+    def has(self, offering: int, free: int) -> bool:
+        """Whether there is an instance of a pool that serves nobody with so many free GPUs."""
+        return bool(self.pool[offering].mask >> free & 1)
 
     def none_for(self, org: int) -> bool:
         """Whether an organization has no GPU left that it may use."""

@@ -104,6 +104,16 @@ def test_r14_holdings_count_per_pool() -> None:
     assert granted(decide(shown)) == [1, 0]
 
 
+def test_r14_whoever_waited_for_what_another_took_stands_in_line_for_its_next_best() -> None:
+    """Organization 1 holds most of pool 0, whose last instance goes to 2; in pool 1 it holds nothing, and 3 does."""
+    fleet = deployments({"org": 1, "zones": 3, "gpu_count": 8}, {"org": 2, "gpu_count": 8}, {"org": 3, "zones": 2})
+    machines = instances(
+        {}, {"offering": 1}, {"org": 1, "gpus_used": 8}, {"offering": 1, "org": 3, "gpus": 4, "gpus_used": 4}
+    )
+    answer = decide(shard(fleet, steady([8] * 3), machines=machines, zones=offerings(8, 8)))
+    assert granted(answer) == [1, 1, 0]
+
+
 def test_r15_the_first_class_with_room_is_taken_per_replica() -> None:
     machines = instances({"gpus": 2, "claim": 7, "org": 1}, {"gpus": 8})
     answer = decide(shard(deployments({}), steady([32]), running(1), machines))
