@@ -19,6 +19,7 @@ from deployments.core.reach import Reach, hopeless, impossible, reach_of, shorta
 from deployments.core.reasons import Reason
 from deployments.core.reclaim import waits_of
 from deployments.core.requests import Asks, in_order, queues
+from deployments.core.rolling import at_stake
 from deployments.core.shares import dealt_again
 from deployments.core.snapshot import Instances, Snapshot, Source
 from deployments.core.victims import choose, rank, together
@@ -59,7 +60,7 @@ def allocate(
     shrunk = choose(snapshot.replicas, census, excess)
     moves = moves_of(snapshot, census, shrunk, np.maximum(deployments.backoff - lacks, 0), old.memory, now_ms)
     granted = before_contention(deployments, wanted, current, asked)
-    asks = _asks(snapshot, asked, wanted, current, moves, old.memory, now_ms)
+    asks = _asks(snapshot, census, asked, wanted, moves, old.memory, now_ms)
     kept = keeping(old.kept, snapshot, asks.to_min + asks.growth > 0, now_ms)
     outcome = _contend(snapshot, asks, asked, moves, kept, wanted, granted)
     say_moving(granted, census, moves, outcome.replaced)
@@ -81,22 +82,25 @@ def allocate(
 
 
 def _asks(
-    snapshot: Snapshot, asked: Int32s, wanted: Wanted, current: Int32s, moves: Moves, memory: Memory, now_ms: int
+    snapshot: Snapshot, census: Census, asked: Int32s, wanted: Wanted, moves: Moves, memory: Memory, now_ms: int
 ) -> Asks:
     """What leaves its instance is as good as missing, so it is asked for within min or growth."""
     deployments = snapshot.deployments
     total = asked + moves.leaving.count
-    staying = np.minimum(current, wanted.value) - moves.leaving.count
+    have = np.minimum(census.ready + census.starting, wanted.value)
+    staying = have - moves.leaving.count
     to_min = np.clip(np.minimum(wanted.value, deployments.min) - staying, 0, total).astype(np.int32)
     since = np.where(memory.short_since_ms > 0, memory.short_since_ms, now_ms)
-    return Asks(deployments, to_min, total - to_min, moves.later.count, moves.over, since)
+    renewals = at_stake(snapshot, census, moves, have)
+    later = (moves.later.count - renewals).astype(np.int32)
+    return Asks(deployments, to_min, total - to_min, renewals, later, moves.over, since)
 
 
 def _contend(
     snapshot: Snapshot, asks: Asks, asked: Int32s, moves: Moves, kept: Keeping, wanted: Wanted, granted: Granted
 ) -> Outcome:
     """Run the contest and write what came of it into `granted`."""
-    rows = np.flatnonzero(asks.to_min + asks.growth + asks.moves)
+    rows = np.flatnonzero(asks.to_min + asks.growth + asks.renewals + asks.moves)
     if not len(rows):
         return Outcome(Starts.none(), np.zeros_like(asked), np.zeros_like(asked), {})
     deployments, offerings = snapshot.deployments, snapshot.offerings
@@ -144,7 +148,7 @@ def _outcome(grants: list[Grant], asks: Asks, asked: Int32s, moves: Moves, kept_
     begins, _, phase, deployment, instance, gpus, capacity_class = np.repeat(rows, rows[:, 1], axis=0).T
     replica = np.cumsum(begins) - 1
     first = begins > 0
-    owners, later = dealt_again(asks, deployment[first], phase[first]), phase[first] == Phase.MOVE
+    owners, later = dealt_again(asks, deployment[first], phase[first]), np.isin(phase[first], (Phase.RENEW, Phase.MOVE))
     replaces = np.where(
         later,
         moves.later.of(owners, _places(owners, later)),

@@ -1,7 +1,8 @@
 """Stage 6: who gets the GPUs there are (R11, R14, R15).
 
 Inside an organization: every deployment's min first, by priority, then creation, then id; then growth above
-min by priority. Deployments of equal priority share growth replica by replica in proportion to what they
+min by priority. Between them comes the renewal of a replica without which one of a min would have to go first
+(R10, see rolling). Deployments of equal priority share growth replica by replica in proportion to what they
 lack, by Webster's divisors: the next replica goes to the lowest `(2 * got + 1) / lacks`. That needs no
 knowledge of how much there will be, and differs from the largest remainder by a replica at most in small
 groups.
@@ -129,8 +130,8 @@ class Contest:
             if phase and request.org in self.kept:
                 offerings &= ~self._kept_from(request, capacity_class)
             fit = self._fits(request, capacity_class, offerings)
-            if fit is None and request.org in self.room.kept and phase != Phase.MOVE:
-                fit = self.room.kept_fit(request, capacity_class, offerings, phase > Phase.MIN)
+            if fit is None and request.org in self.room.kept and phase in (Phase.MIN, Phase.GROWTH):
+                fit = self.room.kept_fit(request, capacity_class, offerings, phase == Phase.GROWTH)
             if fit is not None:
                 return fit
         return None

@@ -5,7 +5,8 @@ deployment's (R10), or when it runs on demand although claim GPUs that it could 
 (R15). Whatever the cause, its replacement starts first; once that is ready the old one goes (see census).
 
 What leaves an instance competes for room like a replica that is missing, for it soon will be. The other two take what
-growth leaves: a new revision up to one replica, or a tenth of max, at a time; moving over to claims one in a pass.
+growth leaves: a new revision up to one replica, or a tenth of max, at a time (the first of them before growth, where
+the minimum is at stake: see rolling); moving over to claims one in a pass.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
 """The queue of one organization: whose replica is next (R11).
 
-Requests come in the order of priority, creation and id. First all of their mins, in that order; then growth,
-one group of equal priority after the other, in which a heap says who has had least of what it lacks; then
-the replacements that take what growth leaves (R10, R15), one deployment after the other.
+Requests come in the order of priority, creation and id. First all of their mins, in that order, and the renewals
+without which a min would be lost (R10); then growth, one group of equal priority after the other, in which a heap says
+who has had least of what it lacks; then the replacements that take what growth leaves (R10, R15), one deployment after
+the other.
 """
 
 from collections.abc import Callable
@@ -19,8 +20,9 @@ class Phase(IntEnum):
     """What is asked for, in the order in which it is served."""
 
     MIN = 0
-    GROWTH = 1
-    MOVE = 2
+    RENEW = 1
+    GROWTH = 2
+    MOVE = 3
 
 
 @dataclass(slots=True)
@@ -49,21 +51,24 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class Queue:
-    """Positions of requests, `mins`, `growth` and `moves`, each in the order of R11; `make` and `make_move`
-    give the request of a position.
+    """Positions of requests by phase, each in the order of R11; `make`, `make_renewal` and `make_move` give the
+    request of a position.
 
     Requests are made when their turn comes, for in a storm most never get one.
     """
 
     mins: list[int]
+    renewals: list[int]
     growth: list[int]
     moves: list[int]
     make: Callable[[int], Request]
+    make_renewal: Callable[[int], Request]
     make_move: Callable[[int], Request]
     priority_of: Callable[[int], int]
     now: Request | None = None  # whose replica is next, once `head` was asked
     phase: Phase = Phase.MIN
     _next_min: int = 0
+    _next_renewal: int = 0
     _next_growth: int = 0
     _next_move: int = 0
     _group: list[_Place] = field(default_factory=list)
@@ -111,6 +116,8 @@ class Queue:
     def _leave(self) -> None:
         if self.phase == Phase.GROWTH:
             heappop(self._group)
+        elif self.phase == Phase.RENEW:
+            self._next_renewal += 1
         else:
             self._next_move += 1
         self.now = None
@@ -118,6 +125,9 @@ class Queue:
     def _find(self) -> Request | None:
         if self._next_min < len(self.mins):
             return self._request(self.mins[self._next_min])
+        if self._next_renewal < len(self.renewals):
+            self.phase = Phase.RENEW
+            return self.make_renewal(self.renewals[self._next_renewal])
         self.phase = Phase.GROWTH
         while not self._group and self._next_growth < len(self.growth):
             self._open_group()

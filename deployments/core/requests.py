@@ -24,14 +24,15 @@ class Asks:
     deployments: Deployments
     to_min: Int32s  # replicas that it lacks to its min
     growth: Int32s  # replicas that it lacks above
+    renewals: Int32s  # replacements that come before growth (R10)
     moves: Int32s  # replacements that take what growth leaves (R10, R15)
     over: Bools  # they are over to claims, so nothing else will do
     since_ms: Int64s  # since when it has been short
 
-    def mover(self, rows: Int64s) -> Callable[[int], Request]:
-        """What makes the request for the moves of the deployment at a position of `rows`."""
+    def mover(self, rows: Int64s, replacements: Int32s) -> Callable[[int], Request]:
+        """What makes the request for the `replacements` ([D]) of the deployment at a position of `rows`."""
         make = self.maker(rows)
-        moves, over = self.moves[rows].tolist(), self.over[rows].tolist()
+        moves, over = replacements[rows].tolist(), self.over[rows].tolist()
 
         def make_move(position: int) -> Request:
             request = make(position)
@@ -79,16 +80,18 @@ def queues(asks: Asks, rows: Int64s) -> dict[int, Queue]:
     rows = in_order(table, rows)
     priorities = table.priority[rows].tolist()
     orgs = np.unique(table.org[rows])
-    mins, growth, moves = (
+    phases = [
         _split(np.flatnonzero(lacks[rows] > 0), table.org[rows], orgs)
-        for lacks in (asks.to_min, asks.growth, asks.moves)
-    )
+        for lacks in (asks.to_min, asks.renewals, asks.growth, asks.moves)
+    ]
     make = asks.maker(rows)
-    move = asks.mover(rows) if any(moves) else make
-
+    renew, move = (
+        asks.mover(rows, lacks) if any(listed) else make
+        for lacks, listed in ((asks.renewals, phases[1]), (asks.moves, phases[3]))
+    )
     return {
-        org: Queue(first, then, last, make, move, priorities.__getitem__)
-        for org, first, then, last in zip(orgs.tolist(), mins, growth, moves, strict=True)
+        org: Queue(mins, renewals, growth, moves, make, renew, move, priorities.__getitem__)
+        for org, mins, renewals, growth, moves in zip(orgs.tolist(), *phases, strict=True)
     }
 
 

@@ -3,7 +3,8 @@
 One replica is drained first, so that one of the new revision finds its room; of a new revision that needs more GPUs
 than the old one, as many as it takes. Only one is not ready at a time: nothing may be on its way for the deployment,
 nothing draining, nothing waiting after failures, and its minimum has to be there. Where room comes free anyway, it is
-waited for.
+waited for. Where one of the minimum would have to go, the replacement is asked for before anybody of the organization
+grows, like a minimum that is short: it would be.
 """
 
 from collections.abc import Collection
@@ -11,7 +12,7 @@ from collections.abc import Collection
 import numpy as np
 
 from deployments.core.census import Census
-from deployments.core.columns import Int64s
+from deployments.core.columns import Bools, Int32s, Int64s
 from deployments.core.givers import Givers
 from deployments.core.moves import Moves
 from deployments.core.plan import Granted, Starts
@@ -29,17 +30,29 @@ def stuck(snapshot: Snapshot, census: Census, moves: Moves, starts: Starts, kept
 
     `kept_back` are those for which room is free but kept: what they let go would be kept as well.
     """
-    nobody = np.zeros(0, np.int64)
     if not len(moves.outdated):
-        return nobody
+        return np.zeros(0, np.int64)
+    able = _able(snapshot, census, moves)
+    able[starts.deployment] = False
+    able[list(kept_back)] = False
+    return np.flatnonzero(able)
+
+
+def at_stake(snapshot: Snapshot, census: Census, moves: Moves, have: Int32s) -> Int32s:
+    """One renewal of each deployment of whose minimum one would have to go first; of those that it would `have`, [D]."""
+    if not len(moves.outdated):
+        return np.zeros(len(have), np.int32)
+    return (_able(snapshot, census, moves) & (have <= snapshot.deployments.min)).astype(np.int32)
+
+
+def _able(snapshot: Snapshot, census: Census, moves: Moves) -> Bools:
+    """Deployments that could let one go for a new revision: all there, and nothing under way, [D]."""
     deployments, replicas = snapshot.deployments, snapshot.replicas
     busy = census.starting + census.pairs + deployments.backoff > 0
-    busy[starts.deployment] = True
     busy[replicas.deployment[replicas.state == ReplicaState.DRAINING]] = True
     busy[replicas.deployment[census.going.replica]] = True
-    busy[list(kept_back)] = True
-    enough = census.ready >= deployments.min
-    return np.flatnonzero((moves.later.count > 0) & ~moves.over & ~busy & enough)
+    able: Bools = (moves.later.count > 0) & ~moves.over & ~busy & (census.ready >= deployments.min)
+    return able
 
 
 def drained_first(

@@ -12,10 +12,10 @@ import numpy as np
 
 from deployments.core.plan import Plan
 from deployments.core.snapshot import CapacityClass, InstanceState, Snapshot, Source
-from tests.core.fleet import NOW
+from tests.core.fleet import DRAINING, NOW
 from tests.core.reference_units import Unit, instances_of, units_of
 
-MIN, GROWTH, MOVE = range(3)
+MIN, RENEW, GROWTH, MOVE = range(4)
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Ask:
 
     deployment: int
     to_min: int
+    renewals: int
     growth: int
     moves: int
     over: bool
@@ -33,7 +34,7 @@ class Ask:
     def left(self, phase: int) -> int:
         if phase in self.failed:
             return 0
-        return (self.to_min, self.growth, self.moves)[phase] - self.got[phase]
+        return (self.to_min, self.renewals, self.growth, self.moves)[phase] - self.got[phase]
 
 
 @dataclass(order=True)
@@ -100,7 +101,7 @@ class Contest:
         return None
 
     def _head(self, org: int) -> tuple[Ask, int] | None:
-        for phase in (MIN, GROWTH, MOVE):
+        for phase in (MIN, RENEW, GROWTH, MOVE):
             able = [ask for ask in self._ordered(org) if ask.left(phase)]
             if not able:
                 continue
@@ -229,7 +230,7 @@ class Contest:
     def _ask(self, d: int, units: list[Unit]) -> Ask:
         fleet, replicas = self.shard.deployments, self.shard.replicas
         if fleet.shadow[d]:
-            return Ask(d, 0, 0, 0, False)
+            return Ask(d, 0, 0, 0, 0, False)
         wanted, backoff = int(self.answer.wanted.value[d]), int(fleet.backoff[d])
         lacks = max(0, wanted - len(units))
         asked, backing_off = max(0, lacks - backoff), max(0, backoff - lacks)
@@ -246,7 +247,19 @@ class Contest:
         total = asked + leaves
         to_min = max(0, min(min(wanted, int(fleet.min[d])) - staying, total))
         moves = 1 if over else max(0, min(len(rolling), surge))
-        return Ask(d, to_min, total - to_min, moves, over)
+        renewals = int(not over and moves > 0 and self._at_stake(d, units, wanted))
+        return Ask(d, to_min, renewals, total - to_min, moves - renewals, over)
+
+    def _at_stake(self, d: int, units: list[Unit], wanted: int) -> bool:
+        """Whether one of the minimum would have to go for a renewal: it is there, nothing above it, all at rest."""
+        fleet, replicas = self.shard.deployments, self.shard.replicas
+        going = units_of(self.shard, NOW).going
+        restless = any(
+            replicas.deployment[row] == d and (replicas.state[row] == DRAINING or row in going)
+            for row in range(len(replicas))
+        )
+        calm = all(unit.serves and unit.partner is None for unit in units) and not fleet.backoff[d] and not restless
+        return calm and len(units) >= fleet.min[d] and min(len(units), wanted) <= fleet.min[d]
 
     def _drained(self, row: int) -> bool:
         states = self.shard.instances.state

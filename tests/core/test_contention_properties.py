@@ -1,16 +1,18 @@
 """What must hold for every answer of contention and placement, on random small shards."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deployments.core.columns import Int32s, Int64s
 from deployments.core.plan import Bound, Plan
+from deployments.core.reasons import Reason
 from deployments.core.snapshot import (
     CapacityClass,
     Deployments,
@@ -20,7 +22,8 @@ from deployments.core.snapshot import (
     Snapshot,
 )
 from tests.core.fleet import NOW, decide
-from tests.core.random_shards import shards
+from tests.core.random_shards import SCARCE, random_shard, shards
+from tests.core.reference_room import suits
 from tests.core.reference_units import instances_of, units_of
 
 
@@ -161,34 +164,74 @@ def overlaps(fleet: Deployments, a: int, b: int) -> bool:
 
 @settings(max_examples=300, deadline=None)
 @given(shards())
+@example(random_shard(1590))
+@example(random_shard(7504))
+@example(random_shard(7692))
+@example(random_shard(8043))
 def test_no_min_starves_while_the_same_or_a_lower_priority_grows_on_what_it_could_use(
     shard: Snapshot,
 ) -> None:
     answer = decide(shard)
     fleet, machines = shard.deployments, shard.instances
     size = int(machines.gpus[0])
+    # A min that was there, and that R10 lets one of go first, does not starve: the room of that one is its own.
+    there = answer.granted.value + renewed(shard, answer)
     starving = [
         d
         for d in range(len(fleet))
         if answer.unplaced[d]
-        and answer.granted.value[d] < fleet.min[d]
+        and there[d] < fleet.min[d]
         and answer.granted.bound[d] == Bound.CAPACITY
         and (fleet.gpu_count[d] <= size or fleet.gpu_count[d] % size == 0)
     ]
+    for start in after_the_mins(shard, answer):
+        deployment, instance = start.deployment, start.instance
+        for d in starving:
+            order = [int(c) for c in fleet.class_order[d] if c] or [1, 2]
+            could = start.capacity_class in order and int(fleet.zones[d]) >> int(machines.offering[instance]) & 1
+            lower = fleet.priority[deployment] <= fleet.priority[d] and deployment != d
+            assert not (could and lower and fleet.org[d] == fleet.org[deployment])
+
+
+def renewed(shard: Snapshot, answer: Plan) -> Int64s:
+    """Replicas that each deployment lets go to renew them in their place (R10)."""
+    rows = answer.stops.replica[answer.stops.code == Reason.STOP_MAKES_ROOM]
+    return np.bincount(shard.replicas.deployment[rows], minlength=len(shard.deployments))
+
+
+def after_the_mins(shard: Snapshot, answer: Plan) -> Iterator[Start]:
+    """What starts above the minimum of its deployment, or instead of what could stay."""
+    fleet = shard.deployments
     have, last = np.minimum(answer.current, answer.wanted.value), -1
     for unit in chain.from_iterable(units_of(shard, NOW).of.values()):
         leaves = unit.serves and unit.partner is None and not _stays(shard, unit.row)
         have[shard.replicas.deployment[unit.row]] -= leaves and unit.row not in answer.stops.replica
-    for replica, deployment, instance, _, capacity_class, old in starts_of(answer):
-        later = old >= 0 and _stays(shard, old)
-        have[deployment] += replica != last and not later
-        last = replica
-        growth = later or have[deployment] > fleet.min[deployment]
-        for d in starving:
-            order = [int(c) for c in fleet.class_order[d] if c] or [1, 2]
-            could = capacity_class in order and int(fleet.zones[d]) >> int(machines.offering[instance]) & 1
-            lower = fleet.priority[deployment] <= fleet.priority[d] and deployment != d
-            assert not (growth and could and lower and fleet.org[d] == fleet.org[deployment])
+    for start in starts_of(answer):
+        later = start.replaces >= 0 and _stays(shard, start.replaces)
+        have[start.deployment] += start.replica != last and not later
+        last = start.replica
+        if later or have[start.deployment] > fleet.min[start.deployment]:
+            yield start
+
+
+RENEWING = replace(SCARCE, moves=0.5, most_load=20)
+
+
+@settings(max_examples=300, deadline=None)
+@given(shards(RENEWING))
+@example(random_shard(1897, RENEWING))
+def test_r10_no_min_is_let_go_of_for_a_renewal_beside_growth_where_the_new_one_could_be(shard: Snapshot) -> None:
+    answer = decide(shard)
+    fleet, machines = shard.deployments, shard.instances
+    lost = renewed(shard, answer)
+    for d in np.flatnonzero((lost > 0) & (answer.granted.value < fleet.min)).tolist():
+        free = (machines.gpus - machines.gpus_used).tolist()
+        later = [start for start in after_the_mins(shard, answer) if fleet.org[start.deployment] == fleet.org[d]]
+        for start in starts_of(answer):
+            free[start.instance] -= 0 if start in later else start.gpus
+        for i in range(len(machines)):
+            kept = machines.key[i] in shard.state.kept.instance
+            assert kept or not suits(shard, d, i) or free[i] < fleet.gpu_count[d]
 
 
 @settings(max_examples=300, deadline=None)

@@ -278,6 +278,19 @@ def test_r10_the_room_of_the_one_that_went_first_is_nobody_elses_in_its_organiza
     assert answer.granted.value.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("least", [1, 2])
+def test_r10_where_one_of_the_min_would_have_to_go_its_replacement_comes_before_growth(least: int) -> None:
+    """Deployment 0 has 2; where its min is less, the one GPU that is free is for the growth of the other."""
+    fleet = deployments({**NEW, "min": least}, {"priority": 9})
+    have = replicas({"instance": 0}, {"instance": 0}, {"instance": 1, "deployment": 1})
+    machines = instances(FULL, {"org": 1, "gpus": 2, "gpus_used": 1})
+    answer = decide(seen(shard(fleet, steady([16, 16]), have, machines, offerings(2))))
+    grows = least == 1
+    assert answer.starts.deployment.tolist() == [int(grows)]
+    assert (answer.starts.replaces[0] >= 0) != grows
+    assert list(stopped(answer).values()) == ([Reason.STOP_MAKES_ROOM] if grows else [])
+
+
 def test_r8_a_replacement_that_failed_is_tried_again_after_its_back_off() -> None:
     fleet = deployments({**NEW, "backoff": 1})
     assert len(decide(seen(shard(fleet, steady([24]), replicas({}, {}, {})))).starts) == 0
