@@ -4,7 +4,7 @@ from datetime import datetime
 from itertools import chain
 
 from claims.core.states import InstanceState, Status
-from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source
+from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source, Work
 from deployments.core.states import LIVE
 from deployments.models import Deployment, Replica
 from deployments.zones import all_zones, common_zones
@@ -18,12 +18,14 @@ def wrong(now: datetime) -> list[str]:
 
 
 def claims(now: datetime) -> list[str]:
-    """A claim is READY, or waits for a pool in which nothing is free (C5); no reduction is overdue (C7)."""
+    """A claim is READY, or waits for a pool in which nothing is free (C5), or for the platform, which has drained machines
+    of its own that keep their places (`claims.services.work`); no reduction is overdue (C7)."""
     found = []
     for one in CapacityClaim.objects.select_related("offering"):
         free = Instance.objects.filter(offering=one.offering, source=Source.POOL, state=InstanceState.READY,
                                        organization__isnull=True, work="").count()  # fmt: skip
-        waits = one.kind == ClaimKind.SERVERLESS and not free
+        drained = one.instances.filter(source=Source.CUSTOMER, work=Work.DRAIN, lost_at__isnull=True).count()
+        waits = not free if one.kind == ClaimKind.SERVERLESS else drained > 0
         if one.status != Status.READY and not waits:
             found.append(f"claim {one.name} is {one.status} for {one.target} while {free} instances are free")
         if one.reduction_at is not None and one.reduction_at < now:

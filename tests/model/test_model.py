@@ -7,10 +7,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from claims.models import Offering
-from tests import keep
+from claims.models import CapacityClaim, Offering, Work
+from claims.services import instance_work_clear, instance_work_set
+from console.common import clock
+from tests import keep, world
 from tests.cast import Cast
-from tests.model.fleet import Fleet, begin
+from tests.model import settled
+from tests.model.fleet import Fleet, begin, none
 from tests.model.recount import write_down
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,3 +38,20 @@ def test_whatever_happens_everything_holds_and_settles(cast: Cast, of: Offering)
 @pytest.mark.long
 def test_whatever_happens_for_long_everything_holds_and_settles(cast: Cast, of: Offering) -> None:
     run(cast, LONG)
+
+
+def test_c6_a_machine_of_ones_own_that_the_platform_drained_keeps_the_claim_waiting_and_no_longer(
+    cast: Cast, of: Offering
+) -> None:
+    """Found by a search: settled, and not READY."""
+    write_down()
+    begin(cast)
+    state = Fleet(cast, keep.keep())
+    (key,) = CapacityClaim.objects.get(kind="CUSTOMER").instances.values_list("key", flat=True)
+    instance_work_set(actor=world.PLATFORM, instance_key=key, work=Work.DRAIN, reason="tried")
+    state.settle()
+    assert CapacityClaim.objects.get(kind="CUSTOMER").status == "STATUS_UPDATING"
+    none(settled.wrong(clock.now()))
+    instance_work_clear(actor=world.PLATFORM, instance_key=key)
+    state.teardown()
+    assert CapacityClaim.objects.get(kind="CUSTOMER").status == "STATUS_READY"
