@@ -217,7 +217,7 @@ def after_the_mins(shard: Snapshot, answer: Plan) -> Iterator[Start]:
 RENEWING = replace(SCARCE, moves=0.5, most_load=20)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(shards(RENEWING))
 @example(random_shard(1897, RENEWING))
 def test_r10_no_min_is_let_go_of_for_a_renewal_beside_growth_where_the_new_one_could_be(shard: Snapshot) -> None:

@@ -62,7 +62,7 @@ def served(shard: Snapshot) -> list[int]:
     return [*(low * fleet.gpu_count)[order].tolist(), *growth]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(ONE_ORG))
 @example(75, ONE_ORG[1])
 def test_r11_of_more_capacity_the_first_that_it_makes_a_difference_to_has_more(seed: int, odds: Odds) -> None:
@@ -70,7 +70,7 @@ def test_r11_of_more_capacity_the_first_that_it_makes_a_difference_to_has_more(s
     assert served(with_one_more(shard, seed)) >= served(shard)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(ONE_SIZE))
 def test_r11_with_more_capacity_nobody_has_less_where_all_are_of_one_size(seed: int, odds: Odds) -> None:
     shard = shard_of(seed, odds)
