@@ -40,7 +40,7 @@ browser:
 
 test: install-dev assets browser
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
-	DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m browser
+	DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m browser -n 2 --dist loadgroup
 
 test-long: install-dev assets browser
 	$(BIN)/python -m pytest -q -m long
