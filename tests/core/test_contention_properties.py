@@ -40,7 +40,7 @@ def starts_of(answer: Plan) -> list[Start]:
     return [Start(*row) for row in zip(*(values.tolist() for _, values in answer.starts.items()), strict=True)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(shards())
 def test_capacity_is_never_promised_twice_and_every_rule_of_place_holds(shard: Snapshot) -> None:
     answer = decide(shard)
@@ -80,7 +80,7 @@ def test_the_parts_of_a_replica_are_its_gpus_in_one_zone_and_source(shard: Snaps
             assert all(gpus == shard.instances.gpus[i] for _, i, gpus in rows)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(shards())
 def test_what_counts_and_what_goes_agree_with_the_reference(shard: Snapshot) -> None:
     answer, units = decide(shard), units_of(shard, NOW)
@@ -92,7 +92,7 @@ def test_what_counts_and_what_goes_agree_with_the_reference(shard: Snapshot) -> 
     assert len(stops) == len(answer.stops)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(shards())
 def test_numbers_and_actions_agree(shard: Snapshot) -> None:
     answer, units = decide(shard), units_of(shard, NOW)
@@ -126,7 +126,7 @@ def test_numbers_and_actions_agree(shard: Snapshot) -> None:
             assert answer.granted.bound[d] != Bound.BACKOFF
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(shards())
 def test_only_who_has_to_move_is_replaced_and_only_once(shard: Snapshot) -> None:
     answer, units = decide(shard), units_of(shard, NOW)
@@ -162,7 +162,7 @@ def overlaps(fleet: Deployments, a: int, b: int) -> bool:
     return bool(classes(a) & classes(b)) and bool(int(fleet.zones[a]) & int(fleet.zones[b]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(shards())
 @example(random_shard(1590))
 @example(random_shard(7504))
@@ -234,7 +234,7 @@ def test_r10_no_min_is_let_go_of_for_a_renewal_beside_growth_where_the_new_one_c
             assert kept or not suits(shard, d, i) or free[i] < fleet.gpu_count[d]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(shards())
 def test_whoever_is_short_for_capacity_has_no_instance_left_that_would_do(shard: Snapshot) -> None:
     answer = decide(shard)
@@ -254,7 +254,7 @@ def test_whoever_is_short_for_capacity_has_no_instance_left_that_would_do(shard:
                 assert machines.gpus[i] - used[i] < fleet.gpu_count[d]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(shards())
 def test_a_higher_priority_is_served_before_growth_of_a_lower_one(shard: Snapshot) -> None:
     """Of two alike but for priority, the lower one grows only when the higher has all it wants."""
@@ -317,7 +317,7 @@ def _moved(rows: Int32s, new: Int64s) -> Int32s:
     return np.where(rows >= 0, new[rows], -1).astype(np.int32)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(shards(), st.data())
 def test_the_order_of_rows_does_not_matter(shard: Snapshot, data: st.DataObject) -> None:
     other, d, r, i = shuffled(shard, data)
