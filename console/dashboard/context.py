@@ -74,7 +74,8 @@ MENU: Sequence[tuple[str, Sequence[Page]]] = [
 
 def chrome(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
-    if not isinstance(user, User) or not user.is_authenticated or request.path.startswith("/admin"):
+    in_admin = request.path.startswith("/admin") and isinstance(user, User) and user.is_staff
+    if not isinstance(user, User) or not user.is_authenticated or in_admin:
         return {"simulated": simulated()}
     actor: Actor = request.actor  # type: ignore[attr-defined]
     organizations = list(organizations_of(user)[: MOST_TO_SWITCH + 1])

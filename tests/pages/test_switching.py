@@ -1,6 +1,7 @@
 """Entering another organization: who may, where one lands, and what pages of the one before may still do."""
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from claims.models import CapacityClaim
@@ -109,3 +110,19 @@ def test_a_form_of_another_organization_changes_nothing(cast: Cast, running: Run
     assert answer.status_code == 409
     assert "Nothing was changed" in answer.content.decode()
     assert CapacityClaim.objects.get().status != "STATUS_DELETING"
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/claims/quota/"])
+def test_a_member_is_told_that_the_admin_is_for_staff(cast: Cast, path: str) -> None:
+    answer = cast.admin.browser().get(path, follow=True)
+    assert answer.status_code == 403
+    assert len(answer.redirect_chain) == 1
+    text = answer.content.decode()
+    assert "The admin is for the platform&#x27;s staff" in text or "The admin is for the platform's staff" in text
+    assert f'href="{reverse("deployments")}"' in text, "in the layout"
+
+
+def test_nobody_is_sent_from_the_admin_to_sign_in(cast: Cast) -> None:
+    answer = Client().get("/admin/", follow=True)
+    assert answer.redirect_chain[-1][0].startswith(reverse("sign-in"))
+    assert answer.status_code == 200

@@ -56,5 +56,7 @@ def organization_list(request: HttpRequest) -> HttpResponse:
 
 
 def sign_in_first(request: HttpRequest) -> HttpResponse:
-    """The admin has no sign-in page of its own: one lock-out, one door."""
+    """The admin has no sign-in page of its own: one lock-out, one door. Who is signed in gains nothing there."""
+    if request.user.is_authenticated:
+        return render(request, "for_staff.html", status=403)
     return HttpResponseRedirect(f"{reverse('sign-in')}?next={reverse('admin:index')}")
