@@ -15,6 +15,7 @@ from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce
 
 from claims import metering
+from claims.core.rating import PriceMissing
 from claims.core.states import InstanceState
 from claims.models import ClaimKind, Instance, Offering, PriceKind
 from claims.selectors import prices_at
@@ -73,7 +74,7 @@ class Costs:
     at_min: Size
     now: Size
     at_max: Size
-    last_hour: LastHour
+    last_hour: LastHour | None  # None where a part of it has no price
 
     @property
     def rows(self) -> list[tuple[str, Size]]:
@@ -157,10 +158,13 @@ def _rate_on(replica: Replica, rates: Rates) -> Decimal:
     return rates.reserved if kinds == {"CUSTOMER"} else rates.on_demand
 
 
-def _last_hour(deployment: Deployment, rates: Rates, now: datetime) -> LastHour:
+def _last_hour(deployment: Deployment, rates: Rates, now: datetime) -> LastHour | None:
     since, organization = now - HOUR, deployment.organization
     rows = list(metering.intervals_in(organization, since, now).filter(holder_id=deployment.id))
-    on_demand = sum((one.usd for one in metering.rate_rows(organization, rows, since, now)), Decimal(0))
+    try:
+        on_demand = sum((one.usd for one in metering.rate_rows(organization, rows, since, now)), Decimal(0))
+    except PriceMissing:
+        return None
     return LastHour(on_demand, _share_since(deployment, rates, since, now), finished_since(deployment, since, now))
 
 

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -81,12 +82,16 @@ def _settings(one: Deployment, block: Autoscaling, money: bool) -> list[Setting]
         Setting("Priority", given(policy.priority, 0), given(block.priority, 0)),
         Setting("Capacity", classes_in_words(policy.capacity_classes), classes_in_words(block.capacity_classes)),
     ]
-    if money and price is not None:
+    if money:
         rows += [
-            Setting(f"On demand at {name}, an hour", f"${price * old:,.2f}", f"${price * new:,.2f}")
+            Setting(f"On demand at {name}, an hour", hourly_text(price, old), hourly_text(price, new))
             for name, old, new in (("min", policy.min, block.min), ("max", policy.max, block.max))
         ]
     return rows
+
+
+def hourly_text(price: Decimal | None, replicas: int) -> str:
+    return "no price set" if price is None else f"${price * replicas:,.2f}"
 
 
 def _order(classes: Sequence[str]) -> tuple[int, int]:
@@ -151,8 +156,11 @@ def _what_stops(chosen: Sequence[Deployment], money: bool) -> str:
     live = {one.key: one.ready + one.starting for one in chosen}  # type: ignore[attr-defined]
     gpus = sum(live[one.key] * one.gpu_count for one in chosen)
     text = f"{sum(live.values())} replicas finish what they run and let {gpus} GPUs go."
+    prices = {one.key: replica_price(one, now) for one in chosen if live[one.key]} if money else {}
+    if None in prices.values():
+        return f"{text} No price set for some of them."
     if money:
-        usd = sum((live[one.key] * (replica_price(one, now) or 0) for one in chosen), 0)
+        usd = sum((live[key] * price for key, price in prices.items() if price), Decimal(0))
         text += f" On demand they cost ${usd:,.2f} an hour."
     return text
 

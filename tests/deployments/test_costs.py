@@ -95,6 +95,7 @@ def test_the_last_hour_is_rated_from_the_ledger(cast: Cast) -> None:
         started_at=row.started_at - timedelta(minutes=30), ended_at=row.started_at,
     )  # fmt: skip
     found = costs(one).last_hour
+    assert found is not None
     assert found.on_demand == pytest.approx(2 * ON_DEMAND / 2, abs=Decimal("0.5")), "half an hour of two GPUs"
     assert found.share == NOTHING
 
@@ -108,6 +109,7 @@ def test_claims_have_their_share_of_the_last_hour(cast: Cast) -> None:
     fleet.run(of.instance_type, clock.now(), 1)
     Replica.objects.update(created_at=clock.now() - timedelta(minutes=15))
     found = costs(one).last_hour
+    assert found is not None
     assert found.on_demand == NOTHING, "nothing more than the claim (B3)"
     assert found.share == pytest.approx(2 * ON_DEMAND / 4, abs=Decimal("0.1"))
 

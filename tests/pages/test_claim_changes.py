@@ -182,7 +182,7 @@ def test_without_a_price_there_is_none(cast: Cast) -> None:
     claim = serverless(cast, 3)
     Price.objects.all().delete()
     assert asked(cast.admin, claim, {"instanceCount": 2}).json()["price"] is None
-    assert "a price is missing" in shown(cast.admin, claim, 2)
+    assert "no price set" in shown(cast.admin, claim, 2)
 
 
 @pytest.mark.parametrize(("body", "field"), [

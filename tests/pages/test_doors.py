@@ -15,6 +15,7 @@ from django.apps import apps
 from django.test import Client
 from django.urls import URLPattern, reverse
 
+from claims.models import Price
 from console.common import clock
 from console.dashboard.urls import urlpatterns
 from console.organizations.models import ApiToken, Membership, Role
@@ -186,3 +187,26 @@ def test_admins_and_the_platform_may_open_every_page(cast: Cast, everything: lis
     for address in everything:
         answer = tried(getattr(cast, who), address, "get")
         assert answer in {200, -1}, (address.name, answer)
+
+
+# Pages that show an amount where there is a price.
+SAY_SO = {"overview", "deployment", "claim", "claim-new"}
+PRICES: dict[str, dict[str, str]] = {
+    "none": {},
+    "no reserved ones": {"kind": "ON_DEMAND"},
+    "of another zone": {"zone__name": "US-EAST-01A"},
+}
+
+
+@pytest.mark.parametrize("left", PRICES)
+def test_a_missing_price_stops_no_page(cast: Cast, everything: list[Address], left: str) -> None:
+    kept = Price.objects.filter(**PRICES[left]) if left != "none" else Price.objects.none()
+    Price.objects.exclude(pk__in=kept.values("pk")).delete()
+    browser = cast.admin.browser()
+    choice = {"zone": "US-WEST-04A", "type": "gb200-4x", "kind": "CUSTOMER", "count": "2"}
+    for address in everything:
+        answer = browser.get(address.url, choice if address.name == "claim-new" else {})
+        told = {409, 200} if address.name == "billing-csv" else {200}  # a file without amounts would pass for a bill
+        assert answer.status_code in told | {405}, address.name
+        if left == "none" and address.name in SAY_SO:
+            assert "no price set" in answer.content.decode().lower(), address.name
