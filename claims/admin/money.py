@@ -59,7 +59,6 @@ class UsageIntervalAdmin(ReadOnlyAdmin):
     list_filter = ["kind", "organization", "offering__zone", "offering__instance_type"]
     search_fields = ["holder_name", "holder_id"]
     list_select_related = ["organization", "offering__zone", "offering__instance_type", "instance"]
-    date_hierarchy = "started_at"
 
 
 @admin.register(models.RatedSlice)
