@@ -41,6 +41,7 @@ class Notice:
     text: str
     url: str
     since: datetime | None = None
+    until: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -242,9 +243,9 @@ def _holds(facts: Facts) -> list[Notice]:
     """Worse where nothing ends it."""
     return [
         Notice("info" if hold.expires_at else "warn", f"hold:{hold.id}", "", hold_title(hold),
-               f"{hold.reason} ({hold.created_by}; {hold_end(hold)})",
+               f"{hold.reason}, by {hold.created_by}" + ("" if hold.expires_at else ", until somebody ends it"),
                reverse("deployment", args=[hold.deployment.id]) if hold.deployment else reverse("deployments"),
-               hold.created_at)
+               hold.created_at, hold.expires_at)
         for hold in facts.holds
     ]  # fmt: skip
 
@@ -252,10 +253,6 @@ def _holds(facts: Facts) -> list[Notice]:
 def hold_title(hold: Hold) -> str:
     what = hold.deployment.name if hold.deployment else "every deployment" if hold.organization else "the whole fleet"
     return f"{what} is pinned to {hold.size}" if hold.kind == HoldKind.PIN else f"Scaling of {what} is frozen"
-
-
-def hold_end(hold: Hold) -> str:
-    return f"until {hold.expires_at:%Y-%m-%d %H:%M} UTC" if hold.expires_at else "until somebody ends it"
 
 
 def last_changes(facts: Facts) -> dict[str, int]:

@@ -37,6 +37,7 @@ STATES: dict[str, tuple[str, Callable[[Found], Found]]] = {
         "short of capacity",
         lambda found: found.alias(short=F("last_granted") - F("last_wanted")).filter(short__lt=0, disabled=False),
     ),
+    "starting": ("with replicas starting", lambda found: found.filter(Q(starting__gt=0))),
     "ready": ("ready", lambda found: found.filter(status=Status.READY, disabled=False)),
     "changing": ("creating or updating", lambda found: found.filter(status__in=[Status.CREATING, Status.UPDATING])),
     "error": ("in error", lambda found: found.filter(status__in=[Status.ERROR, Status.FAILED])),

@@ -62,17 +62,19 @@ def page_context(
         "makings": makings(organization, actor),
         "ranges": list(RANGES),
         "range": span,
-        **blank_forms(one),
+        **blank_forms(one, request.GET),
         **(forms or {}),
     }
 
 
-def blank_forms(one: Deployment) -> dict[str, Form]:
+def blank_forms(one: Deployment, asked: Mapping[str, str]) -> dict[str, Form]:
+    """As they are set now, but for what the address proposes (`?max=9`)."""
     policy = one.autoscaling
     return {
         "form": AutoscalingForm(initial={
             "min": policy.min, "max": policy.max, "concurrency": policy.concurrency, "priority": policy.priority,
             "classes": ",".join(policy.capacity_classes),
+            **{name: asked[name] for name in AutoscalingForm.base_fields if name in asked},
         }),
         "hold_form": HoldForm(auto_id="hold_%s"),
         "note_form": NoteForm(auto_id="note_%s"),

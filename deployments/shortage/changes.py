@@ -1,8 +1,8 @@
 """The smallest changes that would help: each is tried, by planning the shard again with it."""
 
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,12 +23,14 @@ WORDS = {CapacityClass.RESERVED: "RESERVED", CapacityClass.ON_DEMAND: "ON_DEMAND
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change and how many replicas more it would give at once. `kind` and `id` say where it is made."""
+    """One change and how many replicas more it would give at once. `kind` and `id` say where it is made, `values` what
+    is set there, by field."""
 
     kind: str  # max, hold, enable, classes, claim, zones, other, priority, gpus
     text: str
     replicas: int
     id: uuid.UUID | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ def _limits(case: Case) -> Iterator[Change]:
     most = case.column("max")
     if case.wishes > most:
         raised = case.trial.setting(case.row, max=case.wishes)
-        yield Change("max", f"max {case.wishes} instead of {most}", max(0, case.gain(raised)))
+        yield Change(
+            "max", f"max {case.wishes} instead of {most}", max(0, case.gain(raised)), values={"max": str(case.wishes)}
+        )
 
 
 def _capacity(case: Case) -> Iterator[Change]:
@@ -103,7 +107,8 @@ def _classes(case: Case) -> Iterator[Change]:
     for each in BOTH:
         if each not in allowed:
             opened = case.trial.setting(case.row, class_order=(*allowed, each))
-            yield Change("classes", f"allow {WORDS[each]}", case.gain(opened))
+            values = {"classes": ",".join(f"CAPACITY_CLASS_{WORDS[one]}" for one in (*allowed, each))}
+            yield Change("classes", f"allow {WORDS[each]}", case.gain(opened), values=values)
 
 
 def _priority(case: Case) -> Iterator[Change]:
@@ -117,7 +122,8 @@ def _priority(case: Case) -> Iterator[Change]:
     above = int(table.priority[rows].max()) + 1
     if above <= MOST_PRIORITY:
         text = f"priority {above} instead of {case.column('priority')}"
-        yield Change("priority", text, case.gain(case.trial.setting(case.row, priority=above)))
+        gain = case.gain(case.trial.setting(case.row, priority=above))
+        yield Change("priority", text, gain, values={"priority": str(above)})
 
 
 def _claim(case: Case) -> Iterator[Change]:
@@ -144,7 +150,9 @@ def _claim(case: Case) -> Iterator[Change]:
     else:
         text = f"a claim of {count} more {where}"
     limit = f" (the quota leaves {free})" if claim is None or claim.kind == "CUSTOMER" else " (once the pool has them)"
-    yield Change("claim", prefix + text + limit, gain, claim.id if claim else None)
+    place = {"zone": row.zone.name, "type": row.instance_type.name, "count": str(count)}
+    values = {"count": str(claim.target + count)} if claim else place
+    yield Change("claim", prefix + text + limit, gain, claim.id if claim else None, values)
 
 
 def _own_claim(case: Case, offering: Offering) -> CapacityClaim | None:
@@ -193,7 +201,7 @@ def _from_other(case: Case, other: int) -> Iterator[Change]:
     above, priority = (len(live) - least) * gpus, int(table.priority[other])
     text = (f"max {len(live) - spare} for {name} (priority {priority}), which holds {above} GPUs above its min "
             f"of {least}")  # fmt: skip
-    yield Change("other", text, case.gain(without), id)
+    yield Change("other", text, case.gain(without), id, {"max": str(len(live) - spare)})
 
 
 def _zones(case: Case) -> Iterator[Change]:

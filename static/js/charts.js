@@ -156,7 +156,7 @@
         grid: { color: color("grid") }, ticks: { color: color("text"), maxRotation: 0, autoSkipPadding: 24 }, border: { display: false },
         stacked: kind === "bar", offset: kind === "bar",
       },
-      y: { beginAtZero: true, max: data.unit === "%" ? 100 : undefined, grace: data.unit === "%" ? 0 : "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
+      y: { beginAtZero: true, title: { display: true, text: data.unit, color: color("text") }, max: data.unit === "%" ? 100 : undefined, grace: data.unit === "%" ? 0 : "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
     },
     plugins: {
       legend: legend(data.made),

@@ -123,7 +123,7 @@ def test_a_missing_price_is_no_price_of_zero(cast: Cast) -> None:
     claim = scheduled(cast)
     Price.objects.all().delete()
     assert pricing.claim_hourly(claim, clock.now()) is None
-    assert "a price is missing" in page(cast.admin, claim)
+    assert "no price set" in page(cast.admin, claim)
 
 
 def test_b2_what_a_claim_costs_an_hour_is_at_the_rates_it_has(cast: Cast) -> None:
@@ -141,7 +141,7 @@ def test_conditions_show_relative_and_exact_times(cast: Cast, running: Running) 
     claim = world.reread(running.claim)
     text = page(cast.viewer, claim)
     at = claim.conditions[0]["lastUpdateTime"][:19].replace("T", " ")
-    assert f"since {at} UTC" in text
+    assert f">{at} UTC</time>" in text
     assert " s ago</time></span>" in text
 
 
@@ -169,4 +169,24 @@ def test_queries_of_the_page_do_not_grow_with_instances_and_users(cast: Cast, ru
     fleet.run(of.instance_type, clock.now(), 2)
     world.settle()
     assert queries() == before
-    assert before <= 23
+    assert before <= 24
+
+
+def test_the_list_of_claims_is_narrowed_by_its_address(cast: Cast) -> None:
+    of, other = world.offering(), world.offering("RNO2A", "gd-1xgh200")
+    world.pool(of, 1)
+    for name, where, count in (("whole", of, 1), ("elsewhere", other, 2)):
+        world.claim(cast.admin.actor, where, count, name=name)
+    world.settle()
+    browser = cast.viewer.browser()
+
+    def listed(**query: str) -> set[str]:
+        text = browser.get(reverse("claims"), query).content.decode()
+        return {name for name in ("whole", "elsewhere") if f"<b>{name}</b>" in text}
+
+    assert listed() == {"whole", "elsewhere"}
+    assert listed(waiting="1") == listed(zone="rno2a") == listed(type=other.instance_type.name) == {"elsewhere"}
+    assert listed(zone=of.zone.name, kind="SERVERLESS") == {"whole"}
+    assert listed(kind="CUSTOMER") == set()
+    overview = cast.viewer.browser().get(reverse("overview")).content.decode()
+    assert 'href="/claims?waiting=1">2 pending' in overview

@@ -1,5 +1,7 @@
 """The deployment page and list: holds, why not more, rollout, prices, memory, notes; and who may do what."""
 
+import html
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -390,3 +392,23 @@ def test_queries_do_not_grow_with_what_is_shown(cast: Cast, running: Running, na
     fleet.tick(one.instance_type)
     assert Instance.objects.filter(gpus_used__gt=0).exists()
     assert queries() == before
+
+
+def test_r19_what_would_help_leads_to_a_form_that_is_filled_in(cast: Cast, running: Running) -> None:
+    one = running.deployment
+    AutoscalingPolicy.objects.filter(deployment=one).update(
+        min=40, max=40, capacity_classes=["CAPACITY_CLASS_ON_DEMAND"]
+    )
+    fleet.tick(one.instance_type)
+    browser = cast.admin.browser()
+    text = browser.get(reverse("deployment-why", args=[one.id])).content.decode()
+    (claim, classes) = (
+        next(link for link in re.findall('href="([^"]+)">Do it', text) if part in link)
+        for part in ("count=", "classes=")
+    )
+    filled = browser.get(html.unescape(classes.partition("#")[0])).content.decode()
+    assert re.search(r'<option value="CAPACITY_CLASS_ON_DEMAND,CAPACITY_CLASS_RESERVED"\s+selected>', filled)
+    assert "Resize" in browser.get(html.unescape(claim)).content.decode()
+    proposed = browser.get(reverse("deployment", args=[one.id]), {"max": "77", "priority": "9"}).content.decode()
+    assert re.search('name="max" value="77"', proposed)
+    assert AutoscalingPolicy.objects.get(deployment=one).max == 40, "an address changes nothing"

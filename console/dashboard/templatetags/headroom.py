@@ -1,8 +1,9 @@
 """Tags and filters of the pages: icons, states as word, icon and colour, times relative and exact, money."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from urllib.parse import urlencode
 
 from django import template
 from django.templatetags.static import static
@@ -68,14 +69,15 @@ ENDINGS = {
 
 @register.simple_tag
 def change_address(change: Change, deployment: Deployment) -> str:
-    """Where a change that would help is made; empty where there is no form for it."""
+    """Where a change that would help is made, filled in; empty where there is no form for it."""
     page = reverse("deployment", args=[deployment.id])
+    query = "?" + urlencode(change.values)
     if change.kind in ("max", "priority", "classes"):
-        return f"{page}#autoscaling"
+        return f"{page}{query}#autoscaling"
     if change.kind == "claim":
-        return reverse("claim", args=[change.id]) if change.id else reverse("claim-new")
+        return (reverse("claim-resize", args=[change.id]) if change.id else reverse("claim-new")) + query
     if change.kind == "other" and change.id:
-        return reverse("deployment", args=[change.id]) + "#autoscaling"
+        return f"{reverse('deployment', args=[change.id])}{query}#autoscaling"
     return {"hold": f"{page}#holds", "enable": page}.get(change.kind, "")
 
 
@@ -108,15 +110,19 @@ def ago(at: datetime | str | None) -> SafeString | str:
         return "never"
     seconds = (timezone.now() - at).total_seconds()
     text = f"{span(abs(seconds))} ago" if seconds >= 0 else f"in {span(-seconds)}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), text)
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), utc(at), text)
 
 
 @register.filter
-def exact(at: datetime | str | None) -> str:
-    """The time itself, to the second, in UTC. Takes RFC 3339 too."""
+def exact(at: datetime | str | None) -> SafeString | str:
+    """The time itself, to the second: UTC, and where scripts run the viewer's zone (`times.js`). Takes RFC 3339 too."""
     if isinstance(at, str):
         at = datetime.fromisoformat(at)
-    return at.strftime("%Y-%m-%d %H:%M:%S UTC") if at else "never"
+    return format_html('<time datetime="{}" data-exact>{}</time>', at.isoformat(), utc(at)) if at else "never"
+
+
+def utc(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 @register.filter

@@ -34,13 +34,25 @@ from console.dashboard.series import RANGES
 from console.organizations.models import AuditEvent
 
 MOST_EVENTS = 20
+NARROW = {
+    "zone": "offering__zone__name__iexact",
+    "type": "offering__instance_type__name__iexact",
+    "kind": "kind__iexact",
+}
 
 
 @require_safe
 @member_page
 def claim_list(request: HttpRequest) -> HttpResponse:
-    claims = [row_of(claim) for claim in claims_of(organization_in(request))]
-    return render(request, "claims/list.html", {"rows": claims})
+    """Narrowed to what the address names: zone, type, kind, and those that wait for instances."""
+    found = claims_of(organization_in(request))
+    narrowed = {name: value for name in NARROW if (value := request.GET.get(name, "").strip()[:60])}
+    found = found.filter(**{NARROW[name]: value for name, value in narrowed.items()})
+    rows, waiting = [row_of(claim) for claim in found], request.GET.get("waiting") == "1"
+    return render(request, "claims/list.html", {
+        "rows": [row for row in rows if row["pending"] or not waiting],
+        "narrowed": [*narrowed.values(), *(["waiting for instances"] if waiting else [])],
+    })  # fmt: skip
 
 
 def row_of(claim: CapacityClaim) -> dict[str, Any]:

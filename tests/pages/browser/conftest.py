@@ -88,11 +88,14 @@ class Site:
     complaints: list[str] = field(default_factory=list)
     contexts: list[BrowserContext] = field(default_factory=list)
 
-    def open(self, who: Member, path: str = "/", *, width: int = 1440, theme: str = "light") -> Page:
-        """A new browser of this size and theme, signed in by the form, on a page."""
+    def open(self, who: Member, path: str = "/", *, width: int = 1440, theme: str = "light", zone: str = "UTC") -> Page:
+        """A new browser of this size, theme and time zone, signed in by the form, on a page."""
         scheme: Any = theme
         context = self.browser.new_context(
-            base_url=self.address, viewport={"width": width, "height": 900}, color_scheme=scheme
+            base_url=self.address,
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            timezone_id=zone,
         )
         self.contexts.append(context)
         page = context.new_page()
