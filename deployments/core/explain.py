@@ -98,9 +98,9 @@ def steps(row: Row, names: Names = NO_NAMES) -> list[Step]:
 def line(row: Row, names: Names = NO_NAMES) -> str:
     """A decision in one line: the numbers, then what decided."""
     wanted, granted = _int(row, "wanted_value"), _int(row, "granted_value")
-    head = f"{granted} replicas" if wanted == granted else f"{granted} of {wanted} replicas"
+    head = f"{granted}" if wanted == granted else f"{granted} of {wanted}"
     texts = [step["text"] for step in steps(row, names) if Reason[step["code"]] not in _QUIET]
-    return " ".join([f"{head}.", *texts])
+    return " ".join([f"{head} replica{'' if wanted == 1 else 's'}.", *texts])
 
 
 def bound_name(row: Row) -> str:

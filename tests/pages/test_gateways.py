@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from console.dashboard.views import gateways as views
 from deployments.models import Gateway
 from tests import fleet, world
 from tests.cast import Cast
@@ -165,3 +166,16 @@ def test_the_pages_ask_no_more_for_many(cast: Cast, running: Running) -> None:
         fleet.gateway(cast.admin.actor, name=f"more-{number}")
         fleet.deployment(cast.admin.actor, at, world.offering(), name=f"more-{number}")
     assert [queries(one) for one in addresses] == before
+
+
+def test_a_gateway_that_many_use_shows_a_page_of_them(
+    cast: Cast, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "PAGE_SIZE", 2)
+    browser, at = cast.admin.browser(), running.deployment.gateways.get()
+    for number in range(2):
+        fleet.deployment(cast.admin.actor, at, world.offering(), name=f"zz-{number}")
+    first = browser.get(reverse("gateway", args=[at.id])).content.decode()
+    last = browser.get(reverse("gateway", args=[at.id]), {"page": "2"}).content.decode()
+    assert "Page 1 of 2; 3 deployments" in " ".join(first.split())
+    assert ("zz-0" in first, "zz-1" in first, "zz-0" in last, "zz-1" in last) == (True, False, False, True)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from claims.core.states import Status
 from console.common.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in, told
+from console.dashboard.paging import paged
 from console.organizations.selectors import audit_of
 from deployments import services
 from deployments.core.rules import GatewaySpec
@@ -21,7 +22,7 @@ from deployments.models import Deployment, Gateway
 from deployments.selectors import deployments_of, gateway_get, gateways_of, replicas_by_zone
 from deployments.zones import all_zones, common_zones
 
-EVENTS = 10
+EVENTS, PAGE_SIZE = 10, 50
 TICK = {"class": "form-check-input"}
 AUTHS = {"core_weave_auth": "API keys of the platform", "weights_and_biases_auth": "Weights & Biases"}
 ROUTINGS = {
@@ -83,7 +84,7 @@ def gateway_page(request: HttpRequest, id: UUID) -> HttpResponse:
     gateway = gateway_get(organization, id)
     return render(request, "gateways/detail.html", {
         "gateway": gateway, **in_words(gateway),
-        "deployments": deployments_of(organization).filter(gateways=gateway).order_by("name"),
+        "page": paged(request, deployments_of(organization).filter(gateways=gateway).order_by("name"), PAGE_SIZE),
         "events": audit_of(actor_in(request)).filter(object_type="Gateway", object_id=str(gateway.id))[:EVENTS],
     })  # fmt: skip
 
