@@ -133,6 +133,15 @@ def classes(names: list[str]) -> str:
 
 
 @register.filter
+def in_place(count: int) -> str:
+    """What it means for a claim that so many of its instances are converted (C4); nothing for none."""
+    if not count:
+        return ""
+    they = "it becomes" if count == 1 else "they become"
+    return f" ({count} where your own on-demand replicas run: {they} part of the claim, and nothing moves)"
+
+
+@register.filter
 def state_since(replica: Replica) -> datetime:
     """When the replica came into the state it is in."""
     times = {ReplicaState.READY: replica.ready_at, ReplicaState.DRAINING: replica.draining_at,
