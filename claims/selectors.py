@@ -96,13 +96,6 @@ def pending_changes(claim: CapacityClaim) -> list[PendingChange]:
     return [] if claim.reduction_at is None else [PendingChange(claim.target, claim.reduction_at)]
 
 
-def would_give_up(claim: CapacityClaim, target: int, now: datetime) -> list[Instance]:
-    """The instances that the claim would give up if its target became `target` (0: if it were deleted), in the order
-    of C9; when that would happen says `reduction_time`."""
-    holding = holding_of(claim)
-    return holding.given_up(len(holding.counting) - target)
-
-
 def reduction_time(claim: CapacityClaim, target: int, now: datetime) -> datetime | None:
     """When a change to `target` would take instances away (C7); None: at once, or it takes none away."""
     if claim.kind != ClaimKind.SERVERLESS or target < 1:

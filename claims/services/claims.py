@@ -16,6 +16,7 @@ from claims.core.conditions import timestamp
 from claims.core.reductions import takes_effect
 from claims.core.rules import ClaimResources
 from claims.core.states import Status
+from claims.foreseen import no_longer_offered
 from claims.holdings import holding_of
 from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import claim_get, claims_of
@@ -127,13 +128,9 @@ def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
 
 
 def _require_offered(claim: CapacityClaim, target: int) -> None:
-    """What an offering no longer offers, a claim keeps, and does not get more of (C2, C13)."""
-    offering = claim.offering
-    if (offering.claimable and not offering.withdrawn_at) or target <= claim.target:
-        return
-    if target > len(holding_of(claim).counting):
-        text = f"{offering} is no longer offered; {claim.name} may keep what it has, or shrink."
-        raise FailedPrecondition("OFFERING_WITHDRAWN", str(offering), text)
+    text = no_longer_offered(claim, target)
+    if text:
+        raise FailedPrecondition("OFFERING_WITHDRAWN", str(claim.offering), text)
 
 
 def _retarget(actor: Actor, claim: CapacityClaim, target: int, action: str, now: datetime) -> None:

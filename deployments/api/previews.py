@@ -100,6 +100,8 @@ class PreviewShape(serializers.Serializer):  # type: ignore[type-arg]
     givenUp = GivenUpShape(many=True)
     added = serializers.IntegerField()
     addedAtOnce = serializers.IntegerField()
+    convertedInPlace = serializers.IntegerField(help_text="Of these, where own on-demand replicas run, which stay.")
+    takenBack = serializers.IntegerField(help_text="Of these, given up before and still draining.")
     moves = MoveShape(many=True)
     stops = StopShape(many=True)
     short = ShortShape(many=True)
@@ -112,7 +114,7 @@ class PreviewShape(serializers.Serializer):  # type: ignore[type-arg]
 EXAMPLE = OpenApiExample("From three instances to two", response_only=True, value={
     "instanceCountBefore": 3, "instanceCountAfter": 2, "effectiveAt": None, "refusal": None,
     "givenUp": [{"instance": "us-west-04a-gb200-4x-0f3a9c21d4", "state": "READY", "gpusUsed": 1}],
-    "added": 0, "addedAtOnce": 0,
+    "added": 0, "addedAtOnce": 0, "convertedInPlace": 0, "takenBack": 0,
     "moves": [{"replica": "118", "deployment": {"id": "019352c5-90f1-7d0f-8d52-6b2f9b1f7a11", "name": "chat"}, "gpus": 1,
                "instance": "us-west-04a-gb200-4x-0f3a9c21d4", "to": ["us-west-04a-gb200-4x-77b1e06d18"],
                "zone": "US-WEST-04A", "capacityClass": "CAPACITY_CLASS_ON_DEMAND", "at": "2026-11-27T10:02:05Z"}],
@@ -158,9 +160,10 @@ def preview_to(preview: ClaimPreview) -> dict[str, Any]:
         "effectiveAt": timestamp(preview.at) if preview.at else None,
         "refusal": preview.refusal or None,
         "givenUp": [{"instance": one.name, "state": one.state, "gpusUsed": one.gpus_used} for one in preview.given_up],
-        "added": preview.added,
-        "addedAtOnce": preview.added_at_once,
-        "convertedInPlace": preview.converted,
+        "added": preview.gets.total,
+        "addedAtOnce": preview.gets.at_once,
+        "convertedInPlace": preview.gets.converted,
+        "takenBack": preview.gets.taken_back,
         **impact_to(preview.impact),
         "quota": quota_to(preview.quota) if preview.quota else None,
         "price": price_to(preview.price) if preview.price else None,

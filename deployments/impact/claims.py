@@ -10,10 +10,11 @@ from django.conf import settings
 from claims import pricing
 from claims.core.quote import HOURS_A_MONTH, hourly
 from claims.core.states import InstanceState, Status
+from claims.foreseen import Growth, no_longer_offered, would_get, would_give_up
 from claims.holdings import holding_of
 from claims.joining import JoinTime, join_time
 from claims.models import CapacityClaim, ClaimKind, Instance, Work
-from claims.selectors import QuotaRow, convertible_keys, pools, quota_of, reduction_time, would_give_up
+from claims.selectors import QuotaRow, quota_of, reduction_time
 from console.common.errors import NotFound
 from deployments.impact.change import Change, Leaving, Then
 from deployments.impact.reader import Impact, impact_of, rows_of, shrinking_pools, waiting_claims
@@ -58,25 +59,20 @@ class QuotaChange:
 @dataclass(frozen=True, slots=True)
 class ClaimPreview:
     """The answer. `before` is what the claim is to have now (C8), `count` what it would be, 0 for a deletion; `at` is
-    when it takes effect, None: at once. Of the instances that it gets more, `free` come from the pool at once, and
-    `converted` are there already with the organization's own on-demand replicas, which stay where they are (C4)."""
+    when it takes effect, None: at once. `gets` are the instances that it gets more; those converted are there already
+    with the organization's own on-demand replicas, which stay where they are (C4)."""
 
     claim: CapacityClaim
     before: int
     count: int
     at: datetime | None
     given_up: Sequence[Instance]
-    added: int
-    free: int
-    converted: int
+    gets: Growth
     joining: JoinTime | None
     impact: Impact
     quota: QuotaChange | None
     price: Price | None
-
-    @property
-    def added_at_once(self) -> int:
-        return self.free + self.converted
+    withheld: str  # why it may not have more whatever the quota; empty where it may
 
     @property
     def in_use(self) -> int:
@@ -86,6 +82,8 @@ class ClaimPreview:
     @property
     def refusal(self) -> str:
         """Why the change would be refused; empty where it would not."""
+        if self.withheld:
+            return self.withheld
         if self.quota is None or not self.quota.refused:
             return ""
         return f"{self.quota.asked} more instances need quota, and {self.quota.row.free} are free."
@@ -98,16 +96,13 @@ def claim_preview(claim: CapacityClaim, count: int, now: datetime) -> ClaimPrevi
     """
     if claim.status == Status.DELETING:
         raise NotFound("CapacityClaim", claim.id)
-    going = would_give_up(claim, count, now)
+    going, gets = would_give_up(claim, count), would_get(claim, count)
     at = reduction_time(claim, count, now)
     holding = holding_of(claim)
-    added = max(0, count - len(holding.counting)) if count else 0
-    free = _free(claim, added)
     return ClaimPreview(
-        claim, holding.effective, count, at, going, added, free, _converted(claim, added - free),
-        join_time(claim.offering) if added else None,
+        claim, holding.effective, count, at, going, gets, join_time(claim.offering) if gets.total else None,
         _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, count, holding.instances),
-        _price(claim, holding.effective, count, now),
+        _price(claim, holding.effective, count, now), no_longer_offered(claim, count),
     )  # fmt: skip
 
 
@@ -127,20 +122,6 @@ def _impact(claim: CapacityClaim, going: Sequence[Instance], now: datetime, late
         )  # fmt: skip
 
     return impact_of(type_, change, now, later).seen_by(claim.organization_id)
-
-
-def _free(claim: CapacityClaim, added: int) -> int:
-    """Instances more that the pool has free for it; claims that wait already come first (C4)."""
-    if claim.kind != ClaimKind.SERVERLESS or not added:
-        return 0
-    pool = next(row for row in pools() if row.offering.key == claim.offering_id)
-    return min(added, max(0, pool.free - pool.pending_claims))
-
-
-def _converted(claim: CapacityClaim, missing: int) -> int:
-    if claim.kind != ClaimKind.SERVERLESS or not missing:
-        return 0
-    return len(convertible_keys(claim.organization_id, claim.offering_id, missing))
 
 
 def _quota(claim: CapacityClaim, count: int, instances: Sequence[Instance]) -> QuotaChange | None:

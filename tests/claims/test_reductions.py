@@ -13,8 +13,9 @@ from pytest_django.fixtures import Settings
 
 from claims.core.reductions import takes_effect
 from claims.core.states import InstanceState, Status
+from claims.foreseen import would_give_up
 from claims.models import CapacityClaim, Instance, UsageInterval
-from claims.selectors import claim_numbers, pending_changes, pools, reduction_time, would_give_up
+from claims.selectors import claim_numbers, pending_changes, pools, reduction_time
 from claims.services import claim_delete, claim_resize, claim_withdraw, fulfilment
 from console.common import clock
 from console.common.errors import FailedPrecondition, NotFound, PermissionDenied
@@ -224,9 +225,9 @@ def test_what_would_be_given_up_and_when_is_known_before(cast: Cast) -> None:
     Instance.objects.filter(key=keys[3]).update(gpus_used=2, replicas=2)
     Instance.objects.filter(key=keys[2]).update(gpus_used=1, replicas=1)
     now = clock.now()
-    assert [one.key for one in would_give_up(claim, 1, now)] == [second, first, keys[2]]
-    assert [one.key for one in would_give_up(claim, 0, now)] == [second, first, keys[2], keys[3]]
-    assert would_give_up(claim, 4, now) == would_give_up(claim, 9, now) == []
+    assert [one.key for one in would_give_up(claim, 1)] == [second, first, keys[2]]
+    assert [one.key for one in would_give_up(claim, 0)] == [second, first, keys[2], keys[3]]
+    assert would_give_up(claim, 4) == would_give_up(claim, 9) == []
     assert reduction_time(claim, 1, now) is None
     claim = resize(cast, claim, 3)
     assert claim.reduced_at is not None

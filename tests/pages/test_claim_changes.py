@@ -13,8 +13,9 @@ from django.urls import reverse
 from claims.joining import join_time
 from claims.models import CapacityClaim, Instance, Price
 from claims.selectors import claim_numbers, pending_changes
-from claims.services import claim_delete, claim_resize
+from claims.services import claim_delete, claim_resize, offering_claimable_set, offering_withdraw
 from console.common import clock
+from console.common.errors import FailedPrecondition
 from deployments.impact.claims import claim_preview
 from tests import fleet, world
 from tests.cast import Cast, Member
@@ -103,6 +104,38 @@ def test_c3_a_change_that_would_be_refused_says_so_with_its_numbers(cast: Cast) 
     )
     assert "3 more instances requested, 2 free" in answer.content.decode()
     assert world.reread(claim).target == 2
+
+
+@pytest.mark.parametrize("kind", ["SERVERLESS", "CUSTOMER"])
+@pytest.mark.parametrize("how", ["withdrawn", "unclaimable"])
+def test_c13_a_raise_that_is_no_longer_offered_is_foreseen_to_be_refused(cast: Cast, kind: str, how: str) -> None:
+    claim = serverless(cast, 1) if kind == "SERVERLESS" else customer(cast, 1)
+    assert asked(cast.admin, claim, {"instanceCount": 2}).json()["refusal"] is None
+    if how == "withdrawn":
+        offering_withdraw(actor=world.PLATFORM, offering=claim.offering)
+    else:
+        offering_claimable_set(actor=world.PLATFORM, offering=claim.offering, claimable=False)
+    claim = world.reread(claim)
+    refusal = asked(cast.admin, claim, {"instanceCount": 2}).json()["refusal"]
+    assert refusal in shown(cast.admin, claim, 2)
+    with pytest.raises(FailedPrecondition, match="no longer offered") as refused:
+        resized(cast, claim, 2)
+    assert refusal in str(refused.value)
+    assert asked(cast.admin, claim, {"delete": True}).json()["refusal"] is None
+    assert asked(cast.admin, claim, {"instanceCount": 1}).json()["refusal"] is None
+
+
+def test_c10_the_page_says_what_is_taken_back_and_what_is_asked_for(cast: Cast) -> None:
+    claim = customer(cast, 2)
+    for number, one in enumerate(claim.instances.order_by("key"), 1):
+        world.take(one, cast.organization, number, claim=claim)
+    claim = resized(cast, claim, 1)
+    body = asked(cast.admin, claim, {"instanceCount": 3}).json()
+    assert (body["added"], body["addedAtOnce"], body["takenBack"]) == (2, 1, 1)
+    text = shown(cast.admin, claim, 3)
+    assert "2 more instances: 1 at once, 1 after joining" in text
+    assert "1 of what it gave up still drains and is taken back." in text
+    assert "1 more instance: 1 at once. 1 of what it gave up" in shown(cast.admin, claim, 2)
 
 
 def test_price_before_and_after_an_hour_and_a_month(cast: Cast) -> None:

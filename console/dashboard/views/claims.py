@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from claims import pricing, services
 from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
+from claims.foreseen import would_give_up
 from claims.models import CapacityClaim, ClaimKind
 from claims.selectors import (
     claim_get,
@@ -22,7 +23,6 @@ from claims.selectors import (
     instances_of,
     pending_changes,
     quota_of,
-    would_give_up,
 )
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
@@ -93,7 +93,7 @@ def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
 def under_way(claim: CapacityClaim, now: datetime) -> dict[str, Any]:
     """The reduction that waits for its time with the instances that will go, and what is being drained."""
     change = next(iter(pending_changes(claim)), None)
-    going = would_give_up(claim, change.instance_count, now) if change else []
+    going = would_give_up(claim, change.instance_count) if change else []
     draining = claim.instances.filter(state=InstanceState.DRAINING, lost_at__isnull=True).order_by("key")
     held = change.instance_count + len(going) if change else None
     return {"change": change, "going": going, "draining": list(draining), "held": held}
