@@ -13,7 +13,6 @@ from deployments.core.planner import plan
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import (
     CapacityClass,
-    Deployments,
     Instances,
     InstanceState,
     Parts,
@@ -95,14 +94,13 @@ class Ahead:
         return found
 
     def _pass(self, params: Params) -> bool:
-        """What the loop does in one pass; whether it did anything. From the second one on, sizes stay."""
+        """What the loop does in one pass; whether it did anything. From the second one on there are no signals, so that
+        every size holds (R5), and yet what runs above its min can be reclaimed (R13)."""
         self._time_passes()
         made = plan(self._snapshot(), params, self.now)
         self._start(made)
         for row, code in zip(made.stops.replica.tolist(), made.stops.code.tolist(), strict=True):
             self._stop(row, Reason(code))
-        frozen = {**dict(self.deployments.items()), "freeze": np.ones(len(self.deployments), np.bool_)}
-        self.deployments = Deployments.build(**frozen)
         self.seen = replace(self.seen, signals=Signals.none(len(self.deployments)), state=made.state)
         return len(made.starts) + len(made.stops) > 0
 

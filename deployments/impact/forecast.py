@@ -1,9 +1,10 @@
 """The planner run ahead: what becomes of the replicas on instances that are given up.
 
 Pure, and the planner is the one that the loop runs. Time passes as it would: a pass every five seconds while something
-changes, models load for as long as they lately did, what is let go is gone at the next pass. Sizes stay what the first
-pass wants, so the load is today's. What would happen anyway is found by running the same shard without the change, and
-left out.
+changes, models load for as long as they lately did, what is let go is gone at the next pass. Sizes follow the load in
+the first pass and stay at what it wants: after it there are no signals (R5). So what a deployment runs above its min can
+be reclaimed at any time (R13), but what only a scale-down delay keeps is let go for others in the first pass alone (R12).
+What would happen anyway is found by running the same shard without the change, and left out.
 """
 
 from collections.abc import Mapping

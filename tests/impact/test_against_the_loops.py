@@ -1,6 +1,8 @@
 """What was foreseen is what the loops then do: the same moves, the same stops, the same that wait."""
 
 import random
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +19,7 @@ from deployments.impact.reader import Impact
 from deployments.loop.actuate import actuate_pass
 from deployments.loop.tick import shard_tick
 from deployments.models import Deployment, Replica
+from deployments.services import deployment_delete, deployment_update
 from tests import fleet, world
 from tests.cast import Cast
 
@@ -46,8 +49,9 @@ def passes(type_: InstanceType, now: datetime, count: int) -> datetime:
     return now
 
 
-def what_happened(type_: InstanceType, wanted: dict[int, int]) -> Seen:
-    """Four passes at once, then the deadline, then four more; by replica that went, as `foreseen_of` says it."""
+def what_happened(type_: InstanceType, before: Mapping[int, int]) -> Seen:
+    """Four passes at once, then the deadline, then four more; by replica that went, as `foreseen_of` says it. `before`:
+    how many of each deployment ran."""
     there = {one.key for one in Replica.objects.filter(state__in=[1, 2])}
     now = passes(type_, clock.now(), 4)
     passes(type_, max(now, clock.now() + settings.DRAIN_DEADLINE), 4)
@@ -68,7 +72,7 @@ def what_happened(type_: InstanceType, wanted: dict[int, int]) -> Seen:
             found[key] = ("anew", anew[one.deployment_id].pop(0))
         else:
             live = Replica.objects.filter(deployment=one.deployment_id, state=2).count()
-            found[key] = ("waits" if live < wanted[one.deployment_id] else "over", ())
+            found[key] = ("waits" if live < before[one.deployment_id] else "over", ())
     return found
 
 
@@ -76,8 +80,9 @@ def places(replica: Replica) -> tuple[str, ...]:
     return tuple(replica.placements.order_by("instance_id").values_list("instance__name", flat=True))
 
 
-def sizes() -> dict[int, int]:
-    return {one.key: one.autoscaling.min for one in Deployment.objects.select_related("autoscaling")}
+def replica_counts() -> Counter[int]:
+    """Replicas of each deployment."""
+    return Counter(Replica.objects.filter(state__in=[1, 2]).values_list("deployment_id", flat=True))
 
 
 def change(cast: Cast, claim: CapacityClaim, count: int) -> None:
@@ -91,17 +96,28 @@ def change(cast: Cast, claim: CapacityClaim, count: int) -> None:
 def agree(cast: Cast, claim: CapacityClaim, count: int) -> ClaimPreview:
     """Foresee, do, compare."""
     preview = claim_preview(world.reread(claim), count, clock.now())
+    before = replica_counts()
     change(cast, claim, count)
-    assert what_happened(claim.offering.instance_type, sizes()) == foreseen_of(preview.impact)
+    assert what_happened(claim.offering.instance_type, before) == foreseen_of(preview.impact)
     return preview
 
 
 def made(cast: Cast, *wanted: dict[str, Any]) -> None:
-    at = fleet.gateway(cast.admin.actor)
-    for number, changes in enumerate(wanted):
-        size = changes.pop("size")
-        fleet.deployment(cast.admin.actor, at, world.offering(), name=f"d{number}", min=size, max=size, **changes)
-    passes(world.offering().instance_type, clock.now(), 3)
+    """Deployments d0, d1, ... that have grown to `size` where there is room, and keep it; `min` is that unless said
+    otherwise, and then the rest of it may be reclaimed (R13)."""
+    at, of = fleet.gateway(cast.admin.actor), world.offering()
+    rows = [dict(changes) for changes in wanted]
+    above = {}
+    for number, changes in enumerate(rows):
+        size, least = changes.pop("size"), changes.pop("min", None)
+        changes |= {"min": size, "max": size if least is None else size + 1}
+        one = fleet.deployment(cast.admin.actor, at, of, name=f"d{number}", **changes)
+        if least is not None:
+            above[one.id] = fleet.spec(at, of.instance_type.name, one.name, **{**changes, "min": least})
+    now = passes(of.instance_type, clock.now(), 3)
+    for key, spec in above.items():
+        deployment_update(actor=cast.admin.actor, deployment_id=key, spec=spec)
+    passes(of.instance_type, now, 3)
 
 
 def serverless(cast: Cast, count: int, pool: int, name: str = "prod") -> CapacityClaim:
@@ -122,11 +138,18 @@ def test_c10_a_deleted_claims_replicas_move_to_the_pool(cast: Cast) -> None:
 
 
 def test_c9_a_smaller_claims_replicas_move_to_what_stays(cast: Cast) -> None:
-    claim = serverless(cast, 3, pool=3)
-    made(cast, {"size": 3, "gpu_count": 2, "capacity_classes": ("CAPACITY_CLASS_RESERVED",)})
+    """The instance that is used least is given up; what runs there finds room where a deployment was deleted."""
+    claim, ours = serverless(cast, 2, pool=2), ("CAPACITY_CLASS_RESERVED",)
+    made(cast, {"size": 1, "gpu_count": 2, "priority": 900, "capacity_classes": ours},
+         {"size": 1, "gpu_count": 2, "priority": 800, "capacity_classes": ours},
+         {"size": 1, "gpu_count": 1, "priority": 1, "capacity_classes": ours})  # fmt: skip
+    deployment_delete(actor=cast.admin.actor, deployment_id=Deployment.objects.get(name="d1").id)
+    passes(claim.offering.instance_type, clock.now() + timedelta(minutes=1), 3)
     preview = agree(cast, claim, 1)
-    assert {one.capacity_class.label for one in preview.impact.moves} <= {"CAPACITY_CLASS_RESERVED"}
-    assert preview.impact.short or preview.impact.moves
+    assert [one.gpus_used for one in preview.given_up] == [1]
+    (moved,) = preview.impact.moves
+    assert (moved.who.name, moved.capacity_class.label) == ("d2", "CAPACITY_CLASS_RESERVED")
+    assert (preview.impact.stops, preview.impact.short) == ([], [])
 
 
 def test_c10_reserved_only_replicas_stop_when_the_time_is_up(cast: Cast) -> None:
@@ -149,12 +172,20 @@ def test_a_customer_claim_gives_machines_back_for_good(cast: Cast) -> None:
 
 
 def test_r13_a_lower_priority_that_gives_way_is_foreseen(cast: Cast) -> None:
-    """A deployment that loses its claim takes the GPUs that a lower priority holds above its min."""
-    claim = serverless(cast, 1, pool=2)
+    """A deployment that loses its claim takes, once the time is up, the GPUs that a lower priority holds above its
+    min."""
+    claim = serverless(cast, 1, pool=3)
     made(cast, {"size": 1, "gpu_count": 4, "priority": 900, "capacity_classes": ("CAPACITY_CLASS_RESERVED",
                                                                                   "CAPACITY_CLASS_ON_DEMAND")},
-         {"size": 1, "gpu_count": 4, "priority": 1, "capacity_classes": ("CAPACITY_CLASS_ON_DEMAND",)})  # fmt: skip
-    agree(cast, claim, 0)
+         {"size": 2, "min": 1, "gpu_count": 4, "priority": 1, "capacity_classes": ("CAPACITY_CLASS_ON_DEMAND",)})  # fmt: skip
+    world.claim(cast.outsider.actor, claim.offering, 1, name="others")  # takes what the deleted one gives back
+    assert sorted(replica_counts().values()) == [1, 2]
+    preview = agree(cast, claim, 0)
+    (lower,) = [one for one in preview.impact.stops if one.who.name == "d1"]
+    assert (lower.reason, lower.waits) == ("STOP_RECLAIMED", True)
+    assert [(who.name, count) for who, count in preview.impact.short] == [("d1", 1)]
+    assert Replica.objects.get(key=lower.replica).reason == "STOP_RECLAIMED"
+    assert not any(one.waits for one in preview.impact.stops if one.who.name == "d0"), "it starts anew there"
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -165,8 +196,8 @@ def test_random_fleets_do_what_was_foreseen(cast: Cast, seed: int) -> None:
     if choose.random() < 0.5:
         world.claim(cast.outsider.actor, world.offering(), choose.randint(2, 5), name="others")
     made(cast, *(
-        {"size": choose.randint(1, 3), "gpu_count": choose.choice([1, 1, 2, 4]), "priority": choose.randint(0, 3),
-         "capacity_classes": choose.choice(classes)}
+        {"size": choose.randint(1, 3), "min": 1, "gpu_count": choose.choice([1, 1, 2, 4]),
+         "priority": choose.randint(0, 3), "capacity_classes": choose.choice(classes)}
         for _ in range(choose.randint(1, 4))
     ))  # fmt: skip
     agree(cast, claim, choose.randint(0, claim.target - 1))

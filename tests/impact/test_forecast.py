@@ -6,6 +6,7 @@ from typing import Any
 from deployments.core.params import Params
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import CapacityClass, Parts, Snapshot
+from deployments.impact.ahead import Ahead
 from deployments.impact.change import Change, Forecast, Leaving, Then, Waiting
 from deployments.impact.forecast import foresee
 from tests.core import fleet
@@ -174,6 +175,58 @@ def test_r16_a_replica_on_several_instances_moves_as_a_whole() -> None:
     found = foreseen(replace(shard, parts=parts), leaving(1))
     assert [(one.replica, one.to) for one in found.moves] == [(1, (3, 4))]
     assert found.emptied == {2: NOW + 35}
+
+
+def lower_above_its_min(**changes: Any) -> Snapshot:
+    """A deployment on a claim, and a lower priority that fills the only other instance with one more than its min."""
+    return fleet.shard(
+        fleet.deployments(fixed(1, gpu_count=4, priority=9),
+                          {"min": 1, "max": 2, "gpu_count": 4, "priority": 1, **changes}),
+        fleet.steady([1.0, 2.0]),
+        fleet.replicas({"instance": 0, "gpus": 4, "capacity_class": RESERVED},
+                       *({"deployment": 1, "instance": 1, "gpus": 4} for _ in range(2))),
+        fleet.instances(claimed(4), {"org": 1, "gpus_used": 8}),
+        fleet.offerings(8),
+    )  # fmt: skip
+
+
+def ends(found: Forecast) -> list[tuple[int, Reason, tuple[int, ...], bool]]:
+    return [(one.replica, one.reason, one.to, one.waits) for one in found.stops]
+
+
+def test_r13_who_lacks_its_min_after_the_deadline_takes_what_a_lower_priority_runs_above_its_own() -> None:
+    found = foreseen(lower_above_its_min(concurrency=1), leaving(0, then=Then.GONE))
+    assert ends(found) == [(1, Reason.STOP_NO_ROOM, (2,), False), (3, Reason.STOP_RECLAIMED, (), True)]
+    assert (found.moves, found.short, found.complete) == ([], {2: 1}, True)
+
+
+def test_r13_what_an_operator_froze_or_pinned_gives_nothing() -> None:
+    for held in ({"freeze": True}, {"pin": 2}):
+        found = foreseen(lower_above_its_min(concurrency=1, **held), leaving(0, then=Then.GONE))
+        assert ends(found) == [(1, Reason.STOP_NO_ROOM, (), True)], held
+        assert found.short == {1: 1}
+
+
+def test_r5_sizes_stay_what_the_first_pass_wants() -> None:
+    """One grows in the first pass, another is kept by its scale-down delay; neither changes in the ten minutes after."""
+    shard = fleet.shard(
+        fleet.deployments(fixed(1), {"min": 1, "max": 9, "concurrency": 1, "startup_s": 30.0},
+                          {"min": 1, "max": 9, "concurrency": 1}),
+        fleet.steady([0.0, 3.0, 1.0]),
+        fleet.replicas({"instance": 0, "capacity_class": RESERVED}, {"deployment": 1, "instance": 1},
+                       *({"deployment": 2, "instance": 1} for _ in range(3))),
+        fleet.instances(claimed(1), {"org": 1, "gpus_used": 4}, {"org": 2, "gpus_used": 8}),
+        fleet.offerings(8),
+    )  # fmt: skip
+    ahead = Ahead(shard, NOW)
+    ahead.begin(Change(leaving=[Leaving(0, Then.GONE, UNTIL)], closed=[1]))
+    ahead.run(Params())
+    assert ahead.now > UNTIL
+    assert ahead.size().tolist() == [0, 1, 3], "nothing takes new replicas any more"
+    there = Ahead(shard, NOW)
+    there.run(Params(), until=UNTIL)
+    assert there.size().tolist() == [1, 3, 3]
+    assert there.seen.state.memory.wanted.tolist() == ahead.seen.state.memory.wanted.tolist() == [1, 3, 3]
 
 
 def test_what_is_closed_takes_nothing_new_and_nothing_there_moves() -> None:

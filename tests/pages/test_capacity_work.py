@@ -10,7 +10,7 @@ from console.organizations.models import AuditEvent
 from deployments.impact.instances import WorkPreview, work_preview
 from tests import world
 from tests.cast import Cast, Member
-from tests.impact.test_against_the_loops import foreseen_of, made, serverless, sizes, what_happened
+from tests.impact.test_against_the_loops import foreseen_of, made, replica_counts, serverless, what_happened
 from tests.pages.conftest import Running
 
 pytestmark = pytest.mark.django_db
@@ -51,7 +51,7 @@ def test_c10_work_does_what_was_foreseen(cast: Cast, work: Work) -> None:
     preview = work_preview(instance, work, clock.now())
     assert len(preview.impact.moves) == 2
     set_(cast, instance, work)
-    assert what_happened(instance.offering.instance_type, sizes()) == foreseen_of(preview.impact)
+    assert what_happened(instance.offering.instance_type, replica_counts()) == foreseen_of(preview.impact)
     (held,) = CapacityClaim.objects.get().instances.filter(state="READY")
     assert held.key != instance.key
     instance.refresh_from_db()
