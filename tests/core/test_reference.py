@@ -127,7 +127,7 @@ def compare(answer: Plan, i: int, expected: reference.Answer) -> None:
     assert answer.wanted.bound[i] == expected.bound
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     histories(),
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=3, max_size=3),
