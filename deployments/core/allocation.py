@@ -140,15 +140,16 @@ def _outcome(grants: list[Grant], asks: Asks, asked: Int32s, moves: Moves, kept_
     What a deployment gets is first what it lacks, then stands in for what leaves an instance.
     """
     table = [
-        (part == 0, grant.replicas, grant.phase, grant.deployment, taken.instance, taken.gpus, grant.capacity_class)
+        (part == 0, grant.replicas, grant.phase, grant.exclusive, grant.deployment, *taken, grant.capacity_class)
         for grant in grants
         for part, taken in enumerate(grant.taken)
     ]
-    rows = np.array(table, np.int64).reshape(-1, 7)
-    begins, _, phase, deployment, instance, gpus, capacity_class = np.repeat(rows, rows[:, 1], axis=0).T
+    rows = np.array(table, np.int64).reshape(-1, 8)
+    begins, _, phase, exclusive, deployment, instance, gpus, capacity_class = np.repeat(rows, rows[:, 1], axis=0).T
     replica = np.cumsum(begins) - 1
     first = begins > 0
-    owners, later = dealt_again(asks, deployment[first], phase[first]), np.isin(phase[first], (Phase.RENEW, Phase.MOVE))
+    owners = dealt_again(asks, deployment[first], phase[first], exclusive[first] > 0)
+    later = np.isin(phase[first], (Phase.RENEW, Phase.MOVE))
     replaces = np.where(
         later,
         moves.later.of(owners, _places(owners, later)),

@@ -4,8 +4,8 @@ Inside an organization: every deployment's min first, by priority, then creation
 min by priority. Between them comes the renewal of a replica without which one of a min would have to go first
 (R10, see rolling). Deployments of equal priority share growth replica by replica in proportion to what they
 lack, by Webster's divisors: the next replica goes to the lowest `(2 * got + 1) / lacks`. That needs no
-knowledge of how much there will be, and differs from the largest remainder by a replica at most in small
-groups.
+knowledge of how much there will be, but can be some replicas off the largest remainder that R11 names. Once the
+contest is over, growth of those that are alike is dealt out again by that (`shares.dealt_again`, decision 0005).
 
 What only one organization may use (its claims, and pool instances that already serve it) it takes without
 asking. Instances of the pool that serve nobody are taken in turns: each turn goes to the organization that
@@ -45,6 +45,7 @@ class Grant(NamedTuple):
     taken: list[Taken]
     replicas: int
     phase: Phase
+    exclusive: bool  # on an instance that nobody else may use (R10)
 
 
 class Kept(NamedTuple):
@@ -124,17 +125,29 @@ class Contest:
                 self._settle(org)
 
     def _look(self, request: Request, phase: Phase) -> Fit | None:
-        """The best place for the next replica: the first class that has one (R15)."""
+        """The best place for the next replica: the first class that has one (R15).
+
+        What only its deployment may use comes first and is kept for no min (R10): others could do nothing with it.
+        """
         for capacity_class in request.classes:
             offerings = request.offerings
             if phase and request.org in self.kept:
                 offerings &= ~self._kept_from(request, capacity_class)
-            fit = self._fits(request, capacity_class, offerings)
-            if fit is None and request.org in self.room.kept and phase in (Phase.MIN, Phase.GROWTH):
-                fit = self.room.kept_fit(request, capacity_class, offerings, phase == Phase.GROWTH)
+            fit = (
+                self._kept_fit(request, capacity_class, request.offerings, phase, exclusive=True)
+                or self._fits(request, capacity_class, offerings)
+                or self._kept_fit(request, capacity_class, offerings, phase, exclusive=False)
+            )
             if fit is not None:
                 return fit
         return None
+
+    def _kept_fit(
+        self, request: Request, capacity_class: int, offerings: int, phase: Phase, *, exclusive: bool
+    ) -> Fit | None:
+        if request.org not in self.room.kept or phase not in (Phase.MIN, Phase.GROWTH):
+            return None
+        return self.room.kept_fit(request, capacity_class, offerings, phase == Phase.GROWTH, exclusive)
 
     def _fits(self, request: Request, capacity_class: int, offerings: int) -> Fit | None:
         # Room only ever shrinks, so what failed once for an organization fails for the rest of the pass.
@@ -154,7 +167,7 @@ class Contest:
         """
         replicas = 1 if fit.source else min(queue.due(), 1 + fit.left_over // request.gpus)
         taken = self.room.take(fit, request.org, request.gpus, request.avoid, replicas)
-        self.grants.append(Grant(request.deployment, fit.capacity_class, taken, replicas, queue.phase))
+        self.grants.append(Grant(request.deployment, fit.capacity_class, taken, replicas, queue.phase, fit.exclusive))
         if fit.capacity_class == ON_DEMAND:
             pool = (request.org, fit.offering)
             self.holds[pool] = self.holds.get(pool, 0) + request.gpus * replicas

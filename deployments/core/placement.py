@@ -39,6 +39,7 @@ class Fit(NamedTuple):
     source: int  # of whole instances; 0 for one that is shared
     machines: int  # how many instances
     kept: int = -1  # the instance, where it is one that was kept
+    exclusive: bool = False  # and nobody else may use it
 
 
 @dataclass(slots=True)
@@ -136,18 +137,22 @@ class Room:
             return Fit(*best, capacity_class, 0, 1)
         return self._whole(capacity_class, org, gpus, offerings, avoid) if gpus > self.smallest else None
 
-    def kept_fit(self, request: Request, capacity_class: int, offerings: int, growth: bool) -> Fit | None:
-        """The tightest of the places that are kept, of those that the request may use; asked when no shelf has one."""
+    def kept_fit(
+        self, request: Request, capacity_class: int, offerings: int, growth: bool, exclusive: bool
+    ) -> Fit | None:
+        """The tightest of the places that are kept, of those that the request may use, exclusive ones or the others."""
         places = [
             place
             for place in self.kept.get(request.org, ())
-            if place.takes(capacity_class, request.gpus, offerings, request.avoid) and place.admits(request, growth)
+            if place.exclusive == exclusive
+            and place.takes(capacity_class, request.gpus, offerings, request.avoid)
+            and place.admits(request, growth)
         ]
         if not places:
             return None
         best = min(places, key=lambda place: (place.free, self.ranks[place.offering], place.key))
         left_over, rank = best.free - request.gpus, self.ranks[best.offering]
-        return Fit(left_over, False, rank, best.offering, capacity_class, 0, 1, best.instance)
+        return Fit(left_over, False, rank, best.offering, capacity_class, 0, 1, best.instance, best.exclusive)
 
     def has(self, offering: int, free: int) -> bool:
         """Whether there is an instance of a pool that serves nobody with so many free GPUs."""

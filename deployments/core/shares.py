@@ -4,8 +4,11 @@ The contest hands out growth replica by replica, for it does not know how much t
 divisors meanwhile; with one large and several small deployments that can be replicas off. Once it is known how many
 a group got, its members being alike in all that decides where a replica may be, they are dealt out again: the whole
 part of `total * lacks / all lacks` each, and one more for the largest remainders, equal ones in the order of creation
-and id. No place changes hands between organizations or priorities by that.
+and id. No place changes hands between organizations or priorities by that, and what one of them got on an instance
+that only it may use (R10, see keeping) is neither dealt out nor lacked any more.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,9 +17,14 @@ from deployments.core.queue import Phase
 from deployments.core.requests import Asks
 
 
-def dealt_again(asks: Asks, owners: Int64s, phases: Int64s) -> Int64s:
-    """The owner of each replica that starts; they come in order of grant, each with the phase it was granted in."""
-    growth = phases == Phase.GROWTH
+def dealt_again(asks: Asks, owners: Int64s, phases: Int64s, exclusive: Bools) -> Int64s:
+    """The owner of each replica that starts; they come in order of grant, each with the phase it was granted in.
+
+    `exclusive` are those on instances that nobody else may use.
+    """
+    grown = phases == Phase.GROWTH
+    own = np.bincount(owners[grown & exclusive], minlength=len(asks.growth)).astype(np.int32)
+    asks, growth = replace(asks, growth=asks.growth - own), grown & ~exclusive
     got = np.bincount(owners[growth], minlength=len(asks.growth))
     min_got = np.bincount(owners[phases == Phase.MIN], minlength=len(asks.growth))
     rows = _contested(asks, got, min_got)
