@@ -105,7 +105,7 @@ def test_the_simulator_is_the_live_loop(shard: InstanceType, monkeypatch: pytest
         assert sampled == told(step), step.at_s
     decided = [one for step in steps for one in decisions_in(step)]
     assert decisions() == decided
-    assert len(decided) > 7
+    assert len(decided) > len(slots), "sizes followed the load"
     assert any((step.plan.granted.value < step.plan.wanted.value).any() for step in steps), "they did compete"
 
 

@@ -14,7 +14,7 @@ from tests.stack.stacks import PARTS, ROOT, Stack, environment, running_stack, s
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
 MOST_MEMORY_MB = 550
-STOP_WITHIN_S = 5.5
+STOP_WITHIN_S = 8  # five that the supervisor allows its parts, and what a busy machine adds
 
 
 @pytest.fixture(scope="module")
