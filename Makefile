@@ -1,5 +1,5 @@
 # `make run` and `make test` do all their set-up themselves, on a fresh machine with Python >= 3.11, make, git and npm.
-.PHONY: run test test-long lint rules bench assets lock install install-dev browser clean
+.PHONY: run test test-console test-pages test-long lint rules bench assets lock install install-dev browser clean
 .DEFAULT_GOAL := run
 SHELL := /bin/bash
 
@@ -39,8 +39,15 @@ browser:
 	  else echo "The browser tests need Chromium: install the package chromium and run make test again."; exit 1; fi; }
 
 test: install-dev assets browser
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
-	DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m browser -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	+@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-console test-pages
+
+# Browser tests with one server each; side by side, since each waits for the browser half of the time.
+test-console test-pages: export DJANGO_ALLOW_ASYNC_UNSAFE := true
+test-console: install-dev assets browser
+	$(BIN)/python -m pytest -q -m browser tests/browser
+test-pages: install-dev assets browser
+	$(BIN)/python -m pytest -q -m browser tests/pages/browser
 
 test-long: install-dev assets browser
 	$(BIN)/python -m pytest -q -m long

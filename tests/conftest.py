@@ -12,14 +12,6 @@ hypothesis.register_profile("searching", print_blob=True)
 hypothesis.load_profile("searching" if "HEADROOM_SEARCH" in os.environ else "steady")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests of one folder share a server, and so a process."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.parent)))
-
-
 @pytest.fixture(autouse=True, scope="session")
 def quick_settings() -> None:
     """What would only cost time: slow password hashes, and static files that are collected first."""

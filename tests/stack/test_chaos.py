@@ -10,7 +10,7 @@ import pytest
 
 from tests.stack.stacks import Stack, running_stack, until
 
-pytestmark = [pytest.mark.long, pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.long, pytest.mark.stack]
 ROUNDS, SEED = 12, 20261124
 
 

@@ -12,7 +12,7 @@ import pytest
 from bench.running import free_port, pss_mb
 from tests.stack.stacks import PARTS, ROOT, Stack, environment, running_stack, state_folder, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack]
 MOST_MEMORY_MB = 550
 STOP_WITHIN_S = 8  # five that the supervisor allows its parts, and what a busy machine adds
 
