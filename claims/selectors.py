@@ -75,8 +75,13 @@ def claim_numbers(claim: CapacityClaim) -> tuple[int, int]:
     return allocated, max(0, claim_effective(claim) - allocated)
 
 
+def with_counting(claims: QuerySet[CapacityClaim]) -> QuerySet[CapacityClaim]:
+    """The claims, each with `counting`: its instances that fill it or will."""
+    return claims.annotate(counting=Count("instances", filter=COUNTING))
+
+
 def claim_effective(claim: CapacityClaim) -> int:
-    """Instances that a claim read by `claims_of` is to have now: its target, or what is held until a reduction."""
+    """Instances that a claim read by `claims_of` or `with_counting` is to have now: its target, or what is held until a reduction."""
     counting: int = claim.counting  # type: ignore[attr-defined]
     return allocation.effective_count(
         target=claim.target, held=counting, reduction_waits=claim.reduction_at is not None

@@ -6,7 +6,7 @@ allowed zones; CUSTOMER claims pay the reserved rate; as many replicas use claim
 might take it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from claims import metering
 from claims.core.rating import PriceMissing
 from claims.core.states import InstanceState
-from claims.models import ClaimKind, Instance, Offering, PriceKind
+from claims.models import ClaimKind, Instance, Offering, PriceKind, Source, UsageKind
 from claims.selectors import prices_at
 from deployments.core.states import HOLDING
 from deployments.loop.passes import passes_sparse
@@ -33,7 +33,11 @@ class Rates:
     """USD for a GPU-hour."""
 
     on_demand: Decimal
-    reserved: Decimal
+    reserved: Decimal | None  # no price set
+
+    def of(self, kind: str) -> Decimal | None:
+        """What a claim of this kind pays (B1, B2)."""
+        return self.reserved if kind == ClaimKind.CUSTOMER else self.on_demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +48,29 @@ class Size:
     on_demand: Decimal
     covered: int  # replicas that claims have room for
     beyond: Decimal  # on demand, of the others
-    share: Decimal  # of the claims, of the covered ones
+    share: Decimal | None  # of the claims, of the covered ones; None: no price set
 
     @property
-    def with_claims(self) -> Decimal:
-        return self.beyond + self.share
+    def with_claims(self) -> Decimal | None:
+        return None if self.share is None else self.beyond + self.share
 
 
 @dataclass(frozen=True, slots=True)
 class LastHour:
-    """What the last hour cost, in USD, and the requests that it served; None where the runtime does not count them."""
+    """What the last hour cost, in USD, and the requests that it served; None where the runtime does not count them.
+    `share` is None where the rate of a claim is not known."""
 
     on_demand: Decimal
-    share: Decimal
+    share: Decimal | None
     finished: int | None
 
     @property
-    def usd(self) -> Decimal:
-        return self.on_demand + self.share
+    def usd(self) -> Decimal | None:
+        return None if self.share is None else self.on_demand + self.share
 
     @property
     def per_thousand(self) -> Decimal | None:
-        return self.usd * 1000 / self.finished if self.finished else None
+        return self.usd * 1000 / self.finished if self.finished and self.usd is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,18 @@ def costs_of(deployment: Deployment, replicas: Sequence[Replica], now: datetime)
     def size(count: int) -> Size:
         reserved = min(count, customer)
         covered = min(count, customer + serverless)
-        share = gpus * (reserved * rates.reserved + (covered - reserved) * rates.on_demand)
+        share = total([(gpus * reserved, rates.reserved), (gpus * (covered - reserved), rates.on_demand)])
         return Size(count, count * gpus * rates.on_demand, covered, (count - covered) * gpus * rates.on_demand, share)
 
     return Costs(rates, size(policy.min), _now(replicas, rates), size(policy.max), _last_hour(deployment, rates, now))
+
+
+def total(parts: Iterable[tuple[Decimal | int, Decimal | None]]) -> Decimal | None:
+    """Amounts at their rates; None where one that counts has no rate."""
+    counted = [(amount, rate) for amount, rate in parts if amount]
+    if any(rate is None for _, rate in counted):
+        return None
+    return sum((amount * rate for amount, rate in counted if rate is not None), Decimal(0))
 
 
 def zones_of(deployment: Deployment) -> set[str]:
@@ -104,7 +117,7 @@ def zones_of(deployment: Deployment) -> set[str]:
 
 
 def _rates(deployment: Deployment, now: datetime) -> Rates | None:
-    """Of the dearest allowed zone; a missing reserved price counts as the on-demand one."""
+    """Of the dearest allowed zone."""
     offerings = Offering.objects.filter(instance_type=deployment.instance_type, zone__name__in=zones_of(deployment))
     prices = prices_at(now)
     keys = list(offerings.values_list("key", flat=True))
@@ -112,7 +125,7 @@ def _rates(deployment: Deployment, now: datetime) -> Rates | None:
     if not known:
         return None
     reserved = [prices[key, PriceKind.RESERVED] for key in keys if (key, PriceKind.RESERVED) in prices]
-    return Rates(max(known), max(reserved, default=max(known)))
+    return Rates(max(known), max(reserved, default=None))
 
 
 def _covered(deployment: Deployment) -> tuple[int, int]:
@@ -147,15 +160,15 @@ def _now(replicas: Sequence[Replica], rates: Rates) -> Size:
     """What runs, where it runs. Draining replicas hold their GPUs and count."""
     pool = sum(one.gpus for one in replicas if one.capacity_class == CapacityClass.ON_DEMAND)
     claimed = [one for one in replicas if one.capacity_class == CapacityClass.RESERVED]
-    share = sum((one.gpus * _rate_on(one, rates) for one in claimed), Decimal(0))
+    share = total((one.gpus, _rate_on(one, rates)) for one in claimed)
     gpus = sum(one.gpus for one in replicas)
     return Size(len(replicas), gpus * rates.on_demand, len(claimed), pool * rates.on_demand, share)
 
 
-def _rate_on(replica: Replica, rates: Rates) -> Decimal:
+def _rate_on(replica: Replica, rates: Rates) -> Decimal | None:
     """The rate of the claim that the replica is on."""
     kinds = {one.instance.source for one in replica.placements.all()}
-    return rates.reserved if kinds == {"CUSTOMER"} else rates.on_demand
+    return rates.of(ClaimKind.CUSTOMER if kinds == {Source.CUSTOMER} else ClaimKind.SERVERLESS)
 
 
 def _last_hour(deployment: Deployment, rates: Rates, now: datetime) -> LastHour | None:
@@ -168,17 +181,29 @@ def _last_hour(deployment: Deployment, rates: Rates, now: datetime) -> LastHour 
     return LastHour(on_demand, _share_since(deployment, rates, since, now), finished_since(deployment, since, now))
 
 
-def _share_since(deployment: Deployment, rates: Rates, since: datetime, now: datetime) -> Decimal:
-    """GPU-hours on claims at the rate of claims; of replicas that ended nobody knows which claim it was."""
+def _share_since(deployment: Deployment, rates: Rates, since: datetime, now: datetime) -> Decimal | None:
+    """GPU-hours on claims at the rate of claims; None where one is not known."""
     there = Q(stopped_at__isnull=True) | Q(stopped_at__gt=since)
     found = Replica.objects.filter(there, deployment=deployment, capacity_class=CapacityClass.RESERVED)
-    usd = Decimal(0)
+    past = _rate_then(deployment, rates, since, now)
+    parts: list[tuple[Decimal | int, Decimal | None]] = []
     for one in found.prefetch_related("placements__instance"):
         ended = one.stopped_at if one.state not in HOLDING and one.stopped_at else now
         hours = max(timedelta(0), min(ended, now) - max(one.created_at, since)) / HOUR
-        rate = _rate_on(one, rates) if one.state in HOLDING else rates.reserved
-        usd += one.gpus * Decimal(str(round(hours, 6))) * rate
-    return usd
+        rate = _rate_on(one, rates) if one.state in HOLDING else past
+        parts.append((one.gpus * Decimal(str(round(hours, 6))), rate))
+    return total(parts)
+
+
+def _rate_then(deployment: Deployment, rates: Rates, since: datetime, now: datetime) -> Decimal | None:
+    """The rate of replicas that ended, whose instance nobody keeps: that of the claims which the ledger has for the
+    organization and type since then, where all are of one kind. None: not known."""
+    tenures = metering.intervals_in(deployment.organization, since, now).filter(
+        kind=UsageKind.CLAIM, offering__instance_type=deployment.instance_type,
+        offering__zone__name__in=zones_of(deployment),
+    )  # fmt: skip
+    kinds = set(tenures.order_by().values_list("claim_kind", flat=True).distinct())
+    return rates.of(kinds.pop()) if len(kinds) == 1 else None
 
 
 def finished_since(deployment: Deployment, since: datetime, now: datetime) -> int | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from claims.core.states import Status
 from claims.models import CapacityClaim, Offering
-from claims.selectors import QuotaRow
+from claims.selectors import QuotaRow, claim_effective
 from deployments.core.plan import Bound, Plan
 from deployments.core.snapshot import CapacityClass
 from deployments.models import Hold
@@ -145,13 +145,14 @@ def _claim(case: Case) -> Iterator[Change]:
     where = f"{row.instance_type.name} in {row.zone.name}"
     claim = _own_claim(case, row)
     free = _quota_free(case, offering)
+    has = claim_effective(claim) if claim else 0  # while a reduction waits, what it holds (C8)
     if claim is not None:
-        text = f"claim {claim.name}: {claim.target + count} {where} instead of {claim.target}"
+        text = f"claim {claim.name}: {has + count} {where} instead of {has}"
     else:
         text = f"a claim of {count} more {where}"
     limit = f" (the quota leaves {free})" if claim is None or claim.kind == "CUSTOMER" else " (once the pool has them)"
     place = {"zone": row.zone.name, "type": row.instance_type.name, "count": str(count)}
-    values = {"count": str(claim.target + count)} if claim else place
+    values = {"count": str(has + count)} if claim else place
     yield Change("claim", prefix + text + limit, gain, claim.id if claim else None, values)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from claims.models import CapacityClaim, ClaimKind
+from claims.selectors import with_counting
 from console.organizations.models import Organization
 from deployments.core.placement import NOBODY
 from deployments.core.snapshot import CapacityClass, Source
@@ -46,7 +47,7 @@ class Names:
         """Three queries, two without the platform's right."""
         keys = trial.snapshot.deployments.key[trial.snapshot.deployments.org == organization.key]
         rows = Deployment.objects.filter(key__in=keys.tolist()).values_list("key", "id", "name")
-        claims = CapacityClaim.objects.filter(offering__in=trial.snapshot.offerings.key.tolist())
+        claims = with_counting(CapacityClaim.objects.filter(offering__in=trial.snapshot.offerings.key.tolist()))
         others = dict(Organization.objects.values_list("key", "name")) if platform else {}
         return cls({key: (id, name) for key, id, name in rows}, {one.key: one for one in claims}, others)
 

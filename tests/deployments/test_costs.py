@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
-from claims.models import UsageInterval
+from claims.models import Price, UsageInterval
 from console.common import clock
+from deployments.core.states import ReplicaState
 from deployments.costs import Costs, costs_of, finished_since
 from deployments.models import AutoscalingPolicy, Deployment, Replica
 from deployments.selectors import replicas_of
@@ -112,6 +114,61 @@ def test_claims_have_their_share_of_the_last_hour(cast: Cast) -> None:
     assert found is not None
     assert found.on_demand == NOTHING, "nothing more than the claim (B3)"
     assert found.share == pytest.approx(2 * ON_DEMAND / 4, abs=Decimal("0.1"))
+
+
+def ended_on_claims(one: Deployment) -> None:
+    """A replica of two GPUs on a claim that ended now after a quarter of an hour."""
+    now = clock.now()
+    Replica.objects.create(
+        deployment=one, instance_type=one.instance_type, revision=1, capacity_class=1, state=ReplicaState.STOPPED, gpus=2,
+        created_at=now - timedelta(minutes=15), stopped_at=now,
+    )  # fmt: skip
+
+
+def test_b1_what_ended_on_claims_has_the_rate_of_their_kind(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 1)
+    world.claim(cast.admin.actor, of, 1, name="pool")
+    world.settle()
+    one = made(cast)
+    ended_on_claims(one)
+    found = costs(one).last_hour
+    assert found is not None
+    assert found.share == pytest.approx(2 * ON_DEMAND / 4, abs=Decimal("0.01")), "a SERVERLESS claim pays on demand"
+    world.quota(cast.organization, of, limit=1, reserved=1)
+    world.claim(cast.admin.actor, of, 1, "CUSTOMER", name="own")
+    world.everything_arrives()
+    found = costs(one).last_hour
+    assert found is not None
+    assert (found.share, found.usd, found.per_thousand) == (None, None, None), "which of the two is not known"
+
+
+def test_b2_what_ended_on_customer_claims_paid_the_reserved_rate(cast: Cast) -> None:
+    of = world.offering()
+    world.quota(cast.organization, of, limit=1, reserved=1)
+    world.claim(cast.admin.actor, of, 1, "CUSTOMER", name="own")
+    world.everything_arrives()
+    one = made(cast)
+    ended_on_claims(one)
+    found = costs(one).last_hour
+    assert found is not None
+    assert found.share == pytest.approx(2 * RESERVED / 4, abs=Decimal("0.01"))
+
+
+def test_b2_without_a_reserved_price_customer_claims_have_none(cast: Cast) -> None:
+    of = world.offering()
+    world.quota(cast.organization, of, limit=1)
+    world.claim(cast.admin.actor, of, 1, "CUSTOMER", name="own")
+    world.everything_arrives()
+    one = made(cast, min=1, max=3)
+    assert costs(one).at_max.share == 4 * RESERVED
+    Price.objects.filter(kind="RESERVED").delete()
+    found = costs(one)
+    assert (found.rates.on_demand, found.rates.reserved) == (ON_DEMAND, None)
+    assert (found.at_max.share, found.at_max.with_claims) == (None, None)
+    assert found.at_min.with_claims is None
+    page = cast.admin.browser().get(reverse("deployment", args=[one.id])).content.decode()
+    assert "reserved has no price set" in page
 
 
 def test_requests_that_ended_are_counted_from_the_runtimes_counters(cast: Cast) -> None:

@@ -142,6 +142,23 @@ def test_r19_a_claim_without_room_says_how_much_it_holds(cast: Cast, of: Offerin
     assert {one.id for one in found.changes if one.kind == "claim"} == {claim.id}
 
 
+def test_r19_while_a_reduction_waits_more_than_what_is_held_is_proposed(
+    cast: Cast, of: Offering, front: Gateway
+) -> None:
+    world.pool(of, 4)
+    claim = world.claim(cast.admin.actor, of, 2, name="prod")
+    world.settle()
+    now = clock.now()
+    CapacityClaim.objects.filter(key=claim.key).update(
+        target=1, reduced_at=now, reduction_at=now + timedelta(minutes=50)
+    )
+    one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4, min=3, max=3, capacity_classes=(RESERVED,))
+    run(of)
+    (change,) = [change for change in explained(one).changes if change.kind == "claim"]
+    assert change.text.startswith("claim prod: 3 gb200-4x in US-WEST-04A instead of 2")
+    assert change.values == {"count": "3"}
+
+
 def test_r19_idle_gpus_of_a_claim_are_named_where_reserved_is_not_allowed(
     cast: Cast, of: Offering, front: Gateway
 ) -> None:
