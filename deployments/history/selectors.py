@@ -1,6 +1,5 @@
 """Reads of histories made afterwards."""
 
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -23,7 +22,3 @@ def histories_to_show(organization: Organization) -> list[HistoryRun]:
     """Histories of the organization's deployments that are being made, or could not be."""
     concerned = HistoryRun.objects.filter(Q(state__in=UNDER_WAY) | Q(state=HistoryState.FAILED))
     return list(concerned.filter(deployments__organization=organization).distinct().defer("world"))
-
-
-def history_get(organization: Organization, run_id: uuid.UUID) -> HistoryRun | None:
-    return HistoryRun.objects.filter(organization=organization, id=run_id).defer("world").first()
