@@ -38,6 +38,7 @@ browser:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
 	  else echo "The browser tests need Chromium: install the package chromium and run make test again."; exit 1; fi; }
 
+# A file stays on one process: what it starts, it starts once. (Groups of xdist 3.8 are ignored under pytest 9.)
 test: install-dev assets browser
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 	+@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-console test-pages
