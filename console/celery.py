@@ -7,8 +7,6 @@ from celery import Celery
 from celery.signals import task_prerun
 from django.db import close_old_connections
 
-from console.stack import beat
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
 app = Celery("headroom")
@@ -23,6 +21,3 @@ app.autodiscover_tasks()
 def check_connections(**kwargs: Any) -> None:
     """Let go of a connection that a restart of PostgreSQL ended: Celery's glue would keep it for 500 tasks more."""
     close_old_connections()
-
-
-__all__ = ["app", "beat"]

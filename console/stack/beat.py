@@ -3,19 +3,16 @@
 Any number of beats is safe (W4): each message only wakes a loop up, and a pass begins by moving its row.
 """
 
-import os
 from typing import Any
 
 from celery.beat import EmbeddedService
 from celery.signals import worker_ready, worker_shutdown
 
-WANTED = "HEADROOM_BEAT"
 _running: list[Any] = []
 
 
-@worker_ready.connect
 def start(sender: Any, **kwargs: Any) -> None:
-    if os.environ.get(WANTED) == "1" and not _running:
+    if not _running:
         # The entries are all intervals of seconds to minutes, so there is nothing to keep over a restart.
         service: Any = EmbeddedService(sender.app, thread=True, scheduler_cls="celery.beat:Scheduler")
         service.start()
@@ -24,7 +21,12 @@ def start(sender: Any, **kwargs: Any) -> None:
             sender.app.send_task(entry["task"], **entry["options"])
 
 
-@worker_shutdown.connect
 def stop(**kwargs: Any) -> None:
     while _running:
         _running.pop().stop()
+
+
+def with_worker() -> None:
+    """From now on a worker of this process starts the beat and takes it down."""
+    worker_ready.connect(start)
+    worker_shutdown.connect(stop)

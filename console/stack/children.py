@@ -1,10 +1,11 @@
 """A part of the stack that is started again when it ends, later the more often it fell."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from console.stack.processes import Running
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S, STEADY_AFTER_S = 0.5, 30.0, 60.0
 
@@ -12,9 +13,9 @@ FIRST_BACKOFF_S, LONGEST_BACKOFF_S, STEADY_AFTER_S = 0.5, 30.0, 60.0
 @dataclass
 class Child:
     name: str
-    start: Callable[[], subprocess.Popen[bytes]]
+    start: Callable[[], Running]
     how: signal.Signals = signal.SIGTERM
-    process: subprocess.Popen[bytes] | None = None
+    process: Running | None = None
     started_at: float = 0.0
     backoff_s: float = FIRST_BACKOFF_S
     again_at: float = 0.0

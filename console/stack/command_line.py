@@ -1,5 +1,6 @@
 """`manage.py`, with the two mistakes everybody makes once answered in a sentence: a stopped database, a bad setting."""
 
+import os
 import sys
 
 from django.core.management import execute_from_command_line
@@ -12,6 +13,9 @@ INTERRUPTED = 130
 
 def run(arguments: list[str]) -> int:
     """The exit code of the command; what goes wrong otherwise is raised as it is."""
+    # The work is arrays of some thousands of numbers, in several processes: threads of numpy's would only get in the
+    # way, of each other and of forks.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         execute_from_command_line(arguments)
     except OperationalError as error:

@@ -5,7 +5,7 @@ import select
 import sys
 from contextlib import suppress
 
-COLOURS = {"stack": 1, "postgres": 34, "valkey": 35, "prepare": 36, "web": 32, "control": 33, "io": 36}
+COLOURS = {"stack": 1, "postgres": 34, "valkey": 35, "tables": 36, "web": 32, "control": 33, "io": 36}
 PIECE = 65536
 # What parts say about an ordinary start and stop. (The broker keeps a few messages and never saves in the background.)
 ORDINARY = (

@@ -1,23 +1,27 @@
-"""Starting children that end with their parent and never see the terminal's Ctrl-C."""
+"""Starting children that end with their parent and never see the terminal's Ctrl-C: other programs, and forks."""
 
 import ctypes
+import multiprocessing
 import os
 import pwd
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
+
+from setproctitle import setproctitle
 
 PR_SET_PDEATHSIG = 1
+INHERITED = 3  # descriptors that a fork keeps: input and both outputs
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
 
 
 def end_with(parent: int, niceness: int = 0) -> None:
-    """In the child, before exec: ask the kernel to kill it when the thread that started it ends.
+    """In the child: ask the kernel to kill it when the thread that started it ends.
 
     So children are started from the main thread only. It survives a change of user.
     """
@@ -35,6 +39,65 @@ def give_way(niceness: int) -> None:
     os.nice(niceness)
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(niceness))
+
+
+class Running(Protocol):
+    """What a supervisor needs of a child, be it a program or a fork."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int | None: ...
+
+
+class Forked:
+    """A fork of this process that runs `main` and ends."""
+
+    def __init__(self, main: Callable[[], None], *, name: str, output: int, niceness: int = 0) -> None:
+        become = partial(_become, main, name, os.getpid(), output, niceness)
+        self.process = multiprocessing.get_context("fork").Process(target=become, name=name)
+        self.process.start()
+        assert self.process.pid is not None
+        self.pid = self.process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def send_signal(self, sig: int) -> None:
+        if self.process.is_alive():
+            os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self) -> int | None:
+        self.process.join()
+        return self.process.exitcode
+
+
+def _become(main: Callable[[], None], name: str, parent: int, output: int, niceness: int) -> None:
+    """In the fork: a session, outputs and a title of its own, and none of the parent's descriptors and handlers."""
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(which, signal.SIG_DFL)
+    os.setsid()
+    end_with(parent, niceness)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.closerange(INHERITED, os.sysconf("SC_OPEN_MAX"))
+    os.chdir("/")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    setproctitle(f"headroom: {name}")
+    main()
 
 
 def spawn(

@@ -7,25 +7,25 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
+from django.conf import settings as django_settings
 
-from console.stack import state
-from console.stack.beat import WANTED as BEAT
+from console.stack import parts, state
 from console.stack.children import Child, end_all
 from console.stack.logs import Logs
 from console.stack.postgres import Postgres
-from console.stack.processes import spawn
+from console.stack.preload import preload
+from console.stack.processes import Forked
 from console.stack.valkey import Valkey
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 ANSWER_WITHIN_S = 30.0
 # From the signal to the end: web and workers, then the broker, then the database; the rest is killed.
 WORKERS_STOP_S, BROKER_STOP_S, DATABASE_STOP_S = 2.5, 3.2, 4.8
@@ -39,12 +39,6 @@ POSTGRES_SETTINGS = {
     "logging_collector": "off",
     "log_min_messages": "fatal",
 }
-# Root only starts the workers, and nothing they take in is unpickled or run; the console's own static files are
-# small enough to be read whole.
-QUIET = (
-    "ignore:You're running the worker with superuser privileges",
-    "ignore:StreamingHttpResponse must consume synchronous iterators",
-)
 
 
 class StackError(RuntimeError):
@@ -117,11 +111,13 @@ class Supervisor:
     # --- start ---------------------------------------------------------------------------------------
     def _start_services(self) -> None:
         if not os.environ.get("HEADROOM_SECRET_KEY"):
-            state.secret_key(self.settings.folder)
+            django_settings.SECRET_KEY = state.secret_key(self.settings.folder)
         answers: dict[str, Callable[[], bool]] = {}
-        if not self.settings.database_url:
-            postgres = Postgres(self.settings.folder, POSTGRES_SETTINGS)
-            postgres.prepare()
+        with ThreadPoolExecutor(1) as aside:  # the cluster of a first start is made while the parts are imported
+            made = None if self.settings.database_url else aside.submit(self._postgres)
+            preload()
+        if made is not None:
+            postgres = made.result()
             self._run(Child("postgres", lambda: postgres.start(self.logs.pipe("postgres")), signal.SIGINT))
             answers["PostgreSQL"], self.database_url = postgres.answers, postgres.url
         if not self.settings.broker_url:
@@ -130,6 +126,11 @@ class Supervisor:
             answers["Valkey"], self.broker_url = valkey.answers, valkey.url
         for name, answering in answers.items():
             self._wait_for(name, answering)
+
+    def _postgres(self) -> Postgres:
+        postgres = Postgres(self.settings.folder, POSTGRES_SETTINGS)
+        postgres.prepare()
+        return postgres
 
     def _wait_for(self, name: str, answering: Callable[[], bool]) -> None:
         """Until it answers. It is started again meanwhile: after a kill -9 old shared memory may be in the way."""
@@ -140,68 +141,34 @@ class Supervisor:
             self._turn(0.02)
 
     def _prepare(self) -> None:
-        """Migrations, static files and the demo, in one child, so that this process stays small."""
-        child = Child("prepare", lambda: self._python("prepare", "manage.py", "stack_prepare"))
-        child.run()
-        while child.alive() and not self.stopping:
-            self._turn(0.05)
+        """Tables with the demo, and static files beside them."""
+        children = [self._part("tables", partial(parts.tables, self.settings.demo)),
+                    self._part("static", parts.static_files)]  # fmt: skip
+        for child in children:
+            child.run()
+        while any(child.alive() for child in children) and not self.stopping:
+            self._turn(0.02)
         if self.stopping:
-            end_all([child], time.monotonic() + 1, lambda: self.logs.forward(0.05))
-        elif child.process is not None and child.process.returncode:
+            end_all(children, time.monotonic() + 1, lambda: self.logs.forward(0.05))
+        elif failed := [child.name for child in children if child.process is not None and child.process.returncode]:
             self.logs.forward(0)
-            raise StackError("The database could not be prepared; see the lines above.")
+            raise StackError(f"The stack could not be prepared ({', '.join(failed)}); see the lines above.")
 
     def _start_console(self) -> None:
-        for child in (Child("web", self._web), Child("control", self._control), Child("io", self._io)):
-            self._run(child)
+        self._run(self._part("web", partial(parts.web, self.settings.bind, self.settings.port)))
+        self._run(self._part("control", partial(parts.worker, "control", threads=2, beat=True)))
+        self._run(self._part("io", partial(parts.worker, "io", threads=3)))
+
+    def _bulk(self) -> Child:
+        """Hours of computing: in a process of its own that gives way to all others, so that it delays no tick."""
+        return self._part("bulk", partial(parts.worker, "bulk", threads=1), niceness=BULK_NICENESS)
+
+    def _part(self, name: str, main: Callable[[], None], niceness: int = 0) -> Child:
+        return Child(name, lambda: Forked(main, name=name, output=self.logs.pipe(name), niceness=niceness))
 
     def _run(self, child: Child) -> None:
         self.children.append(child)
         child.run()
-
-    def _web(self) -> subprocess.Popen[bytes]:
-        return self._python("web", "-m", "uvicorn", "console.asgi:application", "--host", self.settings.bind,
-                            "--port", str(self.settings.port), "--lifespan", "off", "--no-access-log",
-                            "--log-level", "warning", "--timeout-graceful-shutdown", "3",
-                            more={"HEADROOM_WEB": "1"})  # fmt: skip
-
-    def _control(self) -> subprocess.Popen[bytes]:
-        return self._worker("control", "control", 2, {BEAT: "1"})
-
-    def _io(self) -> subprocess.Popen[bytes]:
-        return self._worker("io", "io", 3, {})
-
-    def _bulk(self) -> subprocess.Popen[bytes]:
-        """Hours of computing: in a process of its own that gives way to all others, so that it delays no tick."""
-        return self._worker("bulk", "bulk", 1, {}, niceness=BULK_NICENESS)
-
-    def _worker(
-        self, name: str, queues: str, threads: int, more: Mapping[str, str], niceness: int = 0
-    ) -> subprocess.Popen[bytes]:
-        # Threads: the work is waiting for PostgreSQL, one process a worker keeps memory low, and nothing is left
-        # behind when a worker is killed.
-        return self._python(name, "-m", "celery", "-q", "-A", "console", "worker", "-Q", queues,
-                            "-n", f"{name}@headroom", "--pool", "threads", "--concurrency", str(threads),
-                            "--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat",
-                            more=more, niceness=niceness)  # fmt: skip
-
-    def _python(
-        self, name: str, *arguments: str, more: Mapping[str, str] | None = None, niceness: int = 0
-    ) -> subprocess.Popen[bytes]:
-        command = [sys.executable, *(str(ROOT / one) if one == "manage.py" else one for one in arguments)]
-        environment = {
-            **os.environ,
-            "HEADROOM_STATE_DIR": str(self.settings.folder),
-            "DATABASE_URL": self.database_url,
-            "CELERY_BROKER_URL": self.broker_url,
-            "DEMO": str(int(self.settings.demo)),
-            "DJANGO_SETTINGS_MODULE": "console.settings",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONWARNINGS": ",".join(QUIET),
-        }
-        return spawn(command, environment={**environment, **(more or {})}, output=self.logs.pipe(name),
-                     niceness=niceness)  # fmt: skip
 
     # --- keep running --------------------------------------------------------------------------------
     def _turn(self, wait_s: float) -> None:
@@ -222,7 +189,7 @@ class Supervisor:
         self.next_probe = now + 0.5
         if self._ready() and self._loops_have_run():
             self.announced = True
-            self._run(Child("bulk", self._bulk))  # only now: what it does can wait, a first page cannot
+            self._run(self._bulk())  # only now: what it does can wait, a first page cannot
             self.say(f"Headroom is ready at {self.address}")
             self._say_sign_ins()
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = {
     "postgres": "bin/postgres -D",
     "valkey": "valkey-server",
-    "web": "uvicorn",
+    "web": "headroom: web",
     "control": "control@headroom",
     "io": "io@headroom",
     "bulk": "bulk@headroom",
@@ -39,7 +39,7 @@ def until(condition: Callable[[], object], within_s: float = 60.0, what: str = "
 
 def environment(state: Path, port: int, **settings: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in
-                 ("DATABASE_URL", "CELERY_BROKER_URL", "HEADROOM_SECRET_KEY", "HEADROOM_WEB")}  # fmt: skip
+                 ("DATABASE_URL", "CELERY_BROKER_URL", "HEADROOM_SECRET_KEY")}  # fmt: skip
     return {**inherited, "HEADROOM_STATE_DIR": str(state), "HEADROOM_PORT": str(port), "DEMO": "1", **settings}
 
 

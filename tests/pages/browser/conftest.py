@@ -48,7 +48,6 @@ def web(base_url: str, django_db_setup: None) -> Iterator[str]:
     database = settings.DATABASES["default"]
     environment = os.environ | {
         "DATABASE_URL": f"postgresql://{database['USER']}@/{database['NAME']}?host={database['HOST']}",
-        "HEADROOM_WEB": "1",
     }
     command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
     subprocess.run(command, cwd=settings.BASE_DIR, env=environment, check=True)

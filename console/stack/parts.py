@@ -1,0 +1,55 @@
+"""What the forked parts of the stack run. Each returns when it was asked to end."""
+
+import re
+import sys
+import warnings
+
+import uvicorn
+from django.core.management import call_command
+
+from console.celery import app
+from console.stack.beat import with_worker as beat_with_worker
+from console.stack.schema import bring_up_to_date
+
+# Root only starts the workers, and nothing they take in is unpickled or run; the console's own static files are
+# small enough to be read whole.
+QUIET = (
+    "You're running the worker with superuser privileges",
+    "StreamingHttpResponse must consume synchronous iterators",
+)
+
+
+def tables(demo: bool) -> None:
+    """The database's tables, and the demo."""
+    bring_up_to_date()
+    if demo:
+        call_command("load_demo")
+
+
+def static_files() -> None:
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def web(bind: str, port: int) -> None:
+    hush()
+    uvicorn.run("console.asgi:application", host=bind, port=port, lifespan="off", access_log=False,
+                log_level="warning", timeout_graceful_shutdown=3)  # fmt: skip
+
+
+def worker(name: str, threads: int, beat: bool = False) -> None:
+    """A worker of the queue `name`, with Celery's beat as a thread of its own when asked.
+
+    Threads: the work is waiting for PostgreSQL, one process a worker keeps memory low, and nothing is left behind when
+    a worker is killed.
+    """
+    hush()
+    if beat:
+        beat_with_worker()
+    sys.exit(app.worker_main(["-q", "worker", "-Q", name, "-n", f"{name}@headroom", "--pool", "threads",
+                              "--concurrency", str(threads), "--loglevel", "WARNING", "--without-gossip",
+                              "--without-mingle", "--without-heartbeat"]))  # fmt: skip
+
+
+def hush() -> None:
+    for words in QUIET:
+        warnings.filterwarnings("ignore", message=re.escape(words))
