@@ -138,7 +138,7 @@ def autoscaling_update(
         if seen_at is not None and deployment.updated_at != seen_at:
             raise FailedPrecondition(
                 "CHANGED_MEANWHILE", f"deployments/{deployment.id}",
-                f"{deployment.name} was changed at {deployment.updated_at:%H:%M:%S} UTC; look at it again, then save.",
+                f"{deployment.name} was changed at {deployment.updated_at:%Y-%m-%d %H:%M:%S} UTC; look at it again, then save.",
             )  # fmt: skip
         new = _policy(block) | (headroom or {})
         policy = deployment.autoscaling

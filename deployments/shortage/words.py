@@ -140,7 +140,7 @@ def _backing_off(facts: Facts) -> str:
     times = [one.retry_at for one in facts.failed if one.retry_at is not None]
     text = f"{counted(len(facts.failed), 'replica')} failed; the next try waits for its time (R8)."
     if times:
-        text += f" Next try: {min(times):%H:%M:%S} UTC."
+        text += f" Next try: {min(times):%Y-%m-%d %H:%M:%S} UTC."
     errors = [one.last_error for one in facts.failed if one.last_error]
     return f"{text} Last error: {errors[-1][:200]}" if errors else text
 

@@ -258,7 +258,7 @@ def test_r19_replicas_that_failed_say_when_the_next_is_tried_and_why(cast: Cast,
     found, failed = explained(one), Replica.objects.get(retry_at__isnull=False)
     assert (found.code, found.missing) == (Reason.BACKING_OFF, 1)
     assert found.text.startswith("1 replica failed; the next try waits for its time (R8).")
-    assert f"Next try: {failed.retry_at:%H:%M:%S} UTC. Last error: " in found.text
+    assert f"Next try: {failed.retry_at:%Y-%m-%d %H:%M:%S} UTC. Last error: " in found.text
     assert "no weights at this path" in found.text
 
 

@@ -18,7 +18,7 @@ from claims.core.states import InstanceState, Status
 from console.dashboard.context import chrome
 from console.dashboard.faults import fault
 from console.dashboard.forms import CountForm
-from console.dashboard.templatetags.headroom import STATES, ago, icon, span, state, usd
+from console.dashboard.templatetags.headroom import STATES, ago, icon, moments, span, state, usd
 from console.organizations.middleware import OrganizationMiddleware
 from tests.cast import PASSWORD, Cast
 
@@ -160,6 +160,14 @@ def test_a_time_is_relative_with_the_exact_one_beside_it() -> None:
     assert f'title="{at:%Y-%m-%d %H:%M:%S} UTC"' in str(ago(at))
     assert ">in 5 h 2 min</time>" in str(ago(timezone.now() + timedelta(hours=5, minutes=2, seconds=30)))
     assert ago(None) == "never"
+
+
+def test_times_inside_a_sentence_are_times_and_the_rest_stays_text() -> None:
+    said = str(moments("<b> until 2026-03-01 08:00 UTC, next at 2026-03-01 08:00:07 UTC, not 2026-99-01 08:00 UTC."))
+    assert said == (
+        '&lt;b&gt; until <time datetime="2026-03-01T08:00:00+00:00" data-exact="minutes">2026-03-01 08:00 UTC</time>, next at '
+        '<time datetime="2026-03-01T08:00:07+00:00" data-exact="seconds">2026-03-01 08:00:07 UTC</time>, not 2026-99-01 08:00 UTC.'
+    )
 
 
 def test_money_is_in_whole_cents_with_thousands_apart() -> None:

@@ -1,5 +1,6 @@
 """Tags and filters of the pages: icons, states as word, icon and colour, times relative and exact, money."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -9,8 +10,8 @@ from django import template
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import conditional_escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from claims.core.states import InstanceState, Status
 from console.common.money import to_cents
@@ -20,6 +21,8 @@ from deployments.models import Deployment, Replica
 from deployments.shortage import Change
 
 register = template.Library()
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC")
 
 # state -> (class, icon, word)
 STATES = {
@@ -119,6 +122,21 @@ def exact(at: datetime | str | None) -> SafeString | str:
     if isinstance(at, str):
         at = datetime.fromisoformat(at)
     return format_html('<time datetime="{}" data-exact>{}</time>', at.isoformat(), utc(at)) if at else "never"
+
+
+@register.filter
+def moments(text: str) -> SafeString:
+    """A sentence whose times in UTC are read in the viewer's zone, as `exact` writes them."""
+    return mark_safe(MOMENT.sub(_moment, conditional_escape(text)))  # noqa: S308 -- escaped before
+
+
+def _moment(found: re.Match[str]) -> str:
+    try:
+        at = datetime.fromisoformat(found[0].removesuffix(" UTC")).replace(tzinfo=UTC)
+    except ValueError:  # looks like a time and is none
+        return found[0]
+    to = "seconds" if found[1] else "minutes"
+    return format_html('<time datetime="{}" data-exact="{}">{}</time>', at.isoformat(), to, found[0])
 
 
 def utc(at: datetime) -> str:

@@ -26,7 +26,7 @@ def cancel(request: HttpRequest, id: UUID) -> HttpResponse:
     run = history_cancel(actor=actor_in(request), run_id=id)
     if run.state == HistoryState.CANCELLED:
         messages.success(
-            request, f"No more history is made; what there is, back to {run.made_from:%d %b %H:%M} UTC, stays."
+            request, f"No more history is made; what there is, back to {run.made_from:%Y-%m-%d %H:%M} UTC, stays."
         )
     else:
         messages.info(request, "It was over already.")
