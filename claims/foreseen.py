@@ -1,12 +1,15 @@
 """What another target of a claim, or its deletion, would do: the fulfil loop's own questions, asked of a claim that had it."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from django.db.models import Count
 
 from claims.core.states import WANTED_STATES, Status
 from claims.holdings import Holding, holding_of, holdings_of
-from claims.models import CapacityClaim, ClaimKind, Instance
-from claims.selectors import convertible_keys, unclaimed
+from claims.models import CapacityClaim, ClaimKind, Instance, Offering
+from claims.selectors import POOL_LIVE, convertible_keys, unclaimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,48 @@ def would_get(claim: CapacityClaim, target: int) -> Growth:
     free = min(wanted, _pool_free(claim)) if wanted else 0
     converted = len(convertible_keys(claim.organization_id, claim.offering_id, wanted - free)) if wanted > free else 0
     return Growth(back, free, converted, later=wanted - free - converted)
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What becomes of instances that a claim gives up, once nothing runs on them, in the order in which the pool serves
+    (C4, C13): `own` and `others` are claims that wait, of the organization and of all others; `removed` leave a pool
+    that shrinks; `pool` are free for whoever comes next. Machines of a CUSTOMER claim go away (`released`), and with
+    them what they commit of the quota."""
+
+    own: Sequence[tuple[CapacityClaim, int]] = ()
+    others: int = 0
+    removed: int = 0
+    pool: int = 0
+    released: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(count for _, count in self.own) + self.others + self.removed + self.pool + self.released
+
+
+def would_free(claim: CapacityClaim, going: Sequence[Instance]) -> Freed:
+    """For whom the instances `going` of the claim become free."""
+    if claim.kind == ClaimKind.CUSTOMER:
+        return Freed(released=len(going))
+    bad = sum(one.work != "" for one in going)
+    left, own, others = len(going) - bad, [], 0
+    for holding in holdings_of(claim.offering):
+        if holding.claim.kind != ClaimKind.SERVERLESS or holding.claim.key == claim.key:
+            continue
+        taken = min(left, holding.missing)
+        left -= taken
+        if taken and holding.claim.organization_id == claim.organization_id:
+            own.append((holding.claim, taken))
+        else:
+            others += taken
+    removed = min(left, max(0, _pool_live(claim) - claim.offering.pool_wanted)) if left else 0
+    return Freed(own, others, removed, left - removed, bad)
+
+
+def _pool_live(claim: CapacityClaim) -> int:
+    live: int = Offering.objects.filter(key=claim.offering_id).aggregate(n=Count("instances", filter=POOL_LIVE))["n"]
+    return live
 
 
 def _pool_free(claim: CapacityClaim) -> int:

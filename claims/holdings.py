@@ -125,4 +125,5 @@ def holdings_of(offering: Offering) -> list[Holding]:
 
 
 def holding_of(claim: CapacityClaim) -> Holding:
-    return Holding(claim, list(claim.instances.order_by("key")))
+    """The claim with its instances; one that is not stored yet has none."""
+    return Holding(claim, list(claim.instances.order_by("key")) if claim.pk else [])

@@ -92,6 +92,22 @@ class PriceShape(serializers.Serializer):  # type: ignore[type-arg]
     monthAfter = serializers.CharField()
 
 
+class WaitingClaimShape(serializers.Serializer):  # type: ignore[type-arg]
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    instances = serializers.IntegerField()
+
+
+class FreedShape(serializers.Serializer):  # type: ignore[type-arg]
+    instances = serializers.IntegerField(help_text="All that are given up.")
+    claims = WaitingClaimShape(many=True, help_text="The organization's own claims that wait, and get so many.")
+    otherClaims = serializers.IntegerField(help_text="To claims of others that wait.")
+    pool = serializers.IntegerField(help_text="Free in the managed pool for whoever comes next.")
+    leavePool = serializers.IntegerField(help_text="Taken out of a pool that is to be smaller.")
+    released = serializers.IntegerField(help_text="Machines that go away.")
+    quota = serializers.IntegerField(help_text="Instances of the organization's quota.")
+
+
 class PreviewShape(serializers.Serializer):  # type: ignore[type-arg]
     instanceCountBefore = serializers.IntegerField()
     instanceCountAfter = serializers.IntegerField()
@@ -107,6 +123,7 @@ class PreviewShape(serializers.Serializer):  # type: ignore[type-arg]
     short = ShortShape(many=True)
     emptyAt = serializers.DateTimeField(allow_null=True)
     complete = serializers.BooleanField(help_text="False: more would follow than was looked at.")
+    freed = FreedShape(help_text="What becomes free once nothing runs on it, and for whom.")
     quota = QuotaShape(allow_null=True, help_text="Of CUSTOMER claims.")
     price = PriceShape(required=False, help_text="For roles that see money.")
 
@@ -118,6 +135,7 @@ EXAMPLE = OpenApiExample("From three instances to two", response_only=True, valu
     "moves": [{"replica": "118", "deployment": {"id": "019352c5-90f1-7d0f-8d52-6b2f9b1f7a11", "name": "chat"}, "gpus": 1,
                "instance": "us-west-04a-gb200-4x-0f3a9c21d4", "to": ["us-west-04a-gb200-4x-77b1e06d18"],
                "zone": "US-WEST-04A", "capacityClass": "CAPACITY_CLASS_ON_DEMAND", "at": "2026-11-27T10:02:05Z"}],
+    "freed": {"instances": 1, "claims": [], "otherClaims": 0, "pool": 1, "leavePool": 0, "released": 0, "quota": 0},
     "stops": [], "short": [], "emptyAt": "2026-11-27T10:02:10Z", "complete": True, "quota": None,
     "price": {"currency": "USD", "of": "CLAIM", "hourBefore": "126", "hourAfter": "84", "monthBefore": "91980",
               "monthAfter": "61320"},
@@ -165,9 +183,20 @@ def preview_to(preview: ClaimPreview) -> dict[str, Any]:
         "convertedInPlace": preview.gets.converted,
         "takenBack": preview.gets.taken_back,
         **impact_to(preview.impact),
+        "freed": freed_to(preview),
         "quota": quota_to(preview.quota) if preview.quota else None,
         "price": price_to(preview.price) if preview.price else None,
     }
+
+
+def freed_to(preview: ClaimPreview) -> dict[str, Any]:
+    freed = preview.freed
+    return {
+        "instances": freed.total,
+        "claims": [{"id": str(one.id), "name": one.name, "instances": count} for one, count in freed.own],
+        "otherClaims": freed.others, "pool": freed.pool, "leavePool": freed.removed, "released": freed.released,
+        "quota": max(0, preview.quota.free_after - preview.quota.row.free) if preview.quota else 0,
+    }  # fmt: skip
 
 
 def impact_to(impact: Impact) -> dict[str, Any]:

@@ -1,21 +1,24 @@
 """What another size of a claim, or its deletion, would do: instances, replicas, quota, price."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
+from django.db import transaction
 
 from claims import pricing
 from claims.core.quote import HOURS_A_MONTH, hourly
+from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
-from claims.foreseen import Growth, no_longer_offered, would_get, would_give_up
+from claims.foreseen import Freed, Growth, no_longer_offered, would_free, would_get, would_give_up
 from claims.holdings import holding_of
 from claims.joining import JoinTime, join_time
-from claims.models import CapacityClaim, ClaimKind, Instance, Work
+from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Work
 from claims.selectors import QuotaRow, quota_of, reduction_time
 from console.common.errors import NotFound
+from console.organizations.models import Organization
 from deployments.impact.change import Change, Leaving, Then
 from deployments.impact.reader import Impact, impact_of, rows_of, shrinking_pools, waiting_claims
 from deployments.loop.snapshot import Shard
@@ -73,6 +76,7 @@ class ClaimPreview:
     quota: QuotaChange | None
     price: Price | None
     withheld: str  # why it may not have more whatever the quota; empty where it may
+    freed: Freed
 
     @property
     def in_use(self) -> int:
@@ -90,20 +94,40 @@ class ClaimPreview:
 
 
 def claim_preview(claim: CapacityClaim, count: int, now: datetime) -> ClaimPreview:
-    """What changing the claim to `count` instances does (0: deleting it), as things are now.
+    """What changing the claim to `count` instances does (0: deleting it), as things are now. One that is not stored yet
+    and has no target previews its creation; one that is being deleted, what is left of that.
 
-    Raises NotFound for a claim that is being deleted, as the change itself would.
+    Raises NotFound for another size of a claim that is being deleted, as the change itself would.
     """
-    if claim.status == Status.DELETING:
+    deleting = claim.status == Status.DELETING
+    if deleting and count:
         raise NotFound("CapacityClaim", claim.id)
-    going, gets = would_give_up(claim, count), would_get(claim, count)
+    going = [] if deleting else would_give_up(claim, count)
+    gets = would_get(claim, count)
     at = reduction_time(claim, count, now)
     holding = holding_of(claim)
+    before = 0 if deleting else holding.effective
     return ClaimPreview(
-        claim, holding.effective, count, at, going, gets, join_time(claim.offering) if gets.total else None,
+        claim, before, count, at, going, gets, join_time(claim.offering) if gets.total else None,
         _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, count, holding.instances),
-        _price(claim, holding.effective, count, now), no_longer_offered(claim, count),
+        _price(claim, before, count, now), no_longer_offered(claim, count), would_free(claim, going),
     )  # fmt: skip
+
+
+def creation_preview(
+    organization: Organization, offering: Offering, resources: ClaimResources, now: datetime
+) -> ClaimPreview:
+    """What a claim of these resources would do, which the offering was found by: nothing is stored."""
+    claim = CapacityClaim(organization=organization, offering=offering, kind=resources.kind, target=0)
+    return claim_preview(claim, resources.instance_count, now)
+
+
+def refused(act: Callable[[], object]) -> None:
+    """Raise what `act` refuses, by doing it and taking it back: no row stays, nobody is told or woken. Its locks are
+    held for as long as it takes, and no longer."""
+    with transaction.atomic():
+        act()
+        transaction.set_rollback(True)
 
 
 def _impact(claim: CapacityClaim, going: Sequence[Instance], now: datetime, later: timedelta) -> Impact:

@@ -1,0 +1,137 @@
+"""`/api/v1/claims`: capacity claims in Headroom's own form. With `?preview=true` a change is answered with what it would
+do, under the same role and with the same refusals, and nothing is changed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from claims import services
+from claims.api import serializers as shapes
+from claims.api.views import checked
+from claims.api.wire import claim_to, resources_from
+from claims.models import CapacityClaim
+from claims.selectors import claim_get, claims_of
+from claims.services.claims import offering_wanted, resources_of
+from console.common import clock
+from console.common.errors import InvalidArgument
+from console.common.paging import page
+from console.organizations.api.fields import UInt32Field
+from console.organizations.api.ids import id_in_body, id_in_path
+from console.organizations.api.permissions import request_actor
+from deployments.api.previews import PreviewShape, preview_to
+from deployments.impact.claims import ClaimPreview, claim_preview, creation_preview, refused
+
+PREVIEW = OpenApiParameter(
+    "preview", OpenApiTypes.BOOL, description="Answer with what the change would do, and change nothing."
+)
+KEY = OpenApiParameter("Idempotency-Key", location=OpenApiParameter.HEADER)
+
+
+class ResizeRequest(serializers.Serializer):  # type: ignore[type-arg]
+    instanceCount = UInt32Field(source="instance_count")
+
+
+class ClaimPage(serializers.Serializer):  # type: ignore[type-arg]
+    items = shapes.ClaimSerializer(many=True)
+    nextCursor = serializers.CharField(allow_null=True)
+
+
+class OnePreview(serializers.Serializer):  # type: ignore[type-arg]
+    preview = PreviewShape()
+
+
+CLAIM_OR_PREVIEW = PolymorphicProxySerializer(
+    component_name="ClaimOrPreview", serializers=[shapes.OneClaimSerializer, OnePreview],
+    resource_type_field_name=None,
+)  # fmt: skip
+
+
+def wants_preview(request: Request) -> bool:
+    """Whether the address asks for a preview; InvalidArgument for what is neither true nor false."""
+    text = request.query_params.get("preview", "false")
+    if text not in ("true", "false"):
+        raise InvalidArgument.of("preview", f"must be true or false; it is {text!r}")
+    return text == "true"
+
+
+def answered(request: Request, act: Callable[[], CapacityClaim], foresee: Callable[[], ClaimPreview]) -> Response:
+    """Do it; or say what it would do, once it is known that it would not be refused."""
+    if not wants_preview(request):
+        return Response({"capacityClaim": claim_to(act())})
+    refused(act)
+    found = preview_to(foresee())
+    if not request_actor(request).sees_money:
+        del found["price"]
+    return Response({"preview": found})
+
+
+class ClaimsView(APIView):
+    """The organization's capacity claims, in Headroom's own form."""
+
+    @extend_schema(responses=ClaimPage, operation_id="ListClaims")
+    def get(self, request: Request) -> Response:
+        """Every capacity claim of the organization, in order of creation."""
+        return Response(page([claim_to(one) for one in claims_of(request_actor(request).require_organization())]))
+
+    @extend_schema(
+        request=shapes.ClaimCreateSerializer, responses=CLAIM_OR_PREVIEW, operation_id="CreateClaim",
+        parameters=[PREVIEW, KEY],
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        """Set capacity aside, or, with `preview=true`, say what it would do: instances at once and later, quota and
+        price before and after. Refusals are the same."""
+        data = checked(shapes.ClaimCreateSerializer(data=request.data))
+        actor, resources = request_actor(request), resources_from(data["resources"])
+        organization, key = actor.require_organization(), request.headers.get("Idempotency-Key")
+
+        def act() -> CapacityClaim:
+            return services.claim_create(
+                actor=actor, organization=organization, name=data["name"], resources=resources,
+                id=id_in_body(data.get("id")), idempotency_key=key,
+            )  # fmt: skip
+
+        def foresee() -> ClaimPreview:
+            return creation_preview(organization, offering_wanted(data["name"], resources), resources, clock.now())
+
+        return answered(request, act, foresee)
+
+
+class ClaimView(APIView):
+    """One capacity claim, in Headroom's own form."""
+
+    @extend_schema(responses=shapes.OneClaimSerializer, operation_id="GetClaim")
+    def get(self, request: Request, id: str) -> Response:
+        """Read a capacity claim."""
+        return Response({"capacityClaim": claim_to(claim_in(request, id))})
+
+    @extend_schema(request=ResizeRequest, responses=CLAIM_OR_PREVIEW, operation_id="ResizeClaim", parameters=[PREVIEW])
+    def patch(self, request: Request, id: str) -> Response:
+        """Change how many instances the claim has, or, with `preview=true`, say what that would do: instances that it
+        gives up or gets, replicas that move, stop or wait, quota and price before and after, and for whom instances
+        become free. Refusals are the same."""
+        data, claim, actor = checked(ResizeRequest(data=request.data)), claim_in(request, id), request_actor(request)
+        count = data["instance_count"]
+        wanted = replace(resources_of(claim), instance_count=count)
+        return answered(
+            request, lambda: services.claim_resize(actor=actor, claim_id=claim.id, resources=wanted),
+            lambda: claim_preview(claim, count, clock.now()),
+        )  # fmt: skip
+
+    @extend_schema(responses=CLAIM_OR_PREVIEW, operation_id="DeleteClaim", parameters=[PREVIEW])
+    def delete(self, request: Request, id: str) -> Response:
+        """Give the claim's instances back, or, with `preview=true`, say what that would do. Refusals are the same."""
+        claim, actor = claim_in(request, id), request_actor(request)
+        return answered(
+            request, lambda: services.claim_delete(actor=actor, claim_id=claim.id),
+            lambda: claim_preview(claim, 0, clock.now()),
+        )  # fmt: skip
+
+
+def claim_in(request: Request, id: str) -> CapacityClaim:
+    return claim_get(request_actor(request).require_organization(), id_in_path("CapacityClaim", id))
