@@ -10,15 +10,17 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 from django.db import connection, transaction
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
-from console.asgi import application
 from console.common.notify import LONGEST_PAYLOAD, publish
 from console.dashboard import stream
 from console.organizations.models import Membership, User
 from tests.cast import Cast
+
+application = get_asgi_application()  # without the pool of console.asgi, which would be that of all tests
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
