@@ -30,6 +30,10 @@ from deployments.sim.startup import load_seconds
 from deployments.traces import RATE_TRACES, load_rates, load_requests
 
 LONGEST_SLICE_S = 60.0
+_WORKLOADS = """
+    SELECT * FROM deployments_simulatedworkload WHERE deployment_key = ANY(%s)
+    ORDER BY deployment_key FOR NO KEY UPDATE"""
+_REPLICAS = "SELECT * FROM deployments_simulatedreplica WHERE deployment_key = ANY(%s) ORDER BY replica_key"
 
 
 @lru_cache(maxsize=256)
@@ -90,10 +94,9 @@ class SimulatedRuntimeBackend:
     def sample(self, targets: Sequence[Target], now: datetime) -> Samples:
         slots = {target.key: target.slots for target in targets}
         with transaction.atomic():
-            found = SimulatedWorkload.objects.select_for_update(no_key=True).filter(deployment_key__in=slots)
-            workloads = list(found.order_by("deployment_key"))
+            workloads = list(SimulatedWorkload.objects.raw(_WORKLOADS, [list(slots)]))
             servers: dict[int, list[SimulatedReplica]] = {}
-            for row in SimulatedReplica.objects.filter(deployment_key__in=slots).order_by("replica_key"):
+            for row in SimulatedReplica.objects.raw(_REPLICAS, [list(slots)]):
                 servers.setdefault(row.deployment_key, []).append(row)
             samples: dict[int, Sample] = {}
             for one in workloads:

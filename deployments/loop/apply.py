@@ -7,9 +7,10 @@ planner state moves from the one they read to the next, once.
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
-from django.db import transaction
+from django.db import connection, transaction
 
 from claims.core.states import Status
 from claims.models import InstanceType
@@ -25,6 +26,10 @@ from deployments.loop.settle import settle
 from deployments.loop.snapshot import Shard
 from deployments.loop.stale import without
 from deployments.models import Decision, Deployment, PlannerState, Replica, ReplicaPlacement
+
+_MOVE = """
+    UPDATE deployments_plannerstate SET at = %(at)s, payload = %(payload)s
+    WHERE instance_type_id = %(type)s AND at = %(before)s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,13 @@ def _concerned(instance_type: InstanceType, shard: Shard, plan: Plan) -> dict[in
 def _move_state(instance_type: InstanceType, shard: Shard, plan: Plan) -> bool:
     """Store what the planner remembers, if it still is what this plan was made from."""
     at = datetime.fromtimestamp(plan.now, UTC)
-    fields = {"at": at, "payload": plan.state.to_bytes()}
+    fields: dict[str, Any] = {"at": at, "payload": plan.state.to_bytes()}
     if shard.state_at is None:
         _, created = PlannerState.objects.get_or_create(instance_type=instance_type, defaults=fields)
         return created
-    return bool(PlannerState.objects.filter(instance_type=instance_type, at=shard.state_at).update(**fields))
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE, {**fields, "type": instance_type.key, "before": shard.state_at})
+        return bool(cursor.rowcount)
 
 
 def _start(

@@ -1,9 +1,9 @@
-"""Integers of many rows straight into numpy: `array_send(array_agg(...))` instead of a Python object a value.
+"""Reads of the scaling loop without model objects: a few rows as they are, and integers of many rows straight into numpy: `array_send(array_agg(...))` instead of a Python object a value.
 
 27 ms for five columns of 100,000 rows, where rows of the ORM take 625 and more (docs/decisions/0002).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,14 @@ def read_columns(
         row = cursor.fetchone()
     assert row is not None
     return [_decode(data, kind) for data, (_, kind) in zip(row, columns, strict=True)]
+
+
+def read_rows(query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+    """The rows of `query`, which costs a pass less than putting the same query together anew would."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def _decode(data: bytes | memoryview | None, kind: str) -> npt.NDArray[Any]:

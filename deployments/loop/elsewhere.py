@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from django.db import connection
-
 from claims.models import InstanceType
+from deployments.loop.columns import read_rows
 
 # A tick that planned before the change may still have started them (R10). They serve until as many as the deployment has
 # to have are ready on the new type, or until an instance that they are on has to be empty (C10).
@@ -23,6 +22,4 @@ _MOVED_AWAY = """
 
 def leaving(instance_type: InstanceType, now: datetime) -> dict[int, str]:
     """Keys of those that go now, with the reason."""
-    with connection.cursor() as cursor:
-        cursor.execute(_MOVED_AWAY, {"type": instance_type.key, "now": now})
-        return dict(cursor.fetchall())
+    return dict(read_rows(_MOVED_AWAY, {"type": instance_type.key, "now": now}))

@@ -5,14 +5,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import Q
 
 from claims.models import InstanceType
-from deployments.models import Hold, HoldKind
-from deployments.selectors import in_force
+from deployments.loop.columns import read_rows
+from deployments.models import HoldKind
 
 Array = npt.NDArray[Any]
 NO_PIN = -1
+# The same as `deployments.selectors.in_force`, of those that concern the shard.
+_IN_FORCE = """
+    SELECT h.deployment_id, h.organization_id, h.kind, h.size
+    FROM deployments_hold h LEFT JOIN deployments_deployment d ON d.key = h.deployment_id
+    WHERE h.ended_at IS NULL AND h.created_at <= %(now)s AND (h.expires_at IS NULL OR h.expires_at > %(now)s)
+      AND (h.deployment_id IS NULL OR d.instance_type_id = %(type)s)
+    ORDER BY h.created_at, h.id"""
 
 
 def held(instance_type: InstanceType, keys: Array, orgs: Array, now: datetime) -> tuple[Array, Array]:
@@ -22,9 +28,8 @@ def held(instance_type: InstanceType, keys: Array, orgs: Array, now: datetime) -
     its organization or the fleet.
     """
     freeze, pin = np.zeros(len(keys), np.bool_), np.full(len(keys), NO_PIN)
-    mine = Q(deployment__isnull=True) | Q(deployment__instance_type=instance_type)
-    found = in_force(Hold.objects.filter(mine, created_at__lte=now), now).order_by("created_at", "id")
-    for deployment, organization, kind, size in found.values_list("deployment_id", "organization_id", "kind", "size"):
+    found = read_rows(_IN_FORCE, {"type": instance_type.key, "now": now})
+    for deployment, organization, kind, size in found:
         rows = keys == deployment if deployment else orgs == organization if organization else slice(None)
         if kind == HoldKind.PIN:
             pin[rows] = size

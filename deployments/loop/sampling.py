@@ -8,16 +8,24 @@ from django.db import connection
 from claims.models import InstanceType
 from deployments.backends.base import RuntimeBackend, Samples, Target
 from deployments.core import policy
-from deployments.core.states import HOLDING, ReplicaState
 from deployments.loop.blocks import Block
-from deployments.models import AutoscalingPolicy, Replica, SignalBlock
+from deployments.loop.columns import read_rows
+
+_TARGETS = """
+    SELECT d.key, p.slots, p.concurrency FROM deployments_deployment d
+    JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key WHERE d.instance_type_id = %s ORDER BY d.key"""
+_COUNTS = """
+    SELECT deployment_id, count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state = 1)
+    FROM deployments_replica WHERE instance_type_id = %s AND state IN (1, 2, 3) GROUP BY deployment_id"""
+# A pass that was sampled twice keeps what was seen first.
+_KEEP = "INSERT INTO deployments_signalblock (instance_type_id, at, payload) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
 
-def sample_shard(instance_type: InstanceType, backend: RuntimeBackend, now: datetime) -> SignalBlock | None:
-    """Sample every deployment of the shard; None where it has none."""
+def sample_shard(instance_type: InstanceType, backend: RuntimeBackend, now: datetime) -> bool:
+    """Sample every deployment of the shard; False where it has none."""
     targets = targets_of(instance_type)
     if not targets:
-        return None
+        return False
     samples = backend.sample(targets, now)
     keys = np.array([target.key for target in targets], np.int64)
     ready, starting = _replica_counts(instance_type, keys)
@@ -27,29 +35,22 @@ def sample_shard(instance_type: InstanceType, backend: RuntimeBackend, now: date
         waited_le_1s=samples.waited_le_1s, waited_le_5s=samples.waited_le_5s,
     )  # fmt: skip
     _note_active(samples)
-    row, _ = SignalBlock.objects.get_or_create(
-        instance_type=instance_type, at=now, defaults={"payload": block.to_bytes()}
-    )
-    return row
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, [instance_type.key, now, block.to_bytes()])
+    return True
 
 
 def targets_of(instance_type: InstanceType) -> list[Target]:
-    rows = AutoscalingPolicy.objects.filter(deployment__instance_type=instance_type).order_by("deployment_id")
     return [
         Target(key, slots or policy.slots(concurrency or policy.DEFAULT_CONCURRENCY))
-        for key, slots, concurrency in rows.values_list("deployment_id", "slots", "concurrency")
+        for key, slots, concurrency in read_rows(_TARGETS, [instance_type.key])
     ]
 
 
 def _replica_counts(instance_type: InstanceType, keys: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
-    live = Replica.objects.filter(instance_type=instance_type, state__in=sorted(HOLDING))
-    rows = np.array(list(live.values_list("deployment_id", "state")), np.int64).reshape(-1, 2)
-    counts = []
-    for state in (ReplicaState.READY, ReplicaState.STARTING):
-        of_state = rows[rows[:, 1] == state, 0]
-        of_state = of_state[np.isin(of_state, keys)]
-        counts.append(np.bincount(np.searchsorted(keys, of_state), minlength=len(keys)))
-    return counts[0], counts[1]
+    counts = {key: (ready, starting) for key, ready, starting in read_rows(_COUNTS, [instance_type.key])}
+    columns = np.array([counts.get(key, (0, 0)) for key in keys.tolist()], np.int64)
+    return columns[:, 0], columns[:, 1]
 
 
 def _note_active(samples: Samples) -> None:

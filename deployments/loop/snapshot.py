@@ -10,19 +10,22 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection, transaction
 
-from claims.models import InstanceType, Offering
+from claims.models import InstanceType
 from deployments.core import snapshot as core
 from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import Params
 from deployments.loop.blocks import Block
-from deployments.loop.columns import read_columns
+from deployments.loop.columns import read_columns, read_rows
 from deployments.loop.elsewhere import leaving
 from deployments.loop.holds import held
 from deployments.loop.passes import readable
-from deployments.models import PlannerState, SignalBlock
 from deployments.zones import all_zones, common_zones
 
 Array = npt.NDArray[Any]
+Offerings = list[tuple[int, str]]  # key, name of the zone
+_OFFERINGS = """
+    SELECT o.key, z.name FROM claims_offering o JOIN claims_zone z ON z.key = o.zone_id
+    WHERE o.instance_type_id = %s ORDER BY o.key"""
 NAN = "'NaN'::float8"
 SETTINGS = {"stable_s": "stable_window", "burst_s": "burst_window", "scale_down_s": "scale_down_delay",
             "drain_s": "drain_goal"}  # fmt: skip
@@ -49,7 +52,7 @@ class Shard:
 def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Shard:
     """Everything the planner looks at for one instance type."""
     with repeatable_read():
-        offerings = list(Offering.objects.filter(instance_type=instance_type).select_related("zone").order_by("key"))
+        offerings = read_rows(_OFFERINGS, [instance_type.key])
         instances, claims = _instances(offerings)
         deployments = _deployments(instance_type, offerings, instances, now)
         replicas = _replicas(instance_type, deployments, instances)
@@ -67,8 +70,8 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         replicas=replicas,
         instances=instances,
         offerings=core.Offerings(
-            key=np.array([one.key for one in offerings], np.int64),
-            zone=tuple(one.zone.name for one in offerings),
+            key=np.array([key for key, _ in offerings], np.int64),
+            zone=tuple(zone for _, zone in offerings),
             gpus_per_instance=np.full(len(offerings), instance_type.gpus, np.int32),
         ),
         state=state,
@@ -91,7 +94,7 @@ def repeatable_read() -> Iterator[None]:
 
 
 def _deployments(
-    instance_type: InstanceType, offerings: list[Offering], instances: core.Instances, now: datetime
+    instance_type: InstanceType, offerings: Offerings, instances: core.Instances, now: datetime
 ) -> core.Deployments:
     settings = ", ".join(
         f"coalesce(extract(epoch FROM p.{column})::float8, {NAN}) AS {name}" for name, column in SETTINGS.items()
@@ -141,16 +144,14 @@ def _deployments(
     )
 
 
-def _zone_bits(instance_type: InstanceType, keys: Array, offerings: list[Offering]) -> Array:
+def _zone_bits(instance_type: InstanceType, keys: Array, offerings: Offerings) -> Array:
     """Bit p of each deployment: offering p lies in a zone that all of its gateways have in common (R16)."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT d.key, g.sent_zones FROM deployments_deployment d "
-            "JOIN deployments_deployment_gateways m ON m.deployment_id = d.key "
-            "JOIN deployments_gateway g ON g.key = m.gateway_id WHERE d.instance_type_id = %s ORDER BY d.key, g.key",
-            [instance_type.key],
-        )
-        rows = cursor.fetchall()
+    rows = read_rows(
+        "SELECT d.key, g.sent_zones FROM deployments_deployment d "
+        "JOIN deployments_deployment_gateways m ON m.deployment_id = d.key "
+        "JOIN deployments_gateway g ON g.key = m.gateway_id WHERE d.instance_type_id = %s ORDER BY d.key, g.key",
+        [instance_type.key],
+    )
     gateways: dict[int, tuple[tuple[str, ...], ...]] = {}
     for key, zones in rows:
         gateways[key] = (*gateways.get(key, ()), tuple(zones))
@@ -158,11 +159,11 @@ def _zone_bits(instance_type: InstanceType, keys: Array, offerings: list[Offerin
     bits: dict[tuple[tuple[str, ...], ...], int] = {}
     for zones in set(gateways.values()):
         allowed = common_zones(zones, every)
-        bits[zones] = sum(1 << place for place, one in enumerate(offerings) if one.zone.name in allowed)
+        bits[zones] = sum(1 << place for place, (_, zone) in enumerate(offerings) if zone in allowed)
     return np.array([bits.get(gateways.get(key, ()), 0) for key in keys.tolist()], np.uint64)
 
 
-def _instances(offerings: list[Offering]) -> tuple[core.Instances, Array]:
+def _instances(offerings: Offerings) -> tuple[core.Instances, Array]:
     """Instances in the cluster; a lost one is no place to be (`OTHER`)."""
     query = """
         SELECT key, offering_id AS offering, coalesce(organization_id, 0) AS org, coalesce(claim_id, 0) AS claim,
@@ -173,7 +174,7 @@ def _instances(offerings: list[Offering]) -> tuple[core.Instances, Array]:
         FROM claims_instance WHERE offering_id = ANY(%s) AND state IN ('READY', 'DRAINING') ORDER BY key"""
     names = ["key", "offering", "org", "claim", "state", "gpus", "gpus_used", "source", "held"]
     kinds = [*((name, "bigint") for name in names), ("created_at", "float8"), ("drain_until", "float8")]
-    offering_keys = [one.key for one in offerings]
+    offering_keys = [key for key, _ in offerings]
     columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [offering_keys]), strict=True))
     columns["offering"] = np.searchsorted(np.array(offering_keys, np.int64), columns["offering"])
     columns["held"] = columns["held"] == 1
@@ -234,8 +235,8 @@ def _places(keys: Array, wanted: Array) -> Array:
 
 def _blocks(instance_type: InstanceType, seconds: float, now: datetime) -> list[tuple[float, Block]]:
     since = now - timedelta(seconds=seconds)
-    found = SignalBlock.objects.filter(instance_type=instance_type, at__gt=since).order_by("at")
-    return readable(found.values_list("at", "payload"))
+    query = "SELECT at, payload FROM deployments_signalblock WHERE instance_type_id = %s AND at > %s ORDER BY at"
+    return readable(read_rows(query, [instance_type.key, since]))
 
 
 def _signals(blocks: list[tuple[float, Block]], keys: Array) -> tuple[core.Signals, Array]:
@@ -264,10 +265,12 @@ def _with(deployments: core.Deployments, **columns: Array) -> core.Deployments:
 
 def _state(instance_type: InstanceType) -> tuple[AutoscalerState, datetime | None]:
     """What the planner remembers; what cannot be read is forgotten, and sizes hold until a window is seen (R5)."""
-    row = PlannerState.objects.filter(instance_type=instance_type).first()
-    if row is None:
+    query = "SELECT at, payload FROM deployments_plannerstate WHERE instance_type_id = %s"
+    found = read_rows(query, [instance_type.key])
+    if not found:
         return AutoscalerState.empty(), None
+    ((at, payload),) = found
     try:
-        return AutoscalerState.from_bytes(bytes(row.payload)), row.at
+        return AutoscalerState.from_bytes(bytes(payload)), at
     except ValueError:
-        return AutoscalerState.empty(), row.at
+        return AutoscalerState.empty(), at

@@ -8,13 +8,14 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
-from claims.models import Instance, InstanceType
+from claims.models import InstanceType
 from deployments.backends.base import BackendError, RuntimeBackend, runtime_backend
 from deployments.backends.checked import CheckedRuntime
 from deployments.core.params import Params
 from deployments.core.planner import plan
 from deployments.core.states import HOLDING, ReplicaState
 from deployments.loop.apply import Applied, apply_plan
+from deployments.loop.columns import read_rows
 from deployments.loop.sampling import sample_shard
 from deployments.loop.snapshot import read_shard
 from deployments.loop.transitions import replicas_end
@@ -23,6 +24,9 @@ from deployments.models import Deployment, Replica
 log = logging.getLogger(__name__)
 
 PARAMS = Params()
+_LOST = """
+    SELECT i.key FROM claims_instance i JOIN claims_offering o ON o.key = i.offering_id
+    WHERE o.instance_type_id = %s AND i.gpus_used > 0 AND i.lost_at IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,7 @@ def shard_tick(instance_type: InstanceType, now: datetime, backend: RuntimeBacke
 def replicas_lost(instance_type: InstanceType) -> int:
     """Replicas with a part on a machine that has vanished end at once; what may still run of them somewhere is a stray
     that the runtime is told to stop. Returns how many ended."""
-    used = Instance.objects.filter(offering__instance_type=instance_type, gpus_used__gt=0)
-    lost = list(used.filter(lost_at__isnull=False).values_list("key", flat=True))
+    lost = [key for (key,) in read_rows(_LOST, [instance_type.key])]
     if not lost:
         return 0
     on_lost = Replica.objects.filter(placements__instance__in=lost, state__in=sorted(HOLDING))
@@ -63,7 +66,7 @@ def replicas_lost(instance_type: InstanceType) -> int:
 
 def _sample(instance_type: InstanceType, now: datetime, backend: RuntimeBackend) -> bool:
     try:
-        return sample_shard(instance_type, backend, now) is not None
+        return sample_shard(instance_type, backend, now)
     except BackendError as error:
         log.warning("the runtime could not be sampled for %s: %s", instance_type, error)
         return False
