@@ -1,17 +1,19 @@
 """Reads of the deployments half, for pages and APIs. The number of queries never depends on the number of rows."""
 
+import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from console.common.errors import NotFound
 from console.organizations.models import Organization
-from deployments.core.states import HOLDING, LIVE, ReplicaState
+from deployments.core.states import HOLDING, ReplicaState
 from deployments.models import Annotation, Decision, Deployment, Gateway, Hold, Replica, ReplicaPlacement
 
 
@@ -92,17 +94,29 @@ class Brief:
     starting: int
 
 
+_BRIEFS = """
+    SELECT d.key, d.id, d.name, d.instance_type_id, t.name, d.disabled, d.conditions, d.created_at, p.min,
+           l.wanted, l.granted, l.bound, coalesce(n.ready, 0), coalesce(n.starting, 0)
+    FROM deployments_deployment d
+    JOIN claims_instancetype t ON t.key = d.instance_type_id
+    JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
+    LEFT JOIN LATERAL (
+        SELECT wanted, granted, bound FROM deployments_decision WHERE deployment_id = d.key ORDER BY id DESC LIMIT 1
+    ) l ON true
+    LEFT JOIN (
+        SELECT r.deployment_id, count(*) FILTER (WHERE r.state = 2) AS ready,
+               count(*) FILTER (WHERE r.state = 1) AS starting
+        FROM deployments_replica r JOIN deployments_deployment o ON o.key = r.deployment_id
+        WHERE o.organization_id = %(organization)s AND r.state IN (1, 2) GROUP BY r.deployment_id
+    ) n ON n.deployment_id = d.key
+    WHERE d.organization_id = %(organization)s ORDER BY d.created_at, d.key"""
+
+
 def briefs_of(organization: Organization) -> list[Brief]:
-    """The organization's deployments as `deployments_of` has them: two queries."""
-    live = Replica.objects.filter(deployment__organization=organization, state__in=sorted(LIVE)).order_by()
-    counted = live.values_list("deployment_id", "state").annotate(n=Count("key"))
-    counts = {(deployment, state): n for deployment, state, n in counted}
-    names = ("key", "id", "name", "instance_type_id", "instance_type__name", "disabled", "conditions", "created_at",
-             "autoscaling__min", "last_wanted", "last_granted", "last_bound")  # fmt: skip
-    return [
-        Brief(*row, *(counts.get((row[0], state), 0) for state in (ReplicaState.READY, ReplicaState.STARTING)))
-        for row in deployments_of(organization).values_list(*names)
-    ]
+    """The organization's deployments as `deployments_of` has them: one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BRIEFS, {"organization": organization.key})
+        return [Brief(*(*row[:6], json.loads(row[6]), *row[7:])) for row in cursor.fetchall()]
 
 
 def deployment_get(organization: Organization, id: uuid.UUID) -> Deployment:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest
@@ -88,7 +89,7 @@ def chrome(request: HttpRequest) -> dict[str, Any]:
         "can_write": actor.can_write,
         "sees_money": actor.sees_money,
         "is_platform": actor.is_platform,
-        "late_loops": late_kinds(clock.now()),
+        "late_loops": cache(lambda: late_kinds(clock.now())),  # asked only where the view has not said it
         "simulated": simulated(),
     }
 

@@ -43,6 +43,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "all": request.GET.get("hidden") == "1",
         "tomorrow": until("tomorrow", now),
         "kpis": kpis(facts),
+        "late_loops": facts.late,
         "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
         "events": audit_of(actor)[:RECENT],
         "makings": makings(organization, actor),
