@@ -97,10 +97,10 @@ def _deployments(
     instance_type: InstanceType, offerings: Offerings, instances: core.Instances, now: datetime
 ) -> core.Deployments:
     settings = ", ".join(
-        f"coalesce(extract(epoch FROM p.{column})::float8, {NAN}) AS {name}" for name, column in SETTINGS.items()
+        f"coalesce(date_part('epoch', p.{column}), {NAN}) AS {name}" for name, column in SETTINGS.items()
     )
     query = f"""
-        SELECT d.key, d.organization_id AS org, extract(epoch FROM d.created_at) AS created_at, p.min, p.max,
+        SELECT d.key, d.organization_id AS org, date_part('epoch', d.created_at) AS created_at, p.min, p.max,
                coalesce(p.priority, 0) AS priority, coalesce(p.concurrency, 8) AS concurrency, d.gpu_count,
                CASE coalesce(p.capacity_classes[1], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
                     WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS first_class,
@@ -113,7 +113,7 @@ def _deployments(
         FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
         LEFT JOIN (
             SELECT deployment_id, percentile_disc(0.9) WITHIN GROUP (
-                       ORDER BY extract(epoch FROM ready_at - created_at)::float8) AS startup
+                       ORDER BY date_part('epoch', ready_at - created_at)) AS startup
             FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s GROUP BY deployment_id
         ) s ON s.deployment_id = d.key
         LEFT JOIN (
@@ -169,8 +169,8 @@ def _instances(offerings: Offerings) -> tuple[core.Instances, Array]:
         SELECT key, offering_id AS offering, coalesce(organization_id, 0) AS org, coalesce(claim_id, 0) AS claim,
                CASE WHEN lost_at IS NOT NULL THEN 0 WHEN state = 'READY' THEN 1 ELSE 2 END AS state, gpus, gpus_used,
                CASE source WHEN 'POOL' THEN 1 ELSE 2 END AS source, CASE WHEN kept OR work <> '' THEN 1 ELSE 0 END AS held,
-               extract(epoch FROM created_at) AS created_at,
-               coalesce(extract(epoch FROM drain_until)::float8, 'NaN'::float8) AS drain_until
+               date_part('epoch', created_at) AS created_at,
+               coalesce(date_part('epoch', drain_until), 'NaN'::float8) AS drain_until
         FROM claims_instance WHERE offering_id = ANY(%s) AND state IN ('READY', 'DRAINING') ORDER BY key"""
     names = ["key", "offering", "org", "claim", "state", "gpus", "gpus_used", "source", "held"]
     kinds = [*((name, "bigint") for name in names), ("created_at", "float8"), ("drain_until", "float8")]
@@ -187,8 +187,8 @@ def _replicas(instance_type: InstanceType, deployments: core.Deployments, instan
         SELECT r.key, r.deployment_id AS deployment, r.state, r.capacity_class,
                coalesce(min(p.instance_id), -1) AS instance, r.gpus, r.active, r.revision,
                coalesce(min(o.key), -1) AS replaces,
-               extract(epoch FROM r.created_at) AS started_at,
-               coalesce(extract(epoch FROM r.ready_at)::float8, 'NaN'::float8) AS ready_at
+               date_part('epoch', r.created_at) AS started_at,
+               coalesce(date_part('epoch', r.ready_at), 'NaN'::float8) AS ready_at
         FROM deployments_replica r
         JOIN deployments_deployment d ON d.key = r.deployment_id AND d.instance_type_id = r.instance_type_id
         LEFT JOIN deployments_replicaplacement p ON p.replica_id = r.key
