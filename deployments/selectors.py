@@ -1,11 +1,9 @@
 """Reads of the deployments half, for pages and APIs. The number of queries never depends on the number of rows."""
 
-import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import connection
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
@@ -84,7 +82,7 @@ class Brief:
     instance_type_id: int
     type: str
     disabled: bool
-    conditions: list[dict[str, Any]]
+    failing: str  # what its condition ReplicasFailing says, where that holds (R8)
     created_at: datetime
     min: int
     last_wanted: int | None
@@ -94,8 +92,10 @@ class Brief:
     starting: int
 
 
+_FAILING = '$[*] ? (@.type == "ReplicasFailing" && @.status != "STATUS_FALSE")'
 _BRIEFS = """
-    SELECT d.key, d.id, d.name, d.instance_type_id, t.name, d.disabled, d.conditions, d.created_at, p.min,
+    SELECT d.key, d.id, d.name, d.instance_type_id, t.name, d.disabled,
+           coalesce(jsonb_path_query_first(d.conditions, %(failing)s::jsonpath) ->> 'message', ''), d.created_at, p.min,
            l.wanted, l.granted, l.bound, coalesce(n.ready, 0), coalesce(n.starting, 0)
     FROM deployments_deployment d
     JOIN claims_instancetype t ON t.key = d.instance_type_id
@@ -115,8 +115,8 @@ _BRIEFS = """
 def briefs_of(organization: Organization) -> list[Brief]:
     """The organization's deployments as `deployments_of` has them: one query."""
     with connection.cursor() as cursor:
-        cursor.execute(_BRIEFS, {"organization": organization.key})
-        return [Brief(*(*row[:6], json.loads(row[6]), *row[7:])) for row in cursor.fetchall()]
+        cursor.execute(_BRIEFS, {"organization": organization.key, "failing": _FAILING})
+        return [Brief(*row) for row in cursor.fetchall()]
 
 
 def deployment_get(organization: Organization, id: uuid.UUID) -> Deployment:

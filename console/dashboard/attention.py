@@ -167,7 +167,7 @@ def _lost_signals(facts: Facts) -> list[Notice]:
 
 def _failing(facts: Facts) -> list[Notice]:
     """An occurrence lasts from one replica that became ready to the next."""
-    failing = {one.key: text for one in facts.deployments if (text := condition(one, "ReplicasFailing"))}
+    failing = {one.key: one.failing for one in facts.deployments if one.failing}
     ready = Replica.objects.filter(deployment__in=failing).values_list("deployment").annotate(at=Max("ready_at"))
     last: dict[int, datetime | None] = dict(ready.order_by())
     return [
@@ -178,10 +178,10 @@ def _failing(facts: Facts) -> list[Notice]:
     ]  # fmt: skip
 
 
-def condition(one: Brief | CapacityClaim, type_: str, reason: str = "") -> str:
-    """The message of a condition that is there and not false (or, with a reason, is there for it); empty otherwise."""
-    for row in one.conditions:
-        if row["type"] == type_ and (row["reason"] == reason if reason else row["status"] != "STATUS_FALSE"):
+def condition(claim: CapacityClaim, type_: str, reason: str) -> str:
+    """The message of a condition that is there for this reason; empty otherwise."""
+    for row in claim.conditions:
+        if row["type"] == type_ and row["reason"] == reason:
             return str(row["message"])
     return ""
 
