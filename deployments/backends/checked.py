@@ -24,6 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 UNKNOWN, IMPOSSIBLE = -1, -2
 MOST_REQUESTS, MOST_EVER = 2**31 - 1, 2**62
+KNOWN_STATES = tuple(RuntimeState)
 GAUGES, COUNTERS = ("queued", "active"), ("arrived", "finished", "waited_le_1s", "waited_le_5s")
 
 
@@ -69,7 +70,7 @@ class CheckedRuntime:
 
 def _observation(said: Observation) -> Observation:
     """A state that we do not know says no more than that the replica is there, nor for how long it has been in it."""
-    known = said.state in list(RuntimeState)
+    known = said.state in KNOWN_STATES
     return Observation(
         RuntimeState(said.state) if known else RuntimeState.LOADING,
         storable_time(said.expected_at), storable_count(said.active), storable_count(said.crashes),

@@ -149,9 +149,8 @@ def _fail(failures: Sequence[Failure], backend: RuntimeBackend) -> int:
 def _stop_strays(backend: RuntimeBackend) -> None:
     """What the runtime runs and no row wants. A row is there before its replica is, so that none is stopped early."""
     running = set(backend.replicas())
-    wanted: set[int] = set()
-    for keys in _slices(sorted(running)):
-        wanted.update(Replica.objects.filter(key__in=keys, state__in=sorted(HOLDING)).values_list("key", flat=True))
+    held = Replica.objects.filter(state__in=sorted(HOLDING)).order_by()
+    wanted = set(held.values_list("key", flat=True)) if running else set()
     if strays := sorted(running - wanted):
         log.warning("the runtime ran %s replicas that nothing wants; they are stopped", len(strays))
         backend.stop(strays)
