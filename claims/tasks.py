@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from celery import shared_task
 
-from claims import metering, provisioning
+from claims import metering, provisioning, use
 from claims.services import fulfilment
 from console.loops.services import loop_pass
 
@@ -29,4 +29,5 @@ def provision() -> None:
 def meter() -> None:
     with loop_pass(name="meter", period=EVERY_MINUTE) as now:
         if now:
+            use.claim_use_look(now=now)
             metering.meter_pass(now)

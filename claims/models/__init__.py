@@ -1,5 +1,6 @@
 from claims.models.catalogue import InstanceType, Offering, Price, PriceKind, Zone
 from claims.models.claim import CapacityClaim, ClaimKind
+from claims.models.claim_use import ClaimUse
 from claims.models.instance import Instance, Source, Work
 from claims.models.quota import Quota, QuotaChange
 from claims.models.simulated import SimulatedNode
@@ -8,6 +9,7 @@ from claims.models.usage import MeterCursor, RatedDay, RatedSlice, UsageInterval
 __all__ = [
     "CapacityClaim",
     "ClaimKind",
+    "ClaimUse",
     "Instance",
     "InstanceType",
     "MeterCursor",

@@ -17,6 +17,7 @@ from claims.core.quota import Level, level
 from claims.core.states import Status
 from claims.models import CapacityClaim, ClaimKind, Instance, QuotaChange
 from claims.selectors import QuotaRow, claim_numbers
+from claims.use import UNDER_USED, Use, last_good_days, use_of_day
 from console.dashboard.lateness import SCALE, Late
 from console.dashboard.models import Attention
 from console.dashboard.signals import signals_lost
@@ -90,7 +91,7 @@ def notices(facts: Facts) -> list[Notice]:
     """Worst first, then what began first. The number of queries does not depend on how much there is."""
     touched = last_changes(facts)
     found = [*_late(facts), *_unpriced(facts), *_short(facts), *_lost_signals(facts), *_failing(facts),
-             *_degraded(facts), *_quota(facts, touched), *_holds(facts), *_waiting(facts, touched)]  # fmt: skip
+             *_degraded(facts), *_under_used(facts, touched), *_quota(facts, touched), *_holds(facts), *_waiting(facts, touched)]  # fmt: skip
     return sorted(found, key=lambda one: (-LEVELS.index(one.level), one.since or facts.now, one.subject))
 
 
@@ -197,6 +198,23 @@ def _degraded(facts: Facts) -> list[Notice]:
         for one in facts.claims
         if one.key in degraded
     ]  # fmt: skip
+
+
+def _under_used(facts: Facts, touched: dict[str, int]) -> list[Notice]:
+    """An occurrence lasts until the claim is changed, or was used well for a whole day."""
+    use = {key: one for key, one in use_of_day(facts.claims, facts.now).items() if one.under}
+    good = last_good_days(use, facts.now) if use else {}
+    return [
+        Notice("info", f"unused:{claim.id}", f"{touched.get(str(claim.id), 0)}-{good[claim.key].date() if claim.key in good else NEVER}",
+               f"{claim.name} is under-used", use_text(use[claim.key]), reverse("claim", args=[claim.id]) + "#use-card")
+        for claim in facts.claims
+        if claim.key in use and claim.status != Status.DELETING
+    ]  # fmt: skip
+
+
+def use_text(use: Use) -> str:
+    return (f"replicas held {use.share:.0%} of its {use.gpus:.0f} GPUs over the last 24 hours, less than {UNDER_USED:.0%}; "
+            "a smaller claim, or deployments that may use it, would pay for less that stays empty")  # fmt: skip
 
 
 def _waiting(facts: Facts, touched: dict[str, int]) -> list[Notice]:

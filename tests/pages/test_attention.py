@@ -1,7 +1,7 @@
 """What the overview calls attention to; acknowledged until it happens anew or gets worse, snoozed until a time."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from claims.models import CapacityClaim, Price, SimulatedNode
+from claims.models import CapacityClaim, ClaimUse, Price, SimulatedNode
 from claims.services import claim_resize
 from claims.tasks import fulfil
 from console.common import clock
@@ -240,6 +240,45 @@ def test_quota_is_called_attention_to_at_80_and_again_at_95_percent(cast: Cast, 
     world.quota(cast.organization, of, limit=18)
     assert len(shown(cast, "quota:")) == 1
     assert "new customer claims are refused" in one(cast, "quota:").text
+
+
+def used(claim: CapacityClaim, hours: Iterable[int], share: float, looks: int = 60) -> None:
+    """Looks at the claim, these hours before the present one."""
+    hour = clock.now().replace(minute=0, second=0, microsecond=0)
+    for ago in hours:
+        held = looks * 8
+        ClaimUse.objects.update_or_create(
+            claim=claim, hour=hour - timedelta(hours=ago),
+            defaults={"looks": looks, "gpus_used": round(share * held), "gpus_held": held},
+        )  # fmt: skip
+
+
+def test_a_claim_of_which_little_was_used_for_a_day_is_shown(cast: Cast, quiet: Running) -> None:
+    used(quiet.claim, range(24), 0.19)
+    notice = one(cast, "unused:")
+    assert (notice.level, notice.title) == ("info", f"{quiet.claim.name} is under-used")
+    assert notice.text.startswith("replicas held 19% of its 8 GPUs over the last 24 hours, less than 20%")
+    assert notice.url.startswith(reverse("claim", args=[quiet.claim.id]))
+    used(quiet.claim, range(3), 0.4)
+    assert found(cast, "unused:") == [], "over the day it was used well"
+
+
+def test_nothing_is_said_of_a_claim_of_which_no_whole_day_is_known(cast: Cast, quiet: Running) -> None:
+    used(quiet.claim, range(6), 0.0)
+    used(quiet.claim, range(24, 60), 0.0)
+    assert found(cast, "unused:") == []
+    used(quiet.claim, range(6, 24), 0.0, looks=15)
+    assert found(cast, "unused:") == [], "looked at too seldom"
+
+
+def test_under_use_is_one_occurrence_until_the_claim_was_used_well_for_a_day(cast: Cast, quiet: Running) -> None:
+    used(quiet.claim, range(72, 120), 0.0)
+    used(quiet.claim, range(24), 0.1)
+    notice_hide(actor=person(cast), notice=one(cast, "unused:"), now=clock.now())
+    used(quiet.claim, range(24), 0.05)
+    assert shown(cast, "unused:") == []
+    used(quiet.claim, range(24, 72), 0.9)
+    assert shown(cast, "unused:") == [f"unused:{quiet.claim.id}"], "it was used well, and is not any more"
 
 
 def test_a_hold_is_shown_with_who_why_and_until_when(cast: Cast, quiet: Running) -> None:
