@@ -1,7 +1,7 @@
-"""The newest value of every series that a page may draw, for an event of the stream: made once for an organization,
-however many browsers look. A series of `console.dashboard.series` names its value by `feed`."""
+"""The newest value of every series that an open page draws, for an event of the stream: made once for all browsers that
+show the same. A series of `console.dashboard.series` names its value by `feed`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +9,10 @@ from claims.selectors import claim_numbers, claims_of
 from console.common import clock
 from console.dashboard.live import last_sample
 from console.organizations.models import Organization
-from deployments.selectors import deployments_of
+from deployments.selectors import briefs_of, deployments_of
 
 FLEET = "fleet"
+SUMMED = ("ready", "starting", "wanted", "queued", "active")
 Values = dict[str, int]
 
 
@@ -19,19 +20,32 @@ def feed(holder: UUID | str, name: str) -> str:
     return f"{holder}.{name}"
 
 
-def newest(organization_key: int, topic: str) -> dict[str, Any]:
-    """`{"at": milliseconds, "values": {feed: number}}` of a topic; empty for topics without charts."""
-    organization = Organization.objects.get(key=organization_key)
+def holder(asked: str) -> str:
+    """What a page says that it shows, as `newest` takes it; nothing for what is no such thing."""
+    if asked == FLEET:
+        return asked
+    try:
+        return str(UUID(asked))
+    except ValueError:
+        return ""
+
+
+def newest(organization_key: int, topic: str, shown: Collection[str]) -> dict[str, dict[str, Any]]:
+    """For each of `shown` (an id, FLEET for all together, "" for a page without such charts) what its event says:
+    `{"at": milliseconds, "values": {feed: number}}`; nothing for topics without charts."""
     made = {"deployments": deployment_values, "claims": claim_values}.get(topic)
     if made is None:
-        return {}
-    return {"at": round(clock.now().timestamp() * 1000), "values": made(organization)}
+        return {one: {} for one in shown}
+    organization, at = Organization.objects.get(key=organization_key), round(clock.now().timestamp() * 1000)
+    values = made(organization, {one for one in shown if one})
+    return {one: {"at": at, "values": values.get(one, {})} for one in shown}
 
 
-def deployment_values(organization: Organization) -> Values:
-    deployments = list(deployments_of(organization))
-    sample, values = last_sample(deployments), Values()
-    for one in deployments:
+def deployment_values(organization: Organization, shown: Collection[str]) -> dict[str, Values]:
+    found = {FLEET: fleet_values(organization)} if FLEET in shown else {}
+    chosen = list(deployments_of(organization).filter(id__in=ids(shown))) if ids(shown) else []
+    sample = last_sample(chosen) if chosen else {}
+    for one in chosen:
         policy, now = one.autoscaling, sample.get(one.key)
         numbers: dict[str, int | None] = {
             "ready": one.ready,  # type: ignore[attr-defined]
@@ -42,20 +56,37 @@ def deployment_values(organization: Organization) -> Values:
             "queued": now.queued if now else None,
             "active": now.active if now else None,
         }
-        values |= {feed(one.id, name): number for name, number in numbers.items() if number is not None}
-    return values | summed(values, ("ready", "starting", "wanted", "queued", "active"))
+        found[str(one.id)] = {feed(one.id, name): number for name, number in numbers.items() if number is not None}
+    return found
 
 
-def claim_values(organization: Organization) -> Values:
-    values: Values = {}
-    for claim in claims_of(organization):
-        allocated, pending = claim_numbers(claim)
-        values[feed(claim.id, "allocated")] = allocated
-        values[feed(claim.id, "pending")] = pending
-    return values | summed(values, ("allocated", "pending"))
+def fleet_values(organization: Organization) -> Values:
+    """All deployments together; 0 where nothing has such a value."""
+    briefs = briefs_of(organization)
+    sample = last_sample(briefs).values()
+    sums = (
+        sum(one.ready for one in briefs), sum(one.starting for one in briefs),
+        sum(one.last_wanted or 0 for one in briefs), sum(now.queued for now in sample), sum(now.active for now in sample),
+    )  # fmt: skip
+    return {feed(FLEET, name): number for name, number in zip(SUMMED, sums, strict=True)}
 
 
-def summed(values: Mapping[str, int], names: Iterable[str]) -> Values:
-    """The same over the whole organization; 0 where nothing has such a value."""
-    return {feed(FLEET, name): sum(number for key, number in values.items() if key.endswith("." + name))
-            for name in names}  # fmt: skip
+def claim_values(organization: Organization, shown: Collection[str]) -> dict[str, Values]:
+    if not shown:
+        return {}
+    claims = claims_of(organization)
+    numbers = {
+        str(one.id): claim_numbers(one) for one in (claims if FLEET in shown else claims.filter(id__in=ids(shown)))
+    }
+    found = {id: _claimed(id, numbers[id]) for id in shown & numbers.keys()}
+    if FLEET in shown:
+        found[FLEET] = _claimed(FLEET, [sum(column) for column in zip(*numbers.values(), strict=True)] or (0, 0))
+    return found
+
+
+def _claimed(holder: str, numbers: Iterable[int]) -> Values:
+    return {feed(holder, name): number for name, number in zip(("allocated", "pending"), numbers, strict=True)}
+
+
+def ids(shown: Iterable[str]) -> list[str]:
+    return [one for one in shown if one != FLEET]

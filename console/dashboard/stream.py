@@ -1,14 +1,14 @@
 """The event stream of a page: which topics changed for the organization the viewer looks at, and the new chart points.
 
-One LISTEN connection a process hears PostgreSQL's notifications. Points are made once for an organization and topic,
-at most once a second, then fanned out; a browser costs a queue.
+One LISTEN connection a process hears PostgreSQL's notifications. Points are made only of what
+open pages draw, once for all that draw the same and at most once a second, then fanned out; a browser costs a queue.
 """
 
 import asyncio
 import contextvars
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +41,10 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
 
 @dataclass(eq=False)
 class Listener:
-    """One open page."""
+    """One open page; `shown` is whose values its charts draw (`points.newest`)."""
 
     organization: int
+    shown: str = ""
     events: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(WAITING_EVENTS))
 
     def offer(self, event: str) -> None:
@@ -107,10 +108,11 @@ class Hub:
             self.woken.clear()
             changed, self.changed = self.changed, set()
             for key, topic in sorted(changed):
-                event = await sync_to_async(event_apart)(key, topic)
+                shown = {listener.shown for listener in self.listeners if listener.organization == key}
+                events = await sync_to_async(events_apart)(key, topic, shown)
                 for listener in self.listeners:
-                    if listener.organization == key:
-                        listener.offer(event)
+                    if listener.organization == key:  # one that came meanwhile has just loaded its charts
+                        listener.offer(events.get(listener.shown) or json.dumps({"topic": topic}))
             await asyncio.sleep(GAP_S)
 
     async def _watch(self) -> None:
@@ -136,19 +138,20 @@ def conninfo() -> str:
     )  # fmt: skip
 
 
-def event_of(organization_key: int, topic: str) -> str:
-    """One event; without points when the database does not answer, so that pages ask for themselves."""
+def events_of(organization_key: int, topic: str, shown: Collection[str]) -> dict[str, str]:
+    """The event for each of `shown`; without points when the database does not answer, so that pages ask for
+    themselves."""
     try:
-        found = points.newest(organization_key, topic)
+        found = points.newest(organization_key, topic, shown)
     except (DatabaseError, Organization.DoesNotExist):
-        found = {}
-    return json.dumps({"topic": topic, **found})
+        found = {one: {} for one in shown}
+    return {one: json.dumps({"topic": topic, **event}) for one, event in found.items()}
 
 
-def event_apart(organization_key: int, topic: str) -> str:
+def events_apart(organization_key: int, topic: str, shown: Collection[str]) -> dict[str, str]:
     """For a thread of its own, which leaves no connection behind."""
     try:
-        return event_of(organization_key, topic)
+        return events_of(organization_key, topic, shown)
     finally:
         connection.close()
 
@@ -157,12 +160,14 @@ def event_apart(organization_key: int, topic: str) -> str:
 async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """Server-sent events: `data: {"topic": "deployments", "at": ..., "values": {...}}`.
 
+    `?of=` says whose values the page draws: the id of a deployment or claim, or `fleet`; without it events carry none.
     The tenant is decided here, by the session, and again when the stream's life ends.
     """
     organization = await sync_to_async(organization_key)(request)
     if organization is None:
         return HttpResponse("Sign in first.", status=403, content_type="text/plain")
-    response = StreamingHttpResponse(flow(Listener(organization)), content_type="text/event-stream")
+    listener = Listener(organization, points.holder(request.GET.get("of", "")))
+    response = StreamingHttpResponse(flow(listener), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response

@@ -9,10 +9,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from claims.models import CapacityClaim
 from claims.services import claim_delete, claim_resize
 from console.common import clock
-from console.dashboard import points, stream
+from console.dashboard import stream
+from console.dashboard.points import FLEET, holder
 from console.dashboard.series import MOST, asked_history, broken, claims_chart, milliseconds, pending_history
+from console.dashboard.stream import events_of
+from deployments.models import Deployment
 from tests import fleet, world
 from tests.cast import Cast
 from tests.pages.conftest import Running
@@ -75,8 +79,10 @@ def charts(cast: Cast, running: Running) -> dict[str, Any]:
 @pytest.mark.django_db
 def test_every_live_series_has_its_value_in_an_event(cast: Cast, running: Running) -> None:
     values: dict[str, int] = {}
+    shown = [FLEET, str(running.deployment.id), str(running.claim.id)]
     for topic in ("deployments", "claims"):
-        values |= json.loads(stream.event_of(cast.organization.key, topic))["values"]
+        for event in events_of(cast.organization.key, topic, shown).values():
+            values |= json.loads(event)["values"]
     for name, chart in charts(cast, running).items():
         assert {one["feed"] for one in chart["series"]} - set(values) == set(), name
         assert all(len(one["points"]) <= MOST for one in chart["series"]), name
@@ -84,25 +90,66 @@ def test_every_live_series_has_its_value_in_an_event(cast: Cast, running: Runnin
 
 @pytest.mark.django_db
 def test_an_event_holds_nothing_of_another_organization_and_no_money(cast: Cast, running: Running) -> None:
-    event = stream.event_of(cast.other.key, "deployments")
-    assert str(running.deployment.id) not in event
-    assert set(json.loads(event)["values"].values()) == {0}
-    assert "usd" not in stream.event_of(cast.organization.key, "claims").lower()
-    assert json.loads(stream.event_of(cast.organization.key, "billing")) == {"topic": "billing"}
-    assert json.loads(stream.event_of(10**6, "claims")) == {"topic": "claims"}, "an organization that is gone"
+    id = str(running.deployment.id)
+    events = events_of(cast.other.key, "deployments", ["fleet", id])
+    assert set(json.loads(events["fleet"])["values"].values()) == {0}
+    assert json.loads(events[id])["values"] == {}
+    assert "usd" not in events_of(cast.organization.key, "claims", [FLEET])[FLEET].lower()
+    assert events_of(cast.organization.key, "billing", [""]) == {"": '{"topic": "billing"}'}
+    assert events_of(10**6, "claims", [FLEET]) == {FLEET: '{"topic": "claims"}'}, "an organization that is gone"
+
+
+@pytest.mark.django_db
+def test_an_event_holds_only_what_the_page_draws(cast: Cast, running: Running) -> None:
+    id, key = str(running.deployment.id), cast.organization.key
+
+    def drawn(topic: str, of: str) -> set[str]:
+        return {name.partition(".")[0] for name in json.loads(events_of(key, topic, [of])[of])["values"]}
+
+    assert drawn("deployments", id) == {id}
+    assert drawn("deployments", FLEET) == drawn("claims", FLEET) == {FLEET}
+    assert drawn("deployments", "") == drawn("claims", "") == drawn("claims", id) == set()
+    assert drawn("claims", str(running.claim.id)) == {str(running.claim.id)}
+
+
+@pytest.mark.django_db
+def test_pages_ask_for_what_they_draw(cast: Cast, running: Running) -> None:
+    browser, pages = cast.viewer.browser(), {
+        reverse("overview"): "?of=fleet", reverse("claims"): "?of=fleet", reverse("deployments"): "",
+        reverse("deployment", args=[running.deployment.id]): f"?of={running.deployment.id}",
+        reverse("claim", args=[running.claim.id]): f"?of={running.claim.id}",
+    }  # fmt: skip
+    for page, of in pages.items():
+        assert f'data-live="/events{of}"' in browser.get(page).content.decode()
+
+
+def test_what_a_page_may_ask_for() -> None:
+    id = "0191f3a2-0000-7000-8000-00000000000a"
+    assert [holder(one) for one in (id, id.upper(), FLEET, "", "fleets", "' OR 1", "x" * 5000)] == [
+        id,
+        id,
+        FLEET,
+        "",
+        "",
+        "",
+        "",
+    ]
 
 
 @pytest.mark.django_db
 def test_an_event_is_made_in_as_many_queries_whatever_the_rows(cast: Cast, running: Running) -> None:
+    ids = [running.deployment.id, running.claim.id]
+
     def queries(topic: str) -> int:
         with CaptureQueriesContext(connection) as found:
-            points.newest(cast.organization.key, topic)
+            events_of(cast.organization.key, topic, [FLEET, "", *map(str, ids)])
         return len(found)
 
     before = queries("deployments"), queries("claims")
     for number in range(3):
         world.claim(cast.admin.actor, world.offering(), 1, name=f"more-{number}")
         fleet.deployment(cast.admin.actor, running.deployment.gateways.get(), world.offering(), name=f"more-{number}")
+    ids += [*Deployment.objects.values_list("id", flat=True), *CapacityClaim.objects.values_list("id", flat=True)]
     fleet.tick(running.deployment.instance_type)
     assert (queries("deployments"), queries("claims")) == before
 

@@ -31,7 +31,7 @@ def data(**changes: Any) -> dict[str, Any]:
 
 def answering(answer: Callable[[Route], None], site: Site) -> Page:
     page = site.open(site.cast.viewer, "/claims")
-    page.route("**/events", lambda route: route.abort())
+    page.route("**/events*", lambda route: route.abort())
     page.route("**/charts/fleet/replicas.json*", answer)
     page.goto("/")
     return page
@@ -103,7 +103,7 @@ def test_bars_list_the_day_that_is_pointed_at(site: Site) -> None:
         {"name": "b", "color": "ok", "style": "line", "points": [[START + day * 2, 7]]},
     ]
     page = site.open(site.cast.admin, "/claims")
-    page.route("**/events", lambda route: route.abort())
+    page.route("**/events*", lambda route: route.abort())
     page.route("**/charts/spend.json*", with_data(data(unit="USD", to=START + 2 * day, series=series)))
     page.goto("/")
     expect(page.locator("#fleet-spend-table tbody tr")).to_have_count(3)

@@ -81,7 +81,7 @@ def test_a_claim_that_is_allocated_shows_without_a_reload(site: Site) -> None:
 def test_without_the_stream_the_page_says_that_it_polls(site: Site) -> None:
     running = make_running(site.cast)
     page = site.open(site.cast.viewer)
-    page.route("**/events", lambda route: route.abort())
+    page.route("**/events*", lambda route: route.abort())
     page.goto(f"/deployments/{running.deployment.id}")
     expect(page.locator("#live-state")).to_contain_text("looking every 10 seconds", timeout=10_000)
     site.complaints = [one for one in site.complaints if "ERR_FAILED" not in one]
