@@ -6,6 +6,7 @@ from celery import shared_task
 
 from claims import metering, provisioning, use
 from claims.services import fulfilment
+from claims.statements.closing import statements_pass
 from console.loops.services import loop_pass
 
 EVERY_FEW_SECONDS, EVERY_MINUTE = timedelta(seconds=5), timedelta(seconds=60)
@@ -31,3 +32,4 @@ def meter() -> None:
         if now:
             use.claim_use_look(now=now)
             metering.meter_pass(now)
+            statements_pass(now=now)

@@ -80,3 +80,23 @@ class MeterCursorAdmin(ReadOnlyAdmin):
     list_display = ["organization", "rated_until", "closed_until", "problem"]
     list_filter = [("problem", admin.EmptyFieldListFilter)]
     list_select_related = ["organization"]
+
+
+class StatementLineInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = models.StatementLine
+    fields = ["description", "rate", "usd_per_gpu_hour", "gpu_seconds", "amount", "correction_of"]
+    readonly_fields = ["description", "rate", "usd_per_gpu_hour", "gpu_seconds", "amount", "correction_of"]
+    can_delete = False
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(models.Statement)
+class StatementAdmin(ReadOnlyAdmin):
+    list_display = ["month", "organization", "status", "closed_at", "total"]
+    list_filter = ["status", "organization", "month"]
+    search_fields = ["organization__slug", "organization__id", "organization__name"]
+    list_select_related = ["organization"]
+    inlines = [StatementLineInline]

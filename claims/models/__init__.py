@@ -4,6 +4,7 @@ from claims.models.claim_use import ClaimUse
 from claims.models.instance import Instance, Source, Work
 from claims.models.quota import Quota, QuotaChange
 from claims.models.simulated import SimulatedNode
+from claims.models.statement import Statement, StatementLine, StatementStatus
 from claims.models.usage import MeterCursor, RatedDay, RatedSlice, UsageInterval, UsageKind
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "RatedSlice",
     "SimulatedNode",
     "Source",
+    "Statement",
+    "StatementLine",
+    "StatementStatus",
     "UsageInterval",
     "UsageKind",
     "Work",

@@ -20,6 +20,7 @@ from console.dashboard.views import (
     overview,
     quota,
     session,
+    statements,
     tokens,
 )
 
@@ -65,6 +66,8 @@ urlpatterns = [
     path("billing", billing.billing, name="billing"),
     path("billing.csv", billing.billing_csv, name="billing-csv"),
     path("billing/lines", billing.billing_lines, name="billing-lines"),
+    path("billing/statements", statements.statement_list, name="statements"),
+    path("billing/statements/<str:month>", statements.statement_page, name="statement"),
     path("charts/billing/<str:month>.json", billing.billing_chart, name="chart-billing"),
     path("gateways", gateways.gateway_list, name="gateways"),
     path("gateways/new", gateways.gateway_new, name="gateway-new"),

@@ -7,7 +7,7 @@ new kind, or one that is not for every member to read, has to say so in these ta
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,8 +33,8 @@ ELSEWHERE = {"sign-in": "test_kit", "sign-out": "test_kit", "switch-organization
 # What a viewer may not even see: forms that change something, and what is for admins to read.
 FOR_ADMINS = {"deployment-new", "deployment-delete", "claim-new", "claim-delete", "gateway-new", "gateway-edit",
               "gateway-delete", "members", "member-remove", "tokens", "token-new", "token-revoke"}  # fmt: skip
-FOR_MONEY = {"billing", "billing-csv", "billing-lines", "chart-billing", "chart-spend"}
-NO_OBJECT = {"zone": "US-WEST-04A", "type": "gb200-4x", "month": "2026-01"}
+FOR_MONEY = {"billing", "billing-csv", "billing-lines", "chart-billing", "chart-spend", "statements", "statement"}
+NO_OBJECT = {"zone": "US-WEST-04A", "type": "gb200-4x", "month": f"{datetime.now(UTC):%Y-%m}"}
 PARAMETER = re.compile(r"([^/<>]*)/?<(?:[a-z]+:)?([a-z]+)>")
 # Tables whose rows a visit may change by itself.
 MOVING = {"session", "accessattempt", "loop"}

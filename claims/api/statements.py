@@ -1,0 +1,77 @@
+"""`/api/v1/statements`: what is paid for each month, closed ones fixed to the cent."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from claims import metering
+from claims.api.v1 import hours
+from claims.core.rating import PriceMissing
+from claims.statements import selectors
+from claims.statements.selectors import Line, Summary
+from console.common import clock
+from console.common.errors import FailedPrecondition
+from console.common.money import plain
+from console.common.paging import page
+from console.organizations.api.permissions import SeesMoney, request_actor
+
+T = TypeVar("T")
+MONTH = OpenApiParameter("month", OpenApiTypes.STR, OpenApiParameter.PATH, description="A month such as 2026-11.")
+
+
+def priced(read: Callable[[], T]) -> T:
+    """What `read` gives; FailedPrecondition where something has no price."""
+    try:
+        return read()
+    except PriceMissing as missing:
+        raise FailedPrecondition("PRICE_MISSING", missing.rate, metering.without_price(missing)) from missing
+
+
+class StatementsView(APIView):
+    permission_classes = [SeesMoney]
+
+    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="ListStatements")
+    def get(self, request: Request) -> Response:
+        """Statements by month, the newest first; the total of an open one is what has been used so far."""
+        organization = request_actor(request).require_organization()
+        rows = priced(lambda: selectors.statements_of(organization, clock.now()))
+        return Response(page([summary_to(row) for row in rows]))
+
+
+class StatementView(APIView):
+    permission_classes = [SeesMoney]
+
+    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="GetStatement", parameters=[MONTH])
+    def get(self, request: Request, month: str) -> Response:
+        """One month's statement with its lines; amounts are USD in whole cents."""
+        organization, now = request_actor(request).require_organization(), clock.now()
+        found = selectors.month_named(organization, month, now)
+        one, lines = priced(lambda: selectors.statement_of(organization, found, now))
+        return Response(summary_to(one) | {"lines": [line_to(line) for line in lines]})
+
+
+def summary_to(one: Summary) -> dict[str, Any]:
+    return {
+        "id": str(one.stored.id) if one.stored else None,
+        "month": one.month.name,
+        "status": one.status,
+        "closesAt": one.closes_at,
+        "closedAt": one.stored.closed_at if one.stored else None,
+        "currency": "USD",
+        "total": f"{one.total:.2f}",
+    }
+
+
+def line_to(line: Line) -> dict[str, Any]:
+    return {
+        "kind": line.kind, "id": line.holder_id, "name": line.holder_name, "zone": line.zone,
+        "instanceId": line.instance_type, "description": line.description, "rate": line.rate,
+        "usdPerGpuHour": plain(line.usd_per_gpu_hour), "gpuHours": plain(hours(line.gpu_seconds)),
+        "amount": f"{line.amount:.2f}",
+        "correctionOf": f"{line.correction_of:%Y-%m}" if line.correction_of else None,
+    }  # fmt: skip
