@@ -1,5 +1,5 @@
 # `make run` and `make test` do all their set-up themselves, on a fresh machine with Python >= 3.11, make, git and npm.
-.PHONY: run test test-console test-pages test-long lint rules bench assets lock install install-dev browser clean
+.PHONY: run test test-console test-pages test-long lint rules focus-check bench assets lock install install-dev browser clean
 .DEFAULT_GOAL := run
 SHELL := /bin/bash
 
@@ -67,6 +67,15 @@ lint: install-dev
 rules: install-dev
 	$(BIN)/python -m tests.rules
 
+# The public FOCUS validator on an export; it needs a Python 3.12 or newer of its own: make focus-check FOCUS_PYTHON=...
+FOCUS_PYTHON ?= python3.12
+focus-check: install-dev
+	@$(FOCUS_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
+	  echo "The FOCUS validator needs Python >= 3.12: make focus-check FOCUS_PYTHON=/path/to/python3.12"; exit 1; }
+	test -x .venv-focus/bin/focus-validator || { $(FOCUS_PYTHON) -m venv .venv-focus && \
+	  .venv-focus/bin/python -m pip install --quiet --disable-pip-version-check "focus-validator==2.2.1" "pyarrow<24"; }
+	HEADROOM_FOCUS_VALIDATOR=$(CURDIR)/.venv-focus $(BIN)/python -m pytest -q tests/money/test_focus_check.py
+
 bench: install-dev assets
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
@@ -77,4 +86,4 @@ lock: | $(VENV)/bin/python
 	UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-focus node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -115,10 +115,13 @@ def _draft(key: Key, seconds: int, usd: Decimal, offering: Offering, month: Mont
 
 
 def describe(key: Key, offering: Offering, correction: date | None) -> str:
-    what = f"{key.claim_kind} claim" if key.kind == UsageKind.CLAIM else "Deployment"
-    rate = "on demand" if key.rate == ON_DEMAND else "at the reserved rate"
-    text = f"{what} {key.holder_name}: {offering} {rate}"
+    text = describe_use(key.kind, key.claim_kind, key.holder_name, offering, key.rate)
     return text if correction is None else f"Correction of {correction:%Y-%m}: {text}"
+
+
+def describe_use(kind: str, claim_kind: str, holder: str, offering: Offering, rate: str) -> str:
+    what = f"{claim_kind} claim" if kind == UsageKind.CLAIM else "Deployment"
+    return f"{what} {holder}: {offering} {'on demand' if rate == ON_DEMAND else 'at the reserved rate'}"
 
 
 def _order(draft: Draft) -> tuple[object, ...]:
