@@ -1,11 +1,12 @@
 from django.urls import path
 
-from claims.api import focus, statements, v1
+from claims.api import budgets, focus, statements, v1
 
 urlpatterns = [
     path("quota", v1.QuotaView.as_view(), name="api-quota"),
     path("capacity", v1.CapacityView.as_view(), name="api-capacity"),
     path("usage", v1.UsageView.as_view(), name="api-usage"),
+    path("budgets", budgets.BudgetsView.as_view(), name="api-budgets"),
     path("focus", focus.FocusView.as_view(), name="api-focus"),
     path("statements", statements.StatementsView.as_view(), name="api-statements"),
     path("statements/<str:month>", statements.StatementView.as_view(), name="api-statement"),

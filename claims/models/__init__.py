@@ -1,3 +1,4 @@
+from claims.models.budget import Budget
 from claims.models.catalogue import InstanceType, Offering, Price, PriceKind, Zone
 from claims.models.claim import CapacityClaim, ClaimKind
 from claims.models.claim_use import ClaimUse
@@ -8,6 +9,7 @@ from claims.models.statement import Statement, StatementLine, StatementStatus
 from claims.models.usage import MeterCursor, RatedDay, RatedSlice, UsageInterval, UsageKind
 
 __all__ = [
+    "Budget",
     "CapacityClaim",
     "ClaimKind",
     "ClaimUse",

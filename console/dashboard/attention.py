@@ -13,11 +13,13 @@ from django.db.models import F, Max, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
+from claims.budgets import BudgetState
 from claims.core.quota import Level, level
 from claims.core.states import Status
 from claims.models import CapacityClaim, ClaimKind, Instance, QuotaChange
 from claims.selectors import QuotaRow, claim_numbers
 from claims.use import UNDER_USED, Use, last_good_days, use_of_day
+from console.common.money import to_cents
 from console.dashboard.lateness import SCALE, Late
 from console.dashboard.models import Attention
 from console.dashboard.signals import signals_lost
@@ -29,6 +31,8 @@ LEVELS = ("info", "warn", "bad")
 SHORT = ("CAPACITY", "CLASS", "ZONE", "SIZE", "PRIORITY")
 NEVER = "never"
 QUOTA_LEVELS = {Level.OVER: "bad", Level.FULL: "bad", Level.ALARM: "bad", Level.NOTICE: "warn"}
+
+BUDGET_LEVELS = {50: "info", 80: "warn", 100: "bad"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +89,14 @@ class Facts:
     quotas: Sequence[QuotaRow]
     holds: Sequence[Hold]
     missing_price: str = ""
+    budget: BudgetState | None = None
 
 
 def notices(facts: Facts) -> list[Notice]:
     """Worst first, then what began first. The number of queries does not depend on how much there is."""
     touched = last_changes(facts)
     found = [*_late(facts), *_unpriced(facts), *_short(facts), *_lost_signals(facts), *_failing(facts),
-             *_degraded(facts), *_under_used(facts, touched), *_quota(facts, touched), *_holds(facts), *_waiting(facts, touched)]  # fmt: skip
+             *_degraded(facts), *_under_used(facts, touched), *_quota(facts, touched), *_holds(facts), *_waiting(facts, touched), *_budget(facts)]  # fmt: skip
     return sorted(found, key=lambda one: (-LEVELS.index(one.level), one.since or facts.now, one.subject))
 
 
@@ -278,3 +283,21 @@ def last_changes(facts: Facts) -> dict[str, int]:
     ids = [str(one.id) for one in facts.claims]
     events = AuditEvent.objects.filter(object_type="CapacityClaim", object_id__in=ids)
     return dict(events.values_list("object_id").annotate(n=Max("id")).order_by())
+
+
+def _budget(facts: Facts) -> list[Notice]:
+    """The highest threshold that was crossed, and the forecast; each once a month, and anew with another amount. Only
+    for who may see money: for others `facts` has none."""
+    state = facts.budget
+    if state is None:
+        return []
+    occurrence, url, found = f"{state.month}-{state.amount}", reverse("budget"), []
+    if state.crossed and state.spent is not None:
+        percent = state.crossed[-1]
+        found.append(Notice(BUDGET_LEVELS[percent], "budget", f"{occurrence}-{percent}", f"{percent} % of the budget is spent",
+                            f"${to_cents(state.spent):,} of ${state.amount:,} in {state.month}", url))  # fmt: skip
+    if state.forecast_exceeds and state.foreseen is not None and 100 not in state.crossed:
+        found.append(Notice("warn", "budget-forecast", occurrence, "The month is going to exceed its budget",
+                            f"${to_cents(state.foreseen):,} is the forecast, ${state.amount:,} the budget of {state.month}",
+                            url))  # fmt: skip
+    return found

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from claims.bills import Amount, Month, amount, amounts
 from claims.core.rating import PriceMissing
+from claims.forecast import Forecast
 from claims.metering import UsageRow
 from claims.models import CapacityClaim, Offering, UsageKind
 from console.organizations.models import Organization
@@ -29,6 +30,11 @@ class Line:
     amount: Amount
     share: float
     gone: bool = False
+    ahead: Decimal | None = None
+
+    @property
+    def foreseen(self) -> Decimal | None:
+        return None if self.ahead is None else self.amount.total + self.ahead
 
     @property
     def query(self) -> str:
@@ -79,6 +85,17 @@ def line_of(
     if isinstance(key, UUID):
         return Line(names[key], str(key), pages.get(key), chosen, sums, share, gone=key not in pages)
     return Line(chosen[by], chosen[by], None, chosen, sums, share)
+
+
+def ahead_by_line(by: str, found: Forecast, offerings: Mapping[int, Offering]) -> dict[str, Decimal]:
+    """What is still to come this month for each line of the table, by the line's id. Days have none."""
+    sums: dict[str, Decimal] = {}
+    for (kind, holder, _, offering), usd in found.ahead.items():
+        keys = {"claim": str(holder), "deployment": str(holder), "type": offerings[offering].instance_type.name,
+                "zone": offerings[offering].zone.name}  # fmt: skip
+        if by in keys and TABLES[by].kind in (None, kind):
+            sums[keys[by]] = sums.get(keys[by], Decimal(0)) + usd
+    return sums
 
 
 def pages_of(organization: Organization, by: str, ids: Iterable[UUID]) -> dict[UUID, str]:

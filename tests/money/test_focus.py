@@ -97,7 +97,7 @@ def test_b7_rows_add_up_to_each_line_of_the_statement(exported: Cast) -> None:
     assert {row["InvoiceId"] for row in rows} == {str(statement.id)}
     whole = sum(Decimal(row["BilledCost"]) for row in rows)
     assert whole == sum(sums.values())
-    assert abs(whole - (statement.total or 0)) <= Decimal("0.005") * len(lines)
+    assert abs(whole - Decimal(statement.total or 0)) <= Decimal("0.005") * len(lines)
 
 
 def test_b7_what_is_billed_late_is_a_correction_of_the_next_statement(exported: Cast) -> None:

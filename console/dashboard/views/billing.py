@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,17 +13,20 @@ from django.views.decorators.http import require_safe
 
 from claims import bills, metering
 from claims.bills import Chosen, Month, UnusedReserved
+from claims.budgets import budget_state
 from claims.core.rating import PriceMissing
+from claims.forecast import forecast
 from claims.models import Offering, UsageKind
 from console.common import clock
 from console.common.ids import parse_uuid
 from console.dashboard import org_series
 from console.dashboard.access import actor_in, member_page, organization_in
-from console.dashboard.billing import TABLES, csv_rows, lines, without_price
+from console.dashboard.billing import TABLES, ahead_by_line, csv_rows, lines, without_price
 from console.dashboard.paging import paged
 from console.organizations.models import Organization
 
 SHOWN = 50
+NONE = Decimal(0)
 
 
 @require_safe
@@ -36,6 +40,8 @@ def billing(request: HttpRequest) -> HttpResponse:
                "table": TABLES[by]}  # fmt: skip
     try:
         context |= bill(organization, month, by, now)
+        if context["present"]:
+            context |= outlook(organization, by, context, now)
     except PriceMissing as missing:
         context["missing"] = without_price(missing)
     return render(request, "billing/month.html", context)
@@ -52,9 +58,24 @@ def bill(organization: Organization, month: Month, by: str, now: datetime) -> di
         "per_hour": metering.spend_per_hour(organization, now),
         "lines": found,
         "sum": bills.amount(row for row in rows if TABLES[by].kind in (None, row.kind)),
+        "rows": rows,
         "unused": unused,
         "unused_seconds": sum(one.instance_seconds for one in unused),
         "unused_usd": total_of(unused),
+    }
+
+
+def outlook(organization: Organization, by: str, bill: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """What the present month is going to cost: all of it, and by line."""
+    found = forecast(organization, now, bill["rows"])
+    ahead = ahead_by_line(by, found, offerings())
+    return {
+        "forecast": found,
+        "lines": bill["lines"]
+        if by == "day"
+        else [replace(one, ahead=ahead.get(one.id, NONE)) for one in bill["lines"]],
+        "foreseen": bill["sum"].total + sum(ahead.values(), NONE),
+        "budget": budget_state(organization, now, found),
     }
 
 

@@ -11,7 +11,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from claims import metering
+from claims.budgets import BudgetState, budget_state
 from claims.core.rating import PriceMissing
+from claims.forecast import forecast
 from claims.selectors import claim_numbers, claims_of, quotas_of
 from console.common import clock
 from console.common.errors import NotFound
@@ -37,7 +39,7 @@ RECENT = 12
 def overview(request: HttpRequest) -> HttpResponse:
     organization, actor, now = organization_in(request), actor_in(request), clock.now()
     spent = money(organization, now) if actor.sees_money else {}
-    facts = facts_of(organization, now, spent.get("missing", ""))
+    facts = facts_of(organization, now, spent.get("missing", ""), spent.get("budget"))
     return render(request, "overview.html", {
         "board": board(organization, notices(facts), now),
         "all": request.GET.get("hidden") == "1",
@@ -51,7 +53,9 @@ def overview(request: HttpRequest) -> HttpResponse:
     })  # fmt: skip
 
 
-def facts_of(organization: Organization, now: datetime, missing_price: str = "") -> Facts:
+def facts_of(
+    organization: Organization, now: datetime, missing_price: str = "", budget: BudgetState | None = None
+) -> Facts:
     return Facts(
         organization=organization,
         now=now,
@@ -61,6 +65,7 @@ def facts_of(organization: Organization, now: datetime, missing_price: str = "")
         quotas=quotas_of(organization),
         holds=holds_in_force(organization, now),
         missing_price=missing_price,
+        budget=budget,
     )
 
 
@@ -71,7 +76,7 @@ def attention(request: HttpRequest) -> HttpResponse:
     actor, organization, now = actor_in(request), organization_in(request), clock.now()
     actor.require_write()
     spent = money(organization, now) if actor.sees_money else {}
-    found = notices(facts_of(organization, now, spent.get("missing", "")))
+    found = notices(facts_of(organization, now, spent.get("missing", ""), spent.get("budget")))
     notice = next((one for one in found if one.key == request.POST.get("key")), None)
     if notice is None:
         messages.info(request, "That is over, or it happened anew in the meantime.")
@@ -94,10 +99,13 @@ def deal(actor: Actor, notice: Notice, wanted: str, now: datetime) -> str:
 
 
 def money(organization: Organization, now: datetime) -> dict[str, Any]:
-    """Spent this month and an hour now; why it is not known where a price is missing."""
+    """Spent this month, foreseen, an hour now and the budget; why it is not known where a price is missing."""
     try:
+        foreseen = forecast(organization, now)
         return {
-            "spent": metering.total(metering.month_to_date(organization, now, by_holder=False)),
+            "spent": foreseen.so_far,
+            "foreseen": foreseen.total,
+            "budget": budget_state(organization, now, foreseen),
             "per_hour": metering.spend_per_hour(organization, now),
         }
     except PriceMissing as missing:
