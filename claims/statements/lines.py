@@ -13,7 +13,7 @@ from claims import metering
 from claims.bills import Month
 from claims.core.rating import ON_DEMAND
 from claims.models import MeterCursor, Offering, RatedSlice, Statement, StatementStatus, UsageInterval, UsageKind
-from console.common.money import to_cents
+from console.common.money import SECONDS_PER_HOUR, to_cents
 from console.organizations.models import Organization
 
 HELD = ("kind", "holder_id", "holder_name", "offering_id", "claim_kind")
@@ -35,18 +35,18 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A line before it is stored: exact, and rounded."""
+    """A line before it is stored."""
 
     key: Key
     offering: Offering
     description: str
     gpu_seconds: int
-    exact: Decimal
     correction_of: date | None
 
     @property
     def amount(self) -> Decimal:
-        return to_cents(self.exact)
+        """From the seconds, not from the slices: these have 12 places, which could tip half a cent."""
+        return to_cents(self.gpu_seconds * self.key.usd_per_gpu_hour / SECONDS_PER_HOUR)
 
 
 def month_at(day: date) -> Month:
@@ -80,18 +80,18 @@ def drafts(organization: Organization, month: Month, now: datetime | None = None
     if now is not None:
         _add_live(sums, organization, month, now)
     offerings = Offering.objects.select_related("zone", "instance_type").in_bulk({key.offering for key in sums})
-    found = [_draft(key, seconds, usd, offerings[key.offering], month) for key, (seconds, usd) in sums.items()]
+    found = [_draft(key, seconds, offerings[key.offering], month) for key, seconds in sums.items()]
     return sorted(found, key=_order)
 
 
-def rated_sums(slices: QuerySet[RatedSlice]) -> dict[Key, tuple[int, Decimal]]:
+def rated_sums(slices: QuerySet[RatedSlice]) -> dict[Key, int]:
     held = [f"interval__{name}" for name in HELD]
     named = slices.order_by().annotate(in_month=TruncMonth("started_at", tzinfo=UTC))
-    rows = named.values_list(*held, "rate", "usd_per_gpu_hour", "in_month").annotate(s=Sum("gpu_seconds"), u=Sum("usd"))
-    return {Key(*row[:7], row[7].date()): (row[8], row[9]) for row in rows}  # type: ignore[call-arg]
+    rows = named.values_list(*held, "rate", "usd_per_gpu_hour", "in_month").annotate(s=Sum("gpu_seconds"))
+    return {Key(*row[:7], row[7].date()): row[8] for row in rows}  # type: ignore[call-arg]
 
 
-def _add_live(sums: dict[Key, tuple[int, Decimal]], organization: Organization, month: Month, now: datetime) -> None:
+def _add_live(sums: dict[Key, int], organization: Organization, month: Month, now: datetime) -> None:
     """Add what has been used since the meter's last hour, as far as it is of the month."""
     cursor = MeterCursor.objects.filter(organization=organization).first()
     start = max(month.start, cursor.rated_until) if cursor else month.start
@@ -101,17 +101,16 @@ def _add_live(sums: dict[Key, tuple[int, Decimal]], organization: Organization, 
     rows = {row.id: row for row in metering.intervals_in(organization, start, end)}
     for one in metering.rate_rows(organization, list(rows.values()), start, end):
         key = _key_of(rows[one.interval], one.rate, one.usd_per_gpu_hour, month)
-        seconds, usd = sums.get(key, (0, Decimal(0)))
-        sums[key] = (seconds + one.gpu_seconds, usd + one.usd)
+        sums[key] = sums.get(key, 0) + one.gpu_seconds
 
 
 def _key_of(row: UsageInterval, rate: str, usd: Decimal, month: Month) -> Key:
     return Key(row.kind, row.holder_id, row.holder_name, row.offering_id, row.claim_kind, rate, usd, month.start.date())
 
 
-def _draft(key: Key, seconds: int, usd: Decimal, offering: Offering, month: Month) -> Draft:
+def _draft(key: Key, seconds: int, offering: Offering, month: Month) -> Draft:
     correction = key.month if key.month < month.start.date() else None
-    return Draft(key, offering, describe(key, offering, correction), seconds, usd, correction)
+    return Draft(key, offering, describe(key, offering, correction), seconds, correction)
 
 
 def describe(key: Key, offering: Offering, correction: date | None) -> str:
