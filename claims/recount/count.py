@@ -17,6 +17,7 @@ from claims.recount.read import Held, Line, Price
 
 HOUR = 3600
 NEAR = Fraction(1, 10**9)
+ONE_REQUEST = 2  # seconds between the time a request reads and the one its transaction writes
 Tally = dict[tuple[int, str, Decimal], int]
 
 
@@ -49,6 +50,7 @@ def _organization(found: Recount, key: int, slug: str, every: list[Held], start:
     mine = [one for one in every if one.since < end and (one.until is None or one.until > start)]
     found.intervals += len(mine)
     found.differences += [f"{slug}: {one}" for one in overlaps(mine)]
+    found.differences += [f"{slug}: {one}" for one in too_early(mine, read.created(key))]
     quotas, prices = read.quotas(key), read.prices()
     rated = set(read.rated_hours(key, start, end))
     by_line: dict[str, dict[Line, int]] = defaultdict(lambda: defaultdict(int))
@@ -161,6 +163,13 @@ def money(gpu_seconds: int, usd: Decimal) -> Fraction:
 def cents(usd: Fraction) -> int:
     """Half a cent is a cent."""
     return floor(usd * 100 + Fraction(1, 2))
+
+
+def too_early(mine: Iterable[Held], created: dict[str, int]) -> Iterator[str]:
+    """What a claim is said to have held before the audit trail has it made."""
+    for one in mine:
+        if one.kind == "CLAIM" and one.since < created.get(one.holder, one.since) - ONE_REQUEST:
+            yield f"interval {one.id} of {one.name} begins {name(one.since)}, before the claim was made"
 
 
 def overlaps(mine: Iterable[Held]) -> Iterator[str]:

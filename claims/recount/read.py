@@ -65,6 +65,15 @@ def held(organization: int) -> list[Held]:
     ]
 
 
+def created(organization: int) -> dict[str, int]:
+    """When claims were made, by their ids, as the audit trail has it."""
+    found = rows(
+        "SELECT object_id, min(at) FROM organizations_auditevent WHERE organization_id = %s AND action = 'claim.create' "
+        "GROUP BY object_id", [organization],
+    )  # fmt: skip
+    return {id: seconds(at) or 0 for id, at in found}
+
+
 def quotas(organization: int) -> dict[int, list[tuple[int, int]]]:
     """By offering, oldest first: (second, instances at the reserved rate that others leave) from then on."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)

@@ -20,6 +20,7 @@ from claims.services import price_set
 from claims.statements.closing import statements_pass
 from console.common import clock
 from console.common.ids import new_id
+from console.organizations.models import AuditEvent
 from tests import world
 from tests.cast import Cast
 from tests.money.test_recount import History, histories
@@ -136,6 +137,14 @@ def test_what_was_tampered_with_is_found(spent: Cast, what: str) -> None:
     assert code == 1
     assert text.startswith("DIFFERENCE: ours")
     assert not text.endswith(" 0 differences\n")
+
+
+@pytest.mark.parametrize(("hour", "differences"), [(9, 0), (10, 2)])
+def test_what_was_held_before_the_claim_was_made_is_found(spent: Cast, hour: int, differences: int) -> None:
+    holder = UsageInterval.objects.values_list("holder_id", flat=True).first()
+    AuditEvent.objects.create(organization=spent.organization, at=LEAP + hour * HOUR, actor="admin", action="claim.create",
+                              object_type="CapacityClaim", object_id=str(holder))  # fmt: skip
+    assert len(recount().differences) == differences
 
 
 @pytest.mark.parametrize("arguments", [

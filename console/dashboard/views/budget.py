@@ -36,7 +36,7 @@ def budget(request: HttpRequest) -> HttpResponse:
             add_violations(form, refusal, {"amount": "amount"})
         else:
             messages.success(
-                request, f"The budget is ${row.amount:,} a month." if row else "There is no budget any more."
+                request, f"The budget is ${row.amount:,.2f} a month." if row else "There is no budget any more."
             )
             return redirect("budget")
     context = {"state": state, "form": form, "thresholds": THRESHOLDS}
