@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from claims import metering
@@ -288,3 +289,21 @@ def test_the_admin_shows_statements_and_changes_none(closed: Cast) -> None:
     assert browser.post(address, {"total": "1"}).status_code == 403
     assert browser.get(reverse("admin:claims_statement_changelist")).status_code == 200
     assert MeterCursor.objects.count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("month", ["2026-05", "2026-06"])
+def test_statements_ask_no_more_for_many(closed: Cast, month: str) -> None:
+    api = closed.billing.api()
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as found:
+            assert api.get(f"/api/v1/statements/{month}").status_code == 200
+            assert api.get("/api/v1/statements").status_code == 200
+        return len(found)
+
+    queries()
+    before = queries()
+    for number in range(5):
+        used(closed, NOW - 9 * HOUR, None, name=f"more-{number}", of=world.offering("RNO2A", "gd-1xgh200"))
+    assert queries() == before

@@ -49,6 +49,8 @@ def organization_addresses(site: Site, running: Running) -> list[str]:
     Loop.objects.create(name="meter", period=timedelta(seconds=60), started_at=long_ago, ended_at=long_ago)
     gateway = f"/gateways/{running.deployment.gateways.get().id}"
     return ["/?hidden=1", "/quota", "/quota/US-WEST-04A/gb200-4x", "/billing", "/billing?by=deployment", "/billing/lines",
+            "/billing/statements",
+            "/billing/budget", f"/billing/statements/{now:%Y-%m}",
             "/gateways", gateway, f"{gateway}/edit", f"{gateway}/delete", "/gateways/new", "/members",
             f"/members/{member.id}/remove", "/tokens", "/tokens?ended=1", "/tokens/new", f"/tokens/{token.id}/revoke",
             "/audit", "/audit?who=nobody&since=2026-01-01T00:00", "/accounts/organizations"]  # fmt: skip
