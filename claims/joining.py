@@ -1,36 +1,95 @@
-"""How long a machine takes to join: measured where some lately did, else what the backend says of itself."""
+"""How long machines take to join, by zone, type and backend: measured on those that joined last, else what the backend
+says of itself; and so when those that are on their way will be there."""
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from statistics import median
+from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import F, OuterRef
 
 from claims.backends.base import node_backend, usual_join
+from claims.core import waits
+from claims.core.states import PENDING_STATES
+from claims.core.waits import Expected, Spread
 from claims.models import Instance, Offering
 
-LATELY = 20
+LATELY = 50
 
 
 @dataclass(frozen=True, slots=True)
 class JoinTime:
-    """From the request to readiness, at least and at most (equal where measured). `seen` machines are its median; 0:
-    it is the backend's expectation."""
+    """From the request to readiness. `seen` machines were measured; 0: it is the backend's expectation."""
 
-    least: timedelta
-    most: timedelta
+    spread: Spread
     seen: int
+
+    @property
+    def usual(self) -> timedelta:
+        """The median."""
+        return self.spread.usual
+
+    @property
+    def late(self) -> timedelta:
+        """The 90th percentile; provisioning ahead of a window starts by it."""
+        return self.spread.late
+
+    @property
+    def least(self) -> timedelta:
+        return self.spread.times[0] if self.spread.times else self.spread.least
+
+    @property
+    def most(self) -> timedelta:
+        return self.spread.longest
 
 
 def join_time(offering: Offering) -> JoinTime | None:
-    """Of the machines of the offering that joined last; None where nobody knows. One query.
+    """Of the machines of the offering that joined last; None where nobody knows. One query."""
+    return join_times([offering.key]).get(offering.key)
 
-    Machines that were taken over with a running fleet stood there already and say nothing.
+
+def join_times(offering_keys: Collection[int]) -> Mapping[int, JoinTime]:
+    """By offering key, left out where nobody knows. One query, however many offerings and machines there are.
+
+    Machines that were taken over with a running fleet stood there already and say nothing, neither does what another
+    backend took, nor one that was asked for late since others before it had failed.
     """
-    joined = Instance.objects.filter(offering=offering, ready_at__gt=F("joining_at")).order_by("-ready_at")
-    times = [one.ready_at - one.created_at for one in joined.only("created_at", "ready_at")[:LATELY] if one.ready_at]
-    if times:
-        middle = timedelta(seconds=median(one.total_seconds() for one in times))
-        return JoinTime(middle, middle, len(times))
+    joined = Instance.objects.filter(
+        offering=OuterRef("key"), ready_at__gt=F("joining_at"), backend=settings.NODE_BACKEND, join_failures=0
+    )
+    taken = joined.order_by("-ready_at").annotate(took=F("ready_at") - F("created_at")).values("took")[:LATELY]
+    rows = Offering.objects.filter(key__in=offering_keys).annotate(took=ArraySubquery(taken))
     usual = usual_join(node_backend())
-    return None if usual is None else JoinTime(*usual, seen=0)
+    stated = None if usual is None else JoinTime(Spread(least=usual[0], most=usual[1]), seen=0)
+    found = {key: _measured(took) or stated for key, took in rows.values_list("key", "took")}
+    return {key: one for key, one in found.items() if one is not None}
+
+
+def _measured(took: Iterable[timedelta]) -> JoinTime | None:
+    times = sorted(took)
+    return JoinTime(Spread(times), len(times)) if times else None
+
+
+def expected(instances: Collection[Instance], now: datetime) -> dict[int, Expected]:
+    """By key, when those of the instances that are on their way will be ready: median and 90th percentile of the recent
+    joins in their place that took longer than they have waited. Left out where nobody knows. One query.
+
+    An instance that waits before it is asked for again, since others failed, has not begun to wait for a machine.
+    """
+    pending = [one for one in instances if one.state in PENDING_STATES]
+    times = join_times({one.offering_id for one in pending}) if pending else {}
+    return {
+        one.key: waits.expected(times[one.offering_id].spread, _since(one), now)
+        for one in pending
+        if one.offering_id in times
+    }
+
+
+def _since(one: Instance) -> datetime:
+    """When the machine was asked for, or will be."""
+    if one.joining_at is not None and one.join_failures:
+        return one.joining_at
+    if one.joining_at is None and one.next_attempt_at is not None:
+        return max(one.created_at, one.next_attempt_at)
+    return one.created_at

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Greatest
@@ -86,7 +87,7 @@ def _step(instance: Instance, backend: NodeBackend) -> int:
 def _join(instance: Instance, backend: NodeBackend) -> int:
     expected_at = backend.join(instance.key)
     return change(instance, InstanceState.REQUESTED, InstanceState.JOINING, clock.now(),
-                  joining_at=clock.now(), expected_at=expected_at)  # fmt: skip
+                  joining_at=clock.now(), expected_at=expected_at, backend=settings.NODE_BACKEND)  # fmt: skip
 
 
 def _give_back(instance: Instance, backend: NodeBackend) -> int:

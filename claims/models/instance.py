@@ -57,6 +57,9 @@ class Instance(models.Model):
     )
     released_at = models.DateTimeField(null=True)
     expected_at = models.DateTimeField(null=True, help_text="When the backend expects it to be ready.")
+    backend = models.CharField(
+        max_length=200, blank=True, default="", help_text="Who was asked for it, as the setting NODE_BACKEND names it."
+    )
 
     # The work on it, claimed by lease (W4): a worker that dies lets the lease run out.
     leased_until = models.DateTimeField(null=True)
@@ -71,6 +74,9 @@ class Instance(models.Model):
         ordering = ["key"]
         indexes = [
             models.Index(fields=["offering", "state"], name="instance_by_state"),
+            models.Index(
+                fields=["offering", "-ready_at"], name="instance_joined", condition=Q(ready_at__gt=F("joining_at"))
+            ),
             models.Index(
                 fields=["next_attempt_at"],
                 name="instance_unsettled",

@@ -9,6 +9,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.urls import reverse
 
 from claims.core.states import LIVE_STATES, InstanceState
+from claims.core.waits import Expected
 from claims.models import CapacityClaim, Instance, Source, Work
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
@@ -90,6 +91,7 @@ class Machine:
     known: bool  # whose it is may be told, and why something is done to it
     gpus: list[Gpu] = field(default_factory=list)
     users: list[User] = field(default_factory=list)
+    expected: Expected | None = None  # of one that is on its way, where the page asks for it
 
     @property
     def state(self) -> str:

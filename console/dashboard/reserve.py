@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Min
-
 from claims import pricing
 from claims.core.quote import HOURS_A_MONTH, Rates, hourly
 from claims.core.rules import MAX_COUNT
-from claims.core.states import InstanceState
 from claims.joining import JoinTime, join_time
-from claims.models import ClaimKind, Instance, Offering, Source
+from claims.models import ClaimKind, Offering
 from claims.selectors import PoolRow, QuotaRow, convertible_keys, offerings_claimable, pools, quotas_of
+from claims.supply import Supply, supply_for_new
 from console.organizations.models import Organization
 
 
@@ -61,7 +59,7 @@ class Meaning:
     free: int
     converted: int
     joining: JoinTime | None
-    next_free: datetime | None
+    supply: Supply | None  # of what the pool does not have yet
     over_quota: bool
     rates: Rates | None
     per_hour: Decimal | None
@@ -126,7 +124,7 @@ def meaning(organization: Organization, chosen: Steps, now: datetime, *, money: 
         free=free,
         converted=converted,
         joining=join_time(offer.offering) if customer else None,
-        next_free=_next_free(offer.offering) if not customer and free + converted < chosen.count else None,
+        supply=None if customer else _supply(offer.offering, chosen.count - free - converted, now),
         over_quota=customer and chosen.count > offer.quota.free,
         rates=rates,
         per_hour=_added(organization, offer.offering, chosen, rates) if rates else None,
@@ -146,8 +144,5 @@ def _converted(organization: Organization, offering: Offering, missing: int) -> 
     return len(convertible_keys(organization.pk, offering.key, missing)) if missing else 0
 
 
-def _next_free(offering: Offering) -> datetime | None:
-    """When the next machine of the pool that is on its way is expected."""
-    joining = Instance.objects.filter(offering=offering, source=Source.POOL, state=InstanceState.JOINING)
-    at: datetime | None = joining.aggregate(at=Min("expected_at"))["at"]
-    return at
+def _supply(offering: Offering, missing: int, now: datetime) -> Supply | None:
+    return supply_for_new(offering, missing, now) if missing > 0 else None

@@ -1,5 +1,6 @@
 """Claims: list, page, reserve. Changes are in `claim_changes`."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_http_methods, require_safe
 
-from claims import pricing, services
+from claims import joining, pricing, services
 from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
 from claims.foreseen import would_give_up
@@ -24,11 +25,12 @@ from claims.selectors import (
     pending_changes,
     quota_of,
 )
+from claims.supply import supply_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.forms import CountForm
-from console.dashboard.machines import Viewer, machines_of, users_of
+from console.dashboard.machines import Machine, Viewer, machines_of, users_of
 from console.dashboard.reserve import Steps, meaning, steps
 from console.dashboard.series import RANGES
 from console.organizations.models import AuditEvent
@@ -69,11 +71,13 @@ def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
     organization = organization_in(request)
     claim = claim_get(organization, id)
     row, now = row_of(claim), clock.now()
+    machines = machines_of(
+        Viewer.of(actor_in(request)), list(instances_of(claim).select_related("organization", "claim"))
+    )
     context: dict[str, Any] = {
         **row,
-        "machines": machines_of(
-            Viewer.of(actor_in(request)), list(instances_of(claim).select_related("organization", "claim"))
-        ),
+        "machines": machines,
+        **awaited(claim, machines, row["pending"], now),
         "users": users_of(claim, row["gpus"]),
         "history": history_of(claim),
         **under_way(claim, now),
@@ -88,6 +92,20 @@ def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
         context["per_hour"] = pricing.claim_hourly(claim, now)
         context |= costs_until(claim, context, now)
     return render(request, "claims/detail.html", context)
+
+
+def awaited(claim: CapacityClaim, machines: Sequence[Machine], pending: int, now: datetime) -> dict[str, Any]:
+    """When what is pending is expected: each machine that joins, or what the pool will have free; nothing where nothing
+    is."""
+    if not pending or claim.status == Status.DELETING:
+        return {}
+    if claim.kind == ClaimKind.SERVERLESS:
+        return {"supply": supply_of(claim, now)}
+    expected = joining.expected([one.instance for one in machines], now)
+    for one in machines:
+        one.expected = expected.get(one.instance.key)
+    next_at = min((one.at for one in expected.values() if one.at), default=None)
+    return {"joining": joining.join_time(claim.offering), "next_at": next_at}
 
 
 def under_way(claim: CapacityClaim, now: datetime) -> dict[str, Any]:
