@@ -1,146 +1,132 @@
-"""When machines that join, and instances that the pool will have free, are expected."""
+"""When what a claim lacks is expected: machines that join, and what the pool will have free."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
-from hypothesis import given
-from hypothesis import strategies as st
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from claims import joining
-from claims.core.waits import Expected, Spread, expected
-from claims.models import CapacityClaim, Instance
-from claims.services import claim_resize
+from claims.joining import expected, join_times
+from claims.models import CapacityClaim, Instance, Offering
+from claims.services import claim_delete, claim_resize
 from claims.supply import Why, supply_for_new, supply_of
 from console.common import clock
 from tests import world
-from tests.cast import Cast
+from tests.cast import Cast, Member
 
-MIN = timedelta(minutes=1)
-BEGAN = datetime(2026, 11, 27, 10, tzinfo=UTC)
-MEASURED = Spread([10 * MIN, 11 * MIN, 12 * MIN, 13 * MIN, 14 * MIN, 15 * MIN, 16 * MIN, 17 * MIN, 18 * MIN, 40 * MIN])
+pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize(("waited", "at", "until", "late"), [
-    (0, 14, 18, None), (13, 16, 40, None), (18, 40, 40, None), (19, 40, 40, 18), (40, None, None, 18),
-])  # fmt: skip
-def test_what_is_expected_is_corrected_as_time_passes(
-    waited: int, at: int | None, until: int | None, late: int | None
-) -> None:
-    def moment(minutes: int | None) -> datetime | None:
-        return None if minutes is None else BEGAN + minutes * MIN
-
-    found = expected(MEASURED, BEGAN, BEGAN + waited * MIN)
-    assert found == Expected(moment(at), moment(until), moment(late))
-
-
-def test_before_any_join_it_is_the_range_that_the_backend_states() -> None:
-    stated = Spread(least=10 * MIN, most=20 * MIN)
-    assert (stated.usual, stated.late) == (15 * MIN, 19 * MIN)
-    assert expected(stated, BEGAN, BEGAN + 16 * MIN) == Expected(BEGAN + 18 * MIN, BEGAN + 19.6 * MIN, None)
-    assert expected(stated, BEGAN, BEGAN + 20 * MIN) == Expected(None, None, BEGAN + 19 * MIN)
-
-
-@given(st.lists(st.integers(1, 5000), min_size=1, max_size=60), st.integers(0, 6000))
-def test_nothing_is_expected_in_the_past_and_the_range_is_one(seconds: list[int], waited: int) -> None:
-    spread = Spread([timedelta(seconds=one) for one in sorted(seconds)])
-    now = BEGAN + timedelta(seconds=waited)
-    found = expected(spread, BEGAN, now)
-    if found.at is None or found.until is None:
-        assert waited >= max(seconds)
-        assert found.late_since is not None
-    else:
-        assert now < found.at <= found.until
-        assert found.until - BEGAN in spread.times
-
-
-def own(cast: Cast, count: int, name: str = "own") -> CapacityClaim:
-    of = world.offering()
-    world.quota(cast.organization, of, limit=20)
-    return world.claim(cast.admin.actor, of, count, "CUSTOMER", name)
-
-
-def joined(claim: CapacityClaim, *minutes: int) -> None:
-    """Its machines have joined just now, having taken so long."""
-    now = clock.now()
-    for one, took in zip(claim.instances.order_by("key"), minutes, strict=True):
+def joined(of: Offering, *minutes: float, backend: str = settings.NODE_BACKEND) -> None:
+    """Machines that once took so long to join."""
+    now = timezone.now()
+    for took in minutes:
+        one = world.gone(of)
         Instance.objects.filter(key=one.key).update(
-            created_at=now - took * MIN, joining_at=now - took * MIN, ready_at=now, state="READY",
-            backend=settings.NODE_BACKEND,
+            created_at=now - timedelta(minutes=took), joining_at=now - timedelta(minutes=took), ready_at=now,
+            backend=backend,
         )  # fmt: skip
 
 
-@pytest.mark.django_db
-def test_join_times_are_of_the_place_and_the_backend(cast: Cast) -> None:
-    claim = own(cast, 3)
+def waiting(cast: Cast, count: int) -> CapacityClaim:
+    """A CUSTOMER claim whose machines have been asked for."""
+    of = world.offering()
+    world.quota(cast.organization, of, limit=8)
+    made = world.claim(cast.admin.actor, of, count, "CUSTOMER")
     world.settle()
-    assert set(claim.instances.values_list("backend", flat=True)) == {settings.NODE_BACKEND}
-    joined(claim, 10, 12, 30)
-    here = joining.join_time(claim.offering)
-    assert here is not None
-    assert (here.seen, here.usual, here.late) == (3, 12 * MIN, 30 * MIN)
-    elsewhere = joining.join_time(world.offering("RNO2A", "gd-1xgh200"))
-    assert elsewhere is not None
-    assert elsewhere.seen == 0
-    Instance.objects.filter(ready_at__isnull=False).update(backend="another.Backend")
-    assert joining.join_time(claim.offering) == elsewhere, "what another backend took says nothing"
+    return world.reread(made)
 
 
-@pytest.mark.django_db
-def test_a_machine_asked_for_late_since_others_failed_is_no_measure_and_is_awaited_from_then(cast: Cast) -> None:
-    claim = own(cast, 2)
-    world.settle()
-    joined(claim, 10, 10)
-    Instance.objects.filter(key=claim.instances.order_by("key")[0].key).update(join_failures=3)
-    assert joining.join_times([claim.offering_id])[claim.offering_id].seen == 1
-    other, now = own(cast, 1, "other"), clock.now()
-    one = other.instances.get()
-    one.joining_at, one.next_attempt_at = None, now + 5 * MIN
-    assert joining.expected([one], now)[one.key].at == now + 15 * MIN
+def lowered(member: Member, claim: CapacityClaim, count: int) -> None:
+    claim_resize(actor=member.actor, claim_id=claim.id, resources=world.resources(claim.offering, count))
 
 
-@pytest.mark.django_db
-def test_c4_a_claim_that_waits_gets_what_older_ones_leave_of_what_is_freed(cast: Cast) -> None:
-    """A reduction in an hour frees two, and the pool's new machine comes; the older claim takes the first of them."""
+def answer(member: Member, claim: CapacityClaim) -> Any:
+    response = member.api().send("GET", f"/api/v1/claims/{claim.id}/expected")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def test_machines_on_their_way_are_expected_by_what_the_last_ones_took(cast: Cast) -> None:
+    claim = waiting(cast, 2)
+    joined(claim.offering, 10, 12, 30)
+    joined(claim.offering, 500, backend="another.Backend")
+    first, second = claim.instances.order_by("key")
+    now = clock.now()
+    Instance.objects.filter(key=first.key).update(created_at=now - timedelta(minutes=11))
+    Instance.objects.filter(key=second.key).update(created_at=now - timedelta(minutes=31))
+    found = expected(list(claim.instances.all()), now)
+    assert found[first.key].at == now + timedelta(minutes=1)
+    assert found[first.key].until == now + timedelta(minutes=19)
+    assert (found[second.key].at, found[second.key].late_since) == (None, now - timedelta(minutes=1))
+
+
+def test_before_any_joined_the_backend_says_how_long_it_takes(cast: Cast) -> None:
+    claim = waiting(cast, 1)
+    stated = answer(cast.viewer, claim)
+    assert stated["joinTime"]["measured"] == 0
+    assert 0 < stated["joinTime"]["medianSeconds"] < stated["joinTime"]["p90Seconds"]
+    assert [one["laterThanUsualSince"] for one in stated["joining"]] == [None]
+    assert stated["joining"][0]["expectedAt"] < stated["joining"][0]["expectedUntil"]
+    assert (stated["pending"], stated["unknown"], stated["fromPool"]) == (1, 0, [])
+
+
+def test_join_times_of_many_machines_and_places_are_one_query(cast: Cast) -> None:
+    ones = [world.offering(), world.offering("US-EAST-01A", "gd-8xh100ib-i128")]
+    for of in ones:
+        joined(of, *range(1, 60))
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        found = join_times([of.key for of in ones])
+    assert len(queries) == 1
+    assert {one.seen for one in found.values()} == {50}
+
+
+def test_a_pool_is_filled_by_reductions_and_drains_older_claims_first(cast: Cast) -> None:
     of = world.offering()
     world.pool(of, 4)
-    big = world.claim(cast.admin.actor, of, 4, name="big")
+    holder = world.claim(cast.admin.actor, of, 4, name="holder")
     world.settle()
-    for count in (3, 1):
-        big = claim_resize(actor=cast.admin.actor, claim_id=big.id, resources=world.resources(of, count))
+    lowered(cast.admin, holder, 3)  # never reduced before: at once
+    world.settle()
     older = world.claim(cast.admin.actor, of, 2, name="older")
-    younger = world.claim(cast.admin.actor, of, 4, name="younger")
-    now = clock.now()
-    assert big.reduction_at is not None
-    assert world.reread(older).allocated == 1  # type: ignore[attr-defined]
-    first = supply_of(world.reread(older), now)
-    assert [(one.at, one.count, one.why, one.claim) for one in first.freed] == [
-        (big.reduction_at, 1, Why.REDUCTION, big)
-    ]
-    assert (first.unknown, first.ahead) == (0, 0)
-    second = supply_of(world.reread(younger), now)
-    assert [(one.at, one.count) for one in second.freed] == [(big.reduction_at, 1)]
-    assert (second.unknown, second.ahead) == (3, 1)
-    assert (supply_for_new(of, 1, now).unknown, supply_for_new(of, 1, now).ahead) == (1, 5)
-
-
-@pytest.mark.django_db
-def test_the_api_says_when_pending_instances_are_expected(cast: Cast) -> None:
-    measured = own(cast, 3)
+    newer = world.claim(cast.admin.actor, of, 2, name="newer")
     world.settle()
-    joined(measured, 10, 12, 30)
-    waiting = own(cast, 1, "waiting")
-    url = f"/api/v1/capacityclaims/{waiting.id}/expected"
-    body = cast.viewer.api().get(url).json()
-    (one,) = body["joining"]
-    asked_at = waiting.instances.get().created_at
-    assert body["pending"] == 1
-    assert body["joinTime"] == {"medianSeconds": 720.0, "p90Seconds": 1800.0, "measured": 3}
-    assert datetime.fromisoformat(one["expectedAt"]) == asked_at + 12 * MIN
-    assert datetime.fromisoformat(one["expectedUntil"]) == asked_at + 30 * MIN
-    assert one["laterThanUsualSince"] is None
-    Instance.objects.filter(claim=waiting).update(created_at=asked_at - 40 * MIN, next_attempt_at=None)
-    (one,) = cast.viewer.api().get(url).json()["joining"]
-    assert (one["expectedAt"], one["expectedUntil"]) == (None, None)
-    assert datetime.fromisoformat(one["laterThanUsualSince"]) == asked_at - 10 * MIN
-    assert cast.outsider.api().get(url).status_code == 404
+    lowered(cast.admin, world.reread(holder), 1)  # within the interval: scheduled
+    holder, older, newer = (world.reread(one) for one in (holder, older, newer))
+    now = clock.now()
+    assert holder.reduction_at is not None
+    found = supply_of(older, now)
+    assert [(one.at, one.count, one.why) for one in found.freed] == [(holder.reduction_at, 1, Why.REDUCTION)]
+    assert (found.ahead, found.unknown) == (0, 0)
+    found = supply_of(newer, now)
+    assert [(one.count, one.why) for one in found.freed] == [(1, Why.REDUCTION)]
+    assert (found.ahead, found.unknown) == (1, 1)
+    assert supply_for_new(of, 1, now).ahead == 3
+    said = answer(cast.viewer, newer)
+    assert [(one["instances"], one["why"], one["claim"]) for one in said["fromPool"]] == [
+        (1, "REDUCTION", str(holder.id))
+    ]
+    assert (said["olderClaimsFirst"], said["unknown"]) == (1, 1)
+
+
+def test_whose_claim_frees_an_instance_is_not_told_to_others(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 1)
+    theirs = world.claim(cast.outsider.actor, of, 1)
+    world.settle()
+    one = theirs.instances.get()
+    world.take(one, cast.other, 7, claim=theirs)
+    claim_delete(actor=cast.outsider.actor, claim_id=theirs.id)
+    mine = world.claim(cast.admin.actor, of, 1)
+    world.settle()
+    one.refresh_from_db()
+    said = answer(cast.viewer, mine)
+    assert [(part["instances"], part["why"], part["claim"]) for part in said["fromPool"]] == [(1, "DRAIN", None)]
+    assert cast.outsider.api().send("GET", f"/api/v1/claims/{mine.id}/expected").status_code == 404
+    page = cast.viewer.browser().get(f"/claims/{mine.id}")
+    assert "a claim of another organization" in page.content.decode()
