@@ -18,7 +18,7 @@ from claims.core.states import InstanceState, Status
 from console.dashboard.context import chrome
 from console.dashboard.faults import fault
 from console.dashboard.forms import CountForm
-from console.dashboard.templatetags.headroom import STATES, ago, icon, moments, span, state, usd
+from console.dashboard.templatetags.headroom import STATES, ago, foreseen, icon, moments, span, state, usd
 from console.organizations.middleware import OrganizationMiddleware
 from tests.cast import PASSWORD, Cast
 
@@ -197,3 +197,9 @@ def test_a_field_with_help_and_an_error_points_at_both() -> None:
         assert f'id="{target}"' in shown
         assert target in re.findall(r'aria-describedby="([^"]*)"', shown)[0].split()
     assert 'class="form-select"' in str(form["kind"])
+
+
+def test_what_is_foreseen_for_now_happens_at_once() -> None:
+    now = timezone.now()
+    assert foreseen(now) == foreseen(now - timedelta(seconds=9)) == "at once"
+    assert ">in 1 min" in foreseen(now + timedelta(seconds=61))

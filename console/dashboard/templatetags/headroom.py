@@ -1,7 +1,7 @@
 """Tags and filters of the pages: icons, states as word, icon and colour, times relative and exact, money."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from urllib.parse import urlencode
@@ -179,6 +179,12 @@ def stop_reason(name: str) -> str:
 def due(at: datetime) -> SafeString | str:
     """When something that is awaited is expected."""
     return format_html("{} {}", "expected" if at > timezone.now() else "due", ago(at))
+
+
+@register.filter
+def foreseen(at: datetime) -> SafeString | str:
+    """When something would happen if one did it now."""
+    return "at once" if at <= timezone.now() + timedelta(seconds=1) else ago(at)
 
 
 @register.filter
