@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from claims.core.states import Status
-from claims.models import CapacityClaim, Offering
+from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import QuotaRow, claim_effective
 from deployments.core.plan import Bound, Plan
 from deployments.core.snapshot import CapacityClass
 from deployments.models import Hold
 from deployments.shortage.holders import Names, held_by_rows
 from deployments.shortage.room import BOTH, classes_of, zones_of
+from deployments.shortage.words import counted
 from deployments.trial import Trial
 
 MOST_PRIORITY, NOT_PINNED = 1000, -1
@@ -26,7 +27,7 @@ class Change:
     """One change and how many replicas more it would give at once. `kind` and `id` say where it is made, `values` what
     is set there, by field."""
 
-    kind: str  # max, hold, enable, classes, claim, zones, other, priority, gpus
+    kind: str  # max, hold, enable, classes, claim, quota, zones, other, priority, gpus
     text: str
     replicas: int
     id: uuid.UUID | None = None
@@ -72,7 +73,7 @@ def changes_for(case: Case) -> list[Change]:
     bound = Bound(int(case.made.wanted.bound[case.row]))
     if bound == Bound.DISABLED:
         return [Change("enable", "enable it", case.gain(case.trial.setting(case.row, enabled=True)))]
-    short = [one for one in _capacity(case) if one.replicas > 0] if case.missing else []
+    short = [one for one in _capacity(case) if one.replicas > 0 or one.kind == "quota"] if case.missing else []
     limits = list(_limits(case)) if case.withheld else []
     return sorted(short, key=lambda one: -one.replicas) + limits
 
@@ -127,33 +128,69 @@ def _priority(case: Case) -> Iterator[Change]:
 
 
 def _claim(case: Case) -> Iterator[Change]:
-    """As many more instances as all missing replicas need, in the zone where the quota has room, if one has."""
+    """As many more instances as all missing replicas need, in the zone where the quota has room, if one has. Of what
+    quota keeps back only so many as it leaves, and that more quota is needed where these give nothing."""
     places = [one for one in zones_of(case.trial.snapshot, case.row) if case.offerings[one].claimable]
     if not places:
         return
-    offering = min(places, key=lambda one: (-_quota_free(case, one), case.trial.snapshot.offerings.zone[one]))
-    count = _instances(case, offering)
+    offering = min(places, key=lambda one: (-_quota_free(case, one), not _of_the_pool(case, one),
+                                            case.trial.snapshot.offerings.zone[one]))  # fmt: skip
+    needed = _instances(case, offering)
+    count = needed if _of_the_pool(case, offering) else min(needed, _quota_free(case, offering))
+    gain = _claimed(case, offering, count)
+    if gain > 0:
+        yield _claim_of(case, offering, count, gain)
+    elif count < needed and _claimed(case, offering, needed) > 0:
+        yield _quota(case, offering, needed)
+
+
+def _claimed(case: Case, offering: int, count: int) -> int:
+    """How many replicas more `count` claimed instances would give."""
     if not count:
-        return
+        return 0
     allowed, trial = classes_of(case.trial.snapshot, case.row), case.trial
-    prefix = ""
     if CapacityClass.RESERVED not in allowed:
         trial = trial.setting(case.row, class_order=(*allowed, CapacityClass.RESERVED))
-        prefix = "allow RESERVED, and "
-    gain = case.gain(trial.with_machines(offering, case.column("org"), count))
+    return case.gain(trial.with_machines(offering, case.column("org"), count))
+
+
+def _claim_of(case: Case, offering: int, count: int, gain: int) -> Change:
     row = case.offerings[offering]
-    where = f"{row.instance_type.name} in {row.zone.name}"
     claim = _own_claim(case, row)
-    free = _quota_free(case, offering)
     has = claim_effective(claim) if claim else 0  # while a reduction waits, what it holds (C8)
     if claim is not None:
-        text = f"claim {claim.name}: {has + count} {where} instead of {has}"
+        text = f"claim {claim.name}: {has + count} {_where(row)} instead of {has}"
     else:
-        text = f"a claim of {count} more {where}"
-    limit = f" (the quota leaves {free})" if claim is None or claim.kind == "CUSTOMER" else " (once the pool has them)"
+        text = f"a claim of {count} more {_where(row)}"
+    pool = _of_the_pool(case, offering)
+    limit = " (once the pool has them)" if pool else f" (the quota leaves {_quota_free(case, offering)})"
     place = {"zone": row.zone.name, "type": row.instance_type.name, "count": str(count)}
     values = {"count": str(has + count)} if claim else place
-    yield Change("claim", prefix + text + limit, gain, claim.id if claim else None, values)
+    return Change("claim", _first(case) + text + limit, gain, claim.id if claim else None, values)
+
+
+def _quota(case: Case, offering: int, needed: int) -> Change:
+    """That quota is what is missing, which gives nothing before somebody raises it and a claim is made."""
+    found = case.quotas.get(case.offerings[offering].key)
+    limit, free = (found.limit, found.free) if found else (0, 0)
+    text = (f"more quota for {_where(case.offerings[offering])}: a claim would need {counted(needed, 'instance')}, the "
+            f"limit of {limit} leaves {free}")  # fmt: skip
+    return Change("quota", _first(case) + text, 0)
+
+
+def _first(case: Case) -> str:
+    """What has to be set before a claim is of use."""
+    return "" if CapacityClass.RESERVED in classes_of(case.trial.snapshot, case.row) else "allow RESERVED, and "
+
+
+def _where(row: Offering) -> str:
+    return f"{row.instance_type.name} in {row.zone.name}"
+
+
+def _of_the_pool(case: Case, offering: int) -> bool:
+    """Whether its claim there takes from the pool, for which no quota is needed."""
+    claim = _own_claim(case, case.offerings[offering])
+    return claim is not None and claim.kind == ClaimKind.SERVERLESS
 
 
 def _own_claim(case: Case, offering: Offering) -> CapacityClaim | None:

@@ -108,9 +108,9 @@ def test_r19_gpus_above_another_deployments_min_are_named_with_the_change(
     ]
     assert changes(found) == {
         "other": ("max 2 for batch (priority 50), which holds 3 GPUs above its min of 1", 1),
-        "claim": ("a claim of 1 more gb200-4x in US-WEST-04A (the quota leaves 0)", 1),
+        "quota": ("more quota for gb200-4x in US-WEST-04A: a claim would need 1 instance, the limit of 0 leaves 0", 0),
     }
-    assert found.changes[0].kind == "claim" or found.changes[0].id == batch.id
+    assert [one.id for one in found.changes] == [batch.id, None]
 
 
 def test_r19_gpus_of_a_higher_priority_are_told_and_not_suggested(cast: Cast, of: Offering, front: Gateway) -> None:
@@ -195,7 +195,26 @@ def test_r19_several_whole_instances_are_asked_for_together(cast: Cast, of: Offe
     found = explained(one)
     assert found.code == Reason.NO_WHOLE_INSTANCES
     assert "A replica takes 2 whole instances of 4 GPUs in one zone and class; at most 1 are empty" in found.text
-    assert changes(found)["claim"] == ("a claim of 2 more gb200-4x in US-WEST-04A (the quota leaves 0)", 1)
+    assert "claim" not in changes(found)
+    assert changes(found)["quota"] == (
+        "more quota for gb200-4x in US-WEST-04A: a claim would need 2 instances, the limit of 0 leaves 0",
+        0,
+    )
+    world.quota(cast.organization, of, limit=1)
+    assert changes(explained(one))["quota"][0].endswith("a claim would need 2 instances, the limit of 1 leaves 1")
+    world.quota(cast.organization, of, limit=2)
+    assert changes(explained(one))["claim"] == ("a claim of 2 more gb200-4x in US-WEST-04A (the quota leaves 2)", 1)
+
+
+def test_r19_no_more_is_offered_to_claim_than_the_quota_leaves(cast: Cast, of: Offering, front: Gateway) -> None:
+    world.pool(of, 1)
+    world.quota(cast.organization, of, limit=1)
+    one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4, min=3, max=3)
+    run(of)
+    found = explained(one)
+    assert found.missing == 2
+    assert changes(found) == {"claim": ("a claim of 1 more gb200-4x in US-WEST-04A (the quota leaves 1)", 1)}
+    assert found.changes[0].values == {"zone": "US-WEST-04A", "type": "gb200-4x", "count": "1"}
 
 
 def test_r19_without_a_claim_reserved_alone_gives_nothing(cast: Cast, of: Offering, front: Gateway) -> None:
@@ -207,7 +226,7 @@ def test_r19_without_a_claim_reserved_alone_gives_nothing(cast: Cast, of: Offeri
     assert "the organization has no claim of gb200-4x in US-WEST-04A" in found.text
     assert changes(found) == {
         "classes": ("allow ON_DEMAND", 1),
-        "claim": ("a claim of 1 more gb200-4x in US-WEST-04A (the quota leaves 0)", 1),
+        "quota": ("more quota for gb200-4x in US-WEST-04A: a claim would need 1 instance, the limit of 0 leaves 0", 0),
     }
 
 
@@ -493,6 +512,9 @@ def test_r19_the_explanation_is_told_over_the_api(cast: Cast, of: Offering, fron
         ("US-WEST-04A", "CAPACITY_CLASS_RESERVED", 0, 0), ("US-WEST-04A", "CAPACITY_CLASS_ON_DEMAND", 4, 0),
     ]  # fmt: skip
     assert said["holders"][0]["id"] == str(one.id)
-    assert said["changes"][0]["kind"] == "claim"
+    assert [(row["kind"], row["moreReplicasNow"]) for row in said["changes"]] == [("quota", 0)]
+    world.quota(cast.organization, of, limit=1)
+    said = cast.viewer.api().get(address).json()
+    assert [(row["kind"], row["moreReplicasNow"]) for row in said["changes"]] == [("claim", 1)]
     assert said["decision"]["granted"] == 4
     assert cast.outsider.api().get(address).status_code == 404

@@ -105,6 +105,18 @@ def test_r19_the_page_says_why_not_more_and_what_would_help(cast: Cast, running:
     assert cast.outsider.browser().get(reverse("deployment-why", args=[one.id])).status_code == 404
 
 
+def test_r19_where_quota_leaves_nothing_the_page_offers_no_claim(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 1)
+    front = fleet.gateway(cast.admin.actor, of.zone.name)
+    one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4, min=3, max=3)
+    fleet.run(of.instance_type, clock.now(), 2)
+    why = " ".join(page(cast.admin.browser(), "deployment-why", one).split())
+    assert ("More quota for gb200-4x in US-WEST-04A: a claim would need 2 instances, the limit of 0 leaves 0 "
+            '<span class="text-secondary">no more before it is raised and claimed</span>') in why  # fmt: skip
+    assert "Do it" not in why
+
+
 def test_before_the_first_decision_the_page_says_so(cast: Cast, running: Running) -> None:
     one = fleet.deployment(cast.admin.actor, running.deployment.gateways.get(), world.offering(), name="fresh")
     assert "No decision yet" in page(cast.admin.browser(), "deployment-why", one)
