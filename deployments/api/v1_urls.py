@@ -1,6 +1,6 @@
 from django.urls import path
 
-from deployments.api import claims, explanation, holds, previews, v1
+from deployments.api import claims, explanation, holds, previews, sizing, v1
 
 urlpatterns = [
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("capacityclaims/<str:id>/preview", previews.ClaimPreviewView.as_view(), name="api-claim-preview"),
     path("claims", claims.ClaimsView.as_view(), name="api-own-claims"),
     path("claims/<str:id>", claims.ClaimView.as_view(), name="api-own-claim"),
+    path("claims/<str:id>/sizing", sizing.SizingView.as_view(), name="api-claim-sizing"),
     path("holds", holds.HoldsView.as_view(), name="api-holds"),
     path("holds/<str:id>", holds.HoldView.as_view(), name="api-hold"),
 ]

@@ -29,7 +29,7 @@ def addresses(running: Running) -> list[str]:
     claim, deployment = f"/claims/{running.claim.id}", f"/deployments/{running.deployment.id}"
     return ["/", "/deployments", "/deployments?held=1&state=short", deployment,
             f"{deployment}/why", f"{deployment}/delete", "/deployments/new", "/claims", claim,
-            f"{claim}/delete", f"{claim}/resize?count=3", "/claims/new", RESERVE, "/capacity", MINE, "/nowhere"]  # fmt: skip
+            f"{claim}/delete", f"{claim}/resize?count=3", f"{claim}/sizing", "/claims/new", RESERVE, "/capacity", MINE, "/nowhere"]  # fmt: skip
 
 
 def organization_addresses(site: Site, running: Running) -> list[str]:

@@ -1,0 +1,170 @@
+"""What another size of a claim would have done, by replaying the need that was recorded.
+
+Instances are alike: `per_instance` GPUs each. Replicas are packed as placement packs them (R16): those of several whole
+instances first, then the largest, each on the instance with the tightest room. So the number of instances that a need
+takes is what it would have taken, and not a sum of GPUs. Every instance counts that the need would have filled with
+nothing ahead of it, whether its classes prefer claims or the pool (R15): what is advised never takes away what was used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Recorded need of D deployments over T spans of time.
+
+    gpus: int64 [D], GPUs of a replica
+    seconds: float64 [T], how long each span lasted
+    wanted: int64 [T, D], replicas that were wanted
+    short: int64 [T, D], those of them that got no GPUs for want of capacity
+    """
+
+    gpus: Ints
+    seconds: Floats
+    wanted: Ints
+    short: Ints
+
+    def __post_init__(self) -> None:
+        shape = (len(self.seconds), len(self.gpus))
+        if self.wanted.shape != shape or self.short.shape != shape:
+            raise ValueError(f"wanted and short must be {shape}")
+        if np.any(self.seconds < 0) or np.any(self.wanted < 0) or np.any(self.short < 0) or np.any(self.gpus < 1):
+            raise ValueError("A need has no negative time, no negative replicas and no replica without GPUs.")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """With `more` instances, `avoided_s` of the seconds of shortage would not have been."""
+
+    more: int
+    avoided_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """The answer for a claim of `held` instances.
+
+    at: seconds for which the need filled 0, 1, ... `held` instances of the claim
+    used_gpu_s, held_gpu_s: GPU-seconds that the need fills of the claim, and those that it has
+    short_s: seconds in which a deployment was short
+    growth: how many instances more would have avoided how much of that; only such as avoid more than those before them
+    """
+
+    held: int
+    at: tuple[float, ...]
+    used_gpu_s: float
+    held_gpu_s: float
+    short_s: float
+    growth: tuple[Step, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.at)
+
+    @property
+    def peak(self) -> int:
+        """The most instances that the need filled."""
+        return max((count for count, seconds in enumerate(self.at) if seconds > 0), default=0)
+
+    @property
+    def spare(self) -> int:
+        """Instances that the need never filled; a claim has at least one."""
+        return max(0, self.held - max(1, self.peak)) if self.seconds else 0
+
+
+def sizing(need: Need, *, held: int, per_instance: int, others: int = 0) -> Sizing:
+    """Replay `need` on a claim of `held` instances, after `others` that further claims have there. Seconds and instances
+    as in `Sizing`; raises ValueError for negative sizes."""
+    if held < 0 or others < 0 or per_instance < 1:
+        raise ValueError("A claim has no negative size, and an instance has GPUs.")
+    at, used = np.zeros(held + 1), 0.0
+    for counts, seconds in _spans(need.wanted, need.seconds):
+        left = counts - placed(need.gpus, counts, others, per_instance)
+        at[min(held, instances_for(need.gpus, left, per_instance))] += seconds
+        used += seconds * float(need.gpus @ placed(need.gpus, left, held, per_instance))
+    total = float(at.sum())
+    short_s, growth = _growth(need, per_instance)
+    return Sizing(held, tuple(at.tolist()), used, total * held * per_instance, short_s, growth)
+
+
+def _growth(need: Need, per_instance: int) -> tuple[float, tuple[Step, ...]]:
+    """Seconds of shortage, and for each number of further instances that helps what it would have avoided."""
+    short_s, by_count = 0.0, dict[int, float]()
+    for counts, seconds in _spans(need.short, need.seconds):
+        if counts.any():
+            short_s += seconds
+            if not np.any(counts[_nowhere(need.gpus, per_instance)]):
+                more = instances_for(need.gpus, counts, per_instance)
+                by_count[more] = by_count.get(more, 0.0) + seconds
+    sums = np.cumsum([by_count[more] for more in sorted(by_count)]).tolist()
+    return short_s, tuple(Step(more, avoided) for more, avoided in zip(sorted(by_count), sums, strict=True) if avoided)
+
+
+def _spans(counts: Ints, seconds: Floats) -> list[tuple[Ints, float]]:
+    """Different rows of `counts`, and how long each was."""
+    if not len(counts):
+        return []
+    rows, row_of = np.unique(counts, axis=0, return_inverse=True)
+    lasted = np.bincount(row_of.ravel(), seconds, minlength=len(rows))
+    return list(zip(rows, lasted.tolist(), strict=True))
+
+
+def _nowhere(gpus: Ints, per_instance: int) -> npt.NDArray[np.bool_]:
+    """Replicas that fit on no number of such instances (R16)."""
+    found: npt.NDArray[np.bool_] = (gpus > per_instance) & (gpus % per_instance != 0)
+    return found
+
+
+def placed(gpus: Sequence[int] | Ints, counts: Ints, instances: int, per_instance: int) -> Ints:
+    """How many replicas of each deployment find room on so many empty instances: int64 [D]."""
+    return _pack(np.asarray(gpus), counts, per_instance, instances)[0]
+
+
+def instances_for(gpus: Sequence[int] | Ints, counts: Ints, per_instance: int) -> int:
+    """Instances that all of these replicas take; those that fit nowhere take none."""
+    return _pack(np.asarray(gpus), counts, per_instance, None)[1]
+
+
+def _pack(gpus: Ints, counts: Ints, per_instance: int, most: int | None) -> tuple[Ints, int]:
+    """Replicas placed by deployment, and instances taken; None: there are as many as it takes. The tightest room first,
+    so that an empty instance is the last resort and both cases place alike."""
+    found, taken = np.zeros(len(gpus), np.int64), 0
+    room = [0] * (per_instance + 1)  # instances begun, by GPUs that are free there
+    nowhere = _nowhere(gpus, per_instance)
+    for row in np.argsort(-gpus, kind="stable").tolist():
+        size, left = int(gpus[row]), int(counts[row])
+        if nowhere[row] or not left:
+            continue
+        if size > per_instance:
+            each = size // per_instance
+            fits = left if most is None else min(left, (most - taken) // each)
+            taken, left = taken + fits * each, left - fits
+        else:
+            left = _fill(room, size, left)
+            each = per_instance // size
+            begun = -(-left // each) if most is None else min(-(-left // each), most - taken)
+            taken, room[per_instance] = taken + begun, begun
+            left = _fill(room, size, left)
+        found[row] = int(counts[row]) - left
+    return found, taken
+
+
+def _fill(room: list[int], size: int, count: int) -> int:
+    """Put replicas of one size on begun instances, the tightest first; how many find no room."""
+    for free in range(size, len(room)):
+        each, there = free // size, room[free]
+        whole = min(there, count // each)
+        rest = min(each, count - whole * each) if whole < there else 0
+        room[free] -= whole + (rest > 0)
+        room[free - each * size] += whole
+        if rest:
+            room[free - rest * size] += 1
+        count -= whole * each + rest
+    return count

@@ -1,0 +1,101 @@
+"""Right-sizing of a claim: the need that was recorded of the deployments that may use it, replayed on other sizes.
+
+The record is their decisions: each says how many replicas were wanted and granted until the next. Decisions that were made
+afterwards for a demo count, and are told.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from django.db.models import Sum
+
+from claims.models import CapacityClaim
+from deployments.core.sizing import Need, Sizing, sizing
+from deployments.models import Decision, Deployment
+from deployments.zones import all_zones, common_zones
+
+PERIOD = timedelta(days=7)
+RESERVED = "CAPACITY_CLASS_RESERVED"
+FOR_WANT_OF_CAPACITY = "CAPACITY"
+
+Row = tuple[int, datetime, int, int, str, bool]
+"""deployment's key, time, wanted, granted, bound, made afterwards"""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What another number of instances would have done from `since` to `until`. `simulated`: a part of that time was made
+    afterwards; `deployments`: by name, those that may use the claim."""
+
+    since: datetime
+    until: datetime
+    deployments: Sequence[str]
+    simulated: bool
+    sizing: Sizing
+
+    @property
+    def shrink_to(self) -> int | None:
+        """The least size that would have held all that the claim held; None: no less than it has."""
+        return self.sizing.held - self.sizing.spare if self.sizing.spare else None
+
+    @property
+    def share(self) -> float:
+        """Of the claim's GPUs, how much the need filled on average."""
+        return self.sizing.used_gpu_s / self.sizing.held_gpu_s if self.sizing.held_gpu_s else 0.0
+
+
+def advice(claim: CapacityClaim, now: datetime) -> Advice | None:
+    """For the size that the claim is to have; None where nothing is recorded. Four queries, however much there is."""
+    using = users(claim)
+    rows = _decisions([one.key for one in using], now - PERIOD)
+    if not rows:
+        return None
+    since = max(now - PERIOD, min(row[1] for row in rows))
+    need = need_of(using, rows, since, now)
+    held = sizing(need, held=claim.target, per_instance=claim.offering.instance_type.gpus, others=_others(claim))
+    return Advice(since, now, [one.name for one in using], any(row[5] for row in rows), held)
+
+
+def users(claim: CapacityClaim) -> list[Deployment]:
+    """Deployments whose replicas may go on the claim (R14 to R17), by name."""
+    of_type = Deployment.objects.filter(
+        organization=claim.organization_id, instance_type=claim.offering.instance_type_id, disabled=False
+    )
+    found = of_type.select_related("autoscaling").prefetch_related("gateways").order_by("name")
+    zone, every = claim.offering.zone.name, all_zones()
+    return [
+        one for one in found
+        if zone in common_zones([gateway.sent_zones for gateway in one.gateways.all()], every)
+        and (not one.autoscaling.capacity_classes or RESERVED in one.autoscaling.capacity_classes)
+    ]  # fmt: skip
+
+
+def need_of(using: Sequence[Deployment], rows: Collection[Row], since: datetime, until: datetime) -> Need:
+    """The need of each deployment from decision to decision; before its first it had none."""
+    times = sorted({since, *(row[1] for row in rows if row[1] > since)})
+    stamps = np.array([one.timestamp() for one in times])
+    column = {one.key: place for place, one in enumerate(using)}
+    wanted, short = (np.zeros((len(times), len(using)), np.int64) for _ in range(2))
+    for key, at, wants, granted, bound, _ in sorted(rows, key=lambda row: row[1]):
+        first = int(np.searchsorted(stamps, max(at, since).timestamp()))
+        wanted[first:, column[key]] = wants
+        short[first:, column[key]] = max(0, wants - granted) if bound == FOR_WANT_OF_CAPACITY else 0
+    gpus = np.array([one.gpu_count for one in using], np.int64)
+    return Need(gpus, np.diff(stamps, append=until.timestamp()), wanted, short)
+
+
+def _decisions(keys: Collection[int], since: datetime) -> list[Row]:
+    """Those since then, and of each deployment the last before."""
+    columns = ("deployment_id", "at", "wanted", "granted", "bound", "made_afterwards")
+    of = Decision.objects.filter(deployment__in=keys)
+    before = of.filter(at__lt=since).order_by("deployment_id", "-at").distinct("deployment_id")
+    return [*before.values_list(*columns), *of.filter(at__gte=since).order_by("at").values_list(*columns)]
+
+
+def _others(claim: CapacityClaim) -> int:
+    """Instances that further claims of the organization have there."""
+    there = CapacityClaim.objects.filter(organization=claim.organization_id, offering=claim.offering_id)
+    total: int | None = there.exclude(key=claim.key).aggregate(n=Sum("target"))["n"]
+    return total or 0
