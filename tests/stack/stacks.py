@@ -68,6 +68,7 @@ class Stack:
     def wait_until_ready(self) -> None:
         until(lambda: self.said("Headroom is ready at") or self.process.poll() is not None, 180, "not ready in time")
         assert self.process.poll() is None, "the stack ended:\n" + "".join(self.lines[-20:])
+        until(lambda: "bulk" in self.pids(), 30, "the last part did not start")  # it is begun once the stack is ready
 
     def complete(self) -> bool:
         """Whether every part is alive and the console answers."""
