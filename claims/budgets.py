@@ -82,7 +82,7 @@ def budget_state(organization: Organization, now: datetime, foreseen: Forecast |
         return None
     month = f"{metering.month_of(now):%Y-%m}"
     try:
-        known = foreseen or forecast(organization, now)
+        known = foreseen or forecast(organization, now, by_holder=False)
     except PriceMissing:
         return BudgetState(budget.amount, month, None, None)
     return BudgetState(budget.amount, month, known.so_far, known.total)

@@ -6,35 +6,33 @@ at their mean of the last seven days, which has every hour of the day and every 
 ledger is averaged over the time there is.
 """
 
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
-from django.db.models import Min, Q
+from django.db.models import Min
 
 from claims import metering
 from claims.bills import Month
 from claims.core import rating
 from claims.ledger import whole_second
-from claims.metering import UsageRow
+from claims.metering import Holder, UsageRow
 from claims.models import UsageInterval, UsageKind
 from console.organizations.models import Organization
 
 LOOK_BACK = timedelta(days=7)
 SECOND = timedelta(seconds=1)
-Key = tuple[str, uuid.UUID, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """USD. `ahead` is what is still to come, by (kind, holder, its name, offering)."""
+    """USD. `ahead` is what is still to come."""
 
     so_far: Decimal
-    ahead: dict[Key, Decimal]
+    ahead: dict[Holder, Decimal]
     seconds_left: int
 
     @property
@@ -52,49 +50,46 @@ class Forecast:
         return sum((usd for key, usd in self.ahead.items() if key[0] == UsageKind.REPLICA), Decimal(0))
 
 
-def forecast(organization: Organization, now: datetime, spent: Iterable[UsageRow] | None = None) -> Forecast:
-    """Of the month that `now` is in. `spent`: its use so far, where that has been read. Raises PriceMissing."""
+def forecast(
+    organization: Organization, now: datetime, spent: Iterable[UsageRow] | None = None, *, by_holder: bool = True
+) -> Forecast:
+    """Of the month that `now` is in. `spent`: its use so far, where that has been read. Not `by_holder`: as in
+    `metering.usage`, for who needs no more than the sums. Raises PriceMissing."""
     at = whole_second(now)
     end = Month(metering.month_of(at)).end
     rows = metering.month_to_date(organization, now, by_holder=False) if spent is None else spent
-    ahead = claims_ahead(organization, at, end)
-    for key, usd in on_demand_ahead(organization, at, end).items():
+    ahead = claims_ahead(organization, at, end, by_holder)
+    for key, usd in on_demand_ahead(organization, at, end, by_holder).items():
         ahead[key] = ahead.get(key, Decimal(0)) + usd
     return Forecast(metering.total(rows), ahead, int((end - at).total_seconds()))
 
 
-def claims_ahead(organization: Organization, at: datetime, end: datetime) -> dict[Key, Decimal]:
+def claims_ahead(organization: Organization, at: datetime, end: datetime, by_holder: bool) -> dict[Holder, Decimal]:
     """What is held by claims now costs this until then. Rates change only with prices: one look at each of those."""
-    held = metering.intervals_in(organization, at, at + SECOND).filter(kind=UsageKind.CLAIM)
-    rows = {row.id: row for row in held.filter(Q(ended_at__isnull=True) | Q(ended_at__gt=at))}
-    if not rows:
+    holders, held = metering.held(organization, at, at + SECOND, by_holder)
+    intervals = [replace(one, ended=None) for one in held if holders[one.id][0] == UsageKind.CLAIM]
+    if not intervals:
         return {}
-    intervals = [
-        rating.Interval(row.id, row.offering_id, row.gpus, row.claim_kind, row.started_at, None)
-        for row in rows.values()
-    ]
     quotas, prices = metering.quota_points(organization), metering.price_points()
     changes = {edge for point in prices for edge in (point.start, point.end) if edge and at < edge < end}
     edges = [at, *sorted(changes), end]
-    sums: dict[Key, Decimal] = defaultdict(Decimal)
+    sums: dict[Holder, Decimal] = defaultdict(Decimal)
     for start, until in pairwise(edges):
         seconds = int((until - start).total_seconds())
         for one in rating.rate(intervals, quotas, prices, start, start + SECOND):
-            row = rows[one.interval]
-            key = (row.kind, row.holder_id, row.holder_name, row.offering_id)
-            sums[key] += one.gpu_seconds * one.usd_per_gpu_hour * seconds / 3600
+            sums[holders[one.interval]] += one.gpu_seconds * one.usd_per_gpu_hour * seconds / 3600
     return dict(sums)
 
 
-def on_demand_ahead(organization: Organization, at: datetime, end: datetime) -> dict[Key, Decimal]:
+def on_demand_ahead(organization: Organization, at: datetime, end: datetime, by_holder: bool) -> dict[Holder, Decimal]:
     """Replicas on demand go on as in the last seven days, or for as long as there has been anything."""
     first = UsageInterval.objects.filter(organization=organization).aggregate(at=Min("started_at"))["at"]
     if first is None or first >= at:
         return {}
     start = max(first, at - LOOK_BACK)
     share = Decimal(int((end - at).total_seconds())) / Decimal(int((at - start).total_seconds()))
-    sums: dict[Key, Decimal] = defaultdict(Decimal)
-    for row in metering.usage(organization, start, at, at):
+    sums: dict[Holder, Decimal] = defaultdict(Decimal)
+    for row in metering.usage(organization, start, at, at, by_holder=by_holder):
         if row.kind == UsageKind.REPLICA:
             sums[row.kind, row.holder_id, row.holder_name, row.offering_key] += row.usd * share
     return dict(sums)

@@ -26,6 +26,7 @@ from console.organizations.models import Organization
 SETTLED_AFTER = timedelta(minutes=2)
 DAY = timedelta(days=1)
 NOBODY = uuid.UUID(int=0)
+Holder = tuple[str, uuid.UUID, str, int]  # kind, id, name, offering
 WHO = ("who_kind", "who_id", "who_name", "who_offering")
 
 log = logging.getLogger(__name__)
@@ -239,16 +240,16 @@ def _slices(organization: Organization, start: datetime, end: datetime, by_holde
 def _live(organization: Organization, start: datetime, end: datetime, by_holder: bool) -> list[UsageRow]:
     if start >= end:
         return []
-    holders, intervals = _held(organization, start, end, by_holder)
+    holders, intervals = held(organization, start, end, by_holder)
     return [
         UsageRow(*holders[one.interval], day_of(one.started), one.rate, one.gpu_seconds, one.usd)
         for one in _rate(organization, intervals, start, end)
     ]
 
 
-def _held(
+def held(
     organization: Organization, start: datetime, end: datetime, by_holder: bool
-) -> tuple[dict[int, tuple[str, uuid.UUID, str, int]], list[Interval]]:
+) -> tuple[dict[int, Holder], list[Interval]]:
     """What was held in [start, end), and by whom, by number of the interval.
 
     What pays one rate whoever else holds what is taken together: the GPUs of a holder over the same time. Instances of
@@ -279,7 +280,7 @@ def month_to_date(organization: Organization, now: datetime, *, by_holder: bool 
 def spend_per_hour(organization: Organization, now: datetime) -> Decimal:
     """USD an hour for what is held right now."""
     at = whole_second(now)
-    _, intervals = _held(organization, at, at + timedelta(seconds=1), by_holder=False)
+    _, intervals = held(organization, at, at + timedelta(seconds=1), by_holder=False)
     slices = _rate(organization, intervals, at, at + timedelta(seconds=1))
     return sum((one.usd_per_gpu_hour * one.gpu_seconds for one in slices), Decimal(0))
 

@@ -101,7 +101,7 @@ def deal(actor: Actor, notice: Notice, wanted: str, now: datetime) -> str:
 def money(organization: Organization, now: datetime) -> dict[str, Any]:
     """Spent this month, foreseen, an hour now and the budget; why it is not known where a price is missing."""
     try:
-        foreseen = forecast(organization, now)
+        foreseen = forecast(organization, now, by_holder=False)
         return {
             "spent": foreseen.so_far,
             "foreseen": foreseen.total,
