@@ -19,7 +19,7 @@ from claims import metering
 from claims.bills import Month
 from claims.core import rating
 from claims.ledger import whole_second
-from claims.metering import Holder, UsageRow
+from claims.metering import Holder, Terms, UsageRow
 from claims.models import UsageInterval, UsageKind
 from console.organizations.models import Organization
 
@@ -51,37 +51,45 @@ class Forecast:
 
 
 def forecast(
-    organization: Organization, now: datetime, spent: Iterable[UsageRow] | None = None, *, by_holder: bool = True
+    organization: Organization,
+    now: datetime,
+    spent: Iterable[UsageRow] | None = None,
+    *,
+    by_holder: bool = True,
+    terms: Terms | None = None,
 ) -> Forecast:
-    """Of the month that `now` is in. `spent`: its use so far, where that has been read. Not `by_holder`: as in
-    `metering.usage`, for who needs no more than the sums. Raises PriceMissing."""
-    at = whole_second(now)
+    """Of the month that `now` is in. `spent`, `terms`: its use so far and what it is rated by, where these have been
+    read. Not `by_holder`: as in `metering.usage`, for who needs no more than the sums. Raises PriceMissing."""
+    at, by = whole_second(now), terms or metering.terms_of(organization)
     end = Month(metering.month_of(at)).end
-    rows = metering.month_to_date(organization, now, by_holder=False) if spent is None else spent
-    ahead = claims_ahead(organization, at, end, by_holder)
-    for key, usd in on_demand_ahead(organization, at, end, by_holder).items():
+    rows = metering.month_to_date(organization, now, by_holder=False, terms=by) if spent is None else spent
+    ahead = claims_ahead(organization, at, end, by, by_holder)
+    for key, usd in on_demand_ahead(organization, at, end, by, by_holder).items():
         ahead[key] = ahead.get(key, Decimal(0)) + usd
     return Forecast(metering.total(rows), ahead, int((end - at).total_seconds()))
 
 
-def claims_ahead(organization: Organization, at: datetime, end: datetime, by_holder: bool) -> dict[Holder, Decimal]:
+def claims_ahead(
+    organization: Organization, at: datetime, end: datetime, terms: Terms, by_holder: bool
+) -> dict[Holder, Decimal]:
     """What is held by claims now costs this until then. Rates change only with prices: one look at each of those."""
     holders, held = metering.held(organization, at, at + SECOND, by_holder)
     intervals = [replace(one, ended=None) for one in held if holders[one.id][0] == UsageKind.CLAIM]
     if not intervals:
         return {}
-    quotas, prices = metering.quota_points(organization), metering.price_points()
-    changes = {edge for point in prices for edge in (point.start, point.end) if edge and at < edge < end}
+    changes = {edge for point in terms.prices for edge in (point.start, point.end) if edge and at < edge < end}
     edges = [at, *sorted(changes), end]
     sums: dict[Holder, Decimal] = defaultdict(Decimal)
     for start, until in pairwise(edges):
         seconds = int((until - start).total_seconds())
-        for one in rating.rate(intervals, quotas, prices, start, start + SECOND):
+        for one in rating.rate(intervals, terms.quotas, terms.prices, start, start + SECOND):
             sums[holders[one.interval]] += one.gpu_seconds * one.usd_per_gpu_hour * seconds / 3600
     return dict(sums)
 
 
-def on_demand_ahead(organization: Organization, at: datetime, end: datetime, by_holder: bool) -> dict[Holder, Decimal]:
+def on_demand_ahead(
+    organization: Organization, at: datetime, end: datetime, terms: Terms, by_holder: bool
+) -> dict[Holder, Decimal]:
     """Replicas on demand go on as in the last seven days, or for as long as there has been anything."""
     first = UsageInterval.objects.filter(organization=organization).aggregate(at=Min("started_at"))["at"]
     if first is None or first >= at:
@@ -89,7 +97,7 @@ def on_demand_ahead(organization: Organization, at: datetime, end: datetime, by_
     start = max(first, at - LOOK_BACK)
     share = Decimal(int((end - at).total_seconds())) / Decimal(int((at - start).total_seconds()))
     sums: dict[Holder, Decimal] = defaultdict(Decimal)
-    for row in metering.usage(organization, start, at, at, by_holder=by_holder):
+    for row in metering.usage(organization, start, at, at, by_holder=by_holder, terms=terms):
         if row.kind == UsageKind.REPLICA:
             sums[row.kind, row.holder_id, row.holder_name, row.offering_key] += row.usd * share
     return dict(sums)

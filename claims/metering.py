@@ -46,6 +46,14 @@ class UsageRow:
     usd: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an organization's use is rated by."""
+
+    quotas: Sequence[QuotaPoint]
+    prices: Sequence[PricePoint]
+
+
 def meter_pass(now: datetime) -> int:
     """Rate every organization up to the last settled hour; returns how many slices were written."""
     until = hour_of(now - SETTLED_AFTER)
@@ -147,9 +155,18 @@ def rate_rows(
 
 
 def _rate(
-    organization: Organization, intervals: Sequence[Interval], start: datetime, end: datetime
+    organization: Organization,
+    intervals: Sequence[Interval],
+    start: datetime,
+    end: datetime,
+    terms: Terms | None = None,
 ) -> list[rating.Slice]:
-    return rating.rate(intervals, quota_points(organization), price_points(), start, end)
+    by = terms or terms_of(organization)
+    return rating.rate(intervals, by.quotas, by.prices, start, end)
+
+
+def terms_of(organization: Organization) -> Terms:
+    return Terms(quota_points(organization), price_points())
 
 
 def quota_points(organization: Organization) -> list[QuotaPoint]:
@@ -182,11 +199,18 @@ def without_price(missing: PriceMissing) -> str:
 
 
 def usage(
-    organization: Organization, start: datetime, end: datetime, now: datetime, *, by_holder: bool = True
+    organization: Organization,
+    start: datetime,
+    end: datetime,
+    now: datetime,
+    *,
+    by_holder: bool = True,
+    terms: Terms | None = None,
 ) -> list[UsageRow]:
     """Everything used in [start, end), as far as it has happened: rated slices where there are, the rest live.
 
-    Not `by_holder`: all holders of one kind are a row, which names none of them; much less to read.
+    Not `by_holder`: all holders of one kind are a row, which names none of them; much less to read. `terms`: where they
+    have been read.
     """
     start, end = whole_second(start), min(whole_second(end), whole_second(now))
     cursor = MeterCursor.objects.filter(organization=organization).first()
@@ -194,11 +218,12 @@ def usage(
     first = start if start == hour_of(start) else hour_of(start) + rating.HOUR
     last = min(hour_of(end), cursor.rated_until) if cursor else first
     if cursor is None or last <= first:
-        return _live(organization, start, end, by_holder)
+        return _live(organization, start, end, by_holder, terms)
     stored = _stored(organization, first, last, cursor.rated_until, by_holder)
     if stored is None:
-        return usage(organization, start, end, now, by_holder=by_holder)
-    return _live(organization, start, first, by_holder) + stored + _live(organization, last, end, by_holder)
+        return usage(organization, start, end, now, by_holder=by_holder, terms=terms)
+    before, after = (_live(organization, *part, by_holder, terms) for part in ((start, first), (last, end)))
+    return before + stored + after
 
 
 def _stored(
@@ -237,13 +262,15 @@ def _slices(organization: Organization, start: datetime, end: datetime, by_holde
     return [UsageRow(*row) for row in grouped]
 
 
-def _live(organization: Organization, start: datetime, end: datetime, by_holder: bool) -> list[UsageRow]:
+def _live(
+    organization: Organization, start: datetime, end: datetime, by_holder: bool, terms: Terms | None
+) -> list[UsageRow]:
     if start >= end:
         return []
     holders, intervals = held(organization, start, end, by_holder)
     return [
         UsageRow(*holders[one.interval], day_of(one.started), one.rate, one.gpu_seconds, one.usd)
-        for one in _rate(organization, intervals, start, end)
+        for one in _rate(organization, intervals, start, end, terms)
     ]
 
 
@@ -273,15 +300,17 @@ def held(
     return holders, intervals
 
 
-def month_to_date(organization: Organization, now: datetime, *, by_holder: bool = True) -> list[UsageRow]:
-    return usage(organization, month_of(now), now, now, by_holder=by_holder)
+def month_to_date(
+    organization: Organization, now: datetime, *, by_holder: bool = True, terms: Terms | None = None
+) -> list[UsageRow]:
+    return usage(organization, month_of(now), now, now, by_holder=by_holder, terms=terms)
 
 
-def spend_per_hour(organization: Organization, now: datetime) -> Decimal:
+def spend_per_hour(organization: Organization, now: datetime, terms: Terms | None = None) -> Decimal:
     """USD an hour for what is held right now."""
     at = whole_second(now)
     _, intervals = held(organization, at, at + timedelta(seconds=1), by_holder=False)
-    slices = _rate(organization, intervals, at, at + timedelta(seconds=1))
+    slices = _rate(organization, intervals, at, at + timedelta(seconds=1), terms)
     return sum((one.usd_per_gpu_hour * one.gpu_seconds for one in slices), Decimal(0))
 
 

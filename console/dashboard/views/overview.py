@@ -100,13 +100,14 @@ def deal(actor: Actor, notice: Notice, wanted: str, now: datetime) -> str:
 
 def money(organization: Organization, now: datetime) -> dict[str, Any]:
     """Spent this month, foreseen, an hour now and the budget; why it is not known where a price is missing."""
+    terms = metering.terms_of(organization)
     try:
-        foreseen = forecast(organization, now, by_holder=False)
+        foreseen = forecast(organization, now, by_holder=False, terms=terms)
         return {
             "spent": foreseen.so_far,
             "foreseen": foreseen.total,
             "budget": budget_state(organization, now, foreseen),
-            "per_hour": metering.spend_per_hour(organization, now),
+            "per_hour": metering.spend_per_hour(organization, now, terms),
         }
     except PriceMissing as missing:
         return {"missing": without_price(missing)}
