@@ -4,12 +4,10 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count
-
 from claims.core.states import WANTED_STATES, Status
 from claims.holdings import Holding, holding_of, holdings_of
-from claims.models import CapacityClaim, ClaimKind, Instance, Offering
-from claims.selectors import POOL_LIVE, convertible_keys, unclaimed
+from claims.models import CapacityClaim, ClaimKind, Instance
+from claims.selectors import convertible_keys, pool_live, unclaimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +97,8 @@ def would_free(claim: CapacityClaim, going: Sequence[Instance]) -> Freed:
             own.append((holding.claim, taken))
         else:
             others += taken
-    removed = min(left, max(0, _pool_live(claim) - claim.offering.pool_wanted)) if left else 0
+    removed = min(left, max(0, pool_live(claim.offering_id) - claim.offering.pool_wanted)) if left else 0
     return Freed(own, others, removed, left - removed, bad)
-
-
-def _pool_live(claim: CapacityClaim) -> int:
-    live: int = Offering.objects.filter(key=claim.offering_id).aggregate(n=Count("instances", filter=POOL_LIVE))["n"]
-    return live
 
 
 def _pool_free(claim: CapacityClaim) -> int:

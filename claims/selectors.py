@@ -271,6 +271,12 @@ def offerings_spoken_for(keys: Collection[int]) -> set[int]:
     return too_large | set(waiting.values_list("offering_id", flat=True))
 
 
+def pool_live(offering_key: int) -> int:
+    """Instances that the offering's pool has or is getting, as `pool_wanted` counts them (C13)."""
+    live: int = Offering.objects.filter(key=offering_key).aggregate(n=Count("instances", filter=POOL_LIVE))["n"]
+    return live
+
+
 def offerings_claimable() -> list[Offering]:
     return list(
         Offering.objects.filter(claimable=True, withdrawn_at__isnull=True)

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count
 
 from claims import ledger
 from claims.core import allocation
 from claims.core.allocation import InUse
 from claims.core.states import HELD_STATES, PENDING_STATES, InstanceState
 from claims.models import CapacityClaim, Instance, Offering, Source, UsageKind, Work
-from claims.selectors import POOL_LIVE, unclaimed
+from claims.selectors import pool_live, unclaimed
 from console.common.ids import new_id
 
 LARGEST_STEP = 1000  # instances requested for one claim or pool in one pass, so that a pass stays short
@@ -136,8 +135,7 @@ def pool_reconcile(*, offering: Offering, awaited: int, now: datetime) -> int:
     Returns how many instances were requested or released.
     """
     pool = Instance.objects.filter(offering=offering, source=Source.POOL)
-    live: int = Offering.objects.filter(key=offering.key).aggregate(n=Count("instances", filter=POOL_LIVE))["n"]
-    missing = min(offering.pool_wanted - live, LARGEST_STEP)
+    missing = min(offering.pool_wanted - pool_live(offering.key), LARGEST_STEP)
     if missing > 0:
         new_instances(offering=offering, source=Source.POOL, count=missing, now=now)
     if missing >= 0:

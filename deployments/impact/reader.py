@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
+from django.db.models import Count
 
 from claims.core.states import Status
 from claims.holdings import holdings_of
 from claims.models import ClaimKind, Instance, InstanceType
+from claims.selectors import POOL_LIVE
 from deployments.core.reasons import Reason, sentence
 from deployments.core.snapshot import Snapshot
 from deployments.core.states import ReplicaState
@@ -111,13 +113,8 @@ def waiting_claims(shard: Shard, instance_type: InstanceType, extra: Mapping[int
 def shrinking_pools(shard: Shard, instance_type: InstanceType) -> list[tuple[int, int]]:
     """Offerings (rows) whose pool is to be smaller than it is, and by how many instances (C13)."""
     rows = {key: row for row, key in enumerate(shard.snapshot.offerings.key.tolist())}
-    live = Instance.objects.filter(
-        offering__instance_type=instance_type, source="POOL", lost_at__isnull=True,
-        state__in=["REQUESTED", "JOINING", "READY", "DRAINING"],
-    ).exclude(work="BAD")  # fmt: skip
-    counts = np.bincount([rows[key] for key in live.values_list("offering_id", flat=True)], minlength=len(rows))
-    sizes = [(one.key, one.pool_wanted) for one in instance_type.offerings.all()]
-    return [(rows[key], int(counts[rows[key]]) - size) for key, size in sizes if counts[rows[key]] > size]
+    pools = instance_type.offerings.annotate(n=Count("instances", filter=POOL_LIVE)).order_by("key")
+    return [(rows[one.key], one.n - one.pool_wanted) for one in pools if one.n > one.pool_wanted]
 
 
 def _without_leaving(shard: Shard) -> Snapshot:
