@@ -92,7 +92,10 @@ def _become(main: Callable[[], None], name: str, parent: int, output: int, nicen
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.closerange(INHERITED, os.sysconf("SC_OPEN_MAX"))
+    for descriptor in map(int, os.listdir("/dev/fd")):  # not up to the limit, which may be a billion or none
+        if descriptor >= INHERITED:
+            with suppress(OSError):  # that of the listing itself is gone
+                os.close(descriptor)
     os.chdir("/")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -18,7 +18,7 @@ from console.stack import postgres, state, valkey
 from console.stack.children import LONGEST_BACKOFF_S, STEADY_AFTER_S, Child, end_all
 from console.stack.logs import Logs
 from console.stack.postgres import Postgres, PostgresError
-from console.stack.processes import end, spawn
+from console.stack.processes import Forked, end, spawn
 from console.stack.supervisor import StackSettings, Supervisor
 from tests.stack.stacks import state_folder, until
 
@@ -110,6 +110,21 @@ def test_a_child_ends_with_its_parent_and_has_a_session_of_its_own() -> None:
     parent.wait()
     parent.stdout.close()
     until(lambda: not Path(f"/proc/{child}").exists(), 5, "the child outlived its parent")
+
+
+def test_a_fork_keeps_nothing_of_its_parents_but_the_outputs(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with (tmp_path / "held").open("w"):
+        fork = Forked(print_descriptors, name="part", output=writing)
+        assert fork.wait() == 0
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        assert said.read().split() == ["0", "1", "2", "3"]  # the last is that of the listing
+    assert (fork.poll(), fork.returncode) == (0, 0)
+
+
+def print_descriptors() -> None:
+    os.write(1, " ".join(sorted(os.listdir("/dev/fd"))).encode())
 
 
 def test_a_child_gives_way_where_it_is_to() -> None:
