@@ -1,5 +1,6 @@
 """Small worlds for tests: the catalogue, pools, quota, and time that passes."""
 
+import time
 import uuid
 from datetime import datetime, timedelta
 
@@ -84,6 +85,11 @@ def everything_arrives() -> None:
         settle()
         nodes_arrive()
     settle(2)
+
+
+def a_second_passes() -> None:
+    """The ledger counts whole seconds: what began in this one has been used for none of it yet."""
+    time.sleep(1.01 - clock.now().microsecond / 1e6)
 
 
 def reread(one: CapacityClaim) -> CapacityClaim:

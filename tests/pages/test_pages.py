@@ -108,6 +108,7 @@ def test_queries_do_not_grow_with_rows(cast: Cast, running: Running, name: str) 
         fleet.tick(of.instance_type)
 
     more(range(1))
+    world.a_second_passes()
     queries()  # what only a first request asks
     before = queries()
     more(range(1, 6))
