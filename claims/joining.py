@@ -1,9 +1,8 @@
 """How long machines take to join, by zone, type and backend: measured on those that joined last, else what the backend
 says of itself; and so when those that are on their way will be there."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
@@ -18,38 +17,13 @@ from claims.models import Instance, Offering
 LATELY = 50
 
 
-@dataclass(frozen=True, slots=True)
-class JoinTime:
-    """From the request to readiness. `seen` machines were measured; 0: it is the backend's expectation."""
-
-    spread: Spread
-    seen: int
-
-    @property
-    def usual(self) -> timedelta:
-        """The median."""
-        return self.spread.usual
-
-    @property
-    def late(self) -> timedelta:
-        """The 90th percentile; provisioning ahead of a window starts by it."""
-        return self.spread.late
-
-    @property
-    def least(self) -> timedelta:
-        return self.spread.times[0] if self.spread.times else self.spread.least
-
-    @property
-    def most(self) -> timedelta:
-        return self.spread.longest
-
-
-def join_time(offering: Offering) -> JoinTime | None:
-    """Of the machines of the offering that joined last; None where nobody knows. One query."""
+def join_time(offering: Offering) -> Spread | None:
+    """Of the machines of the offering that joined last, from the request to readiness; None where nobody knows. One
+    query."""
     return join_times([offering.key]).get(offering.key)
 
 
-def join_times(offering_keys: Collection[int]) -> Mapping[int, JoinTime]:
+def join_times(offering_keys: Collection[int]) -> Mapping[int, Spread]:
     """By offering key, left out where nobody knows. One query, however many offerings and machines there are.
 
     Machines that were taken over with a running fleet stood there already and say nothing, neither does what another
@@ -61,14 +35,9 @@ def join_times(offering_keys: Collection[int]) -> Mapping[int, JoinTime]:
     taken = joined.order_by("-ready_at").annotate(took=F("ready_at") - F("created_at")).values("took")[:LATELY]
     rows = Offering.objects.filter(key__in=offering_keys).annotate(took=ArraySubquery(taken))
     usual = usual_join(node_backend())
-    stated = None if usual is None else JoinTime(Spread(least=usual[0], most=usual[1]), seen=0)
-    found = {key: _measured(took) or stated for key, took in rows.values_list("key", "took")}
+    stated = None if usual is None else Spread(least=usual[0], most=usual[1])
+    found = {key: Spread(sorted(took)) if took else stated for key, took in rows.values_list("key", "took")}
     return {key: one for key, one in found.items() if one is not None}
-
-
-def _measured(took: Iterable[timedelta]) -> JoinTime | None:
-    times = sorted(took)
-    return JoinTime(Spread(times), len(times)) if times else None
 
 
 def expected(instances: Collection[Instance], now: datetime) -> dict[int, Expected]:
@@ -80,9 +49,7 @@ def expected(instances: Collection[Instance], now: datetime) -> dict[int, Expect
     pending = [one for one in instances if one.state in PENDING_STATES]
     times = join_times({one.offering_id for one in pending}) if pending else {}
     return {
-        one.key: waits.expected(times[one.offering_id].spread, _since(one), now)
-        for one in pending
-        if one.offering_id in times
+        one.key: waits.expected(times[one.offering_id], _since(one), now) for one in pending if one.offering_id in times
     }
 
 

@@ -12,11 +12,10 @@ from rest_framework.views import APIView
 from claims import joining
 from claims.core.conditions import timestamp
 from claims.core.states import PENDING_STATES, Status
-from claims.core.waits import Expected
-from claims.joining import JoinTime
+from claims.core.waits import Expected, Spread
 from claims.models import CapacityClaim, ClaimKind, Instance
 from claims.selectors import claim_get, claim_numbers, instances_of
-from claims.supply import Freed, Supply, supply_of
+from claims.supply import Freed, Supply, Why, supply_of
 from console.common import clock
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
@@ -40,7 +39,7 @@ class ExpectedInstanceShape(serializers.Serializer):  # type: ignore[type-arg]
 class FreedShape(serializers.Serializer):  # type: ignore[type-arg]
     at = serializers.DateTimeField(help_text="At the latest where it is a drain.")
     instances = serializers.IntegerField()
-    why = serializers.ChoiceField(["REDUCTION", "WINDOW_END", "DRAIN", "JOIN"])
+    why = serializers.ChoiceField([one.value for one in Why])
     claim = serializers.UUIDField(
         allow_null=True, help_text="Which gives them up; null: another organization's, or JOIN."
     )
@@ -82,7 +81,7 @@ def expected_to(organization: Organization, claim: CapacityClaim, now: datetime)
     }
 
 
-def join_time_to(took: JoinTime) -> dict[str, Any]:
+def join_time_to(took: Spread) -> dict[str, Any]:
     return {"medianSeconds": took.usual.total_seconds(), "p90Seconds": took.late.total_seconds(), "measured": took.seen}
 
 

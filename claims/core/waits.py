@@ -22,11 +22,18 @@ class Spread:
     most: timedelta = timedelta()
 
     @property
+    def seen(self) -> int:
+        """How many were measured; 0: it is as stated."""
+        return len(self.times)
+
+    @property
     def usual(self) -> timedelta:
+        """The median."""
         return self._beyond(timedelta(), 0.5)
 
     @property
     def late(self) -> timedelta:
+        """The 90th percentile."""
         return self._beyond(timedelta(), LATE)
 
     @property

@@ -8,7 +8,8 @@ from decimal import Decimal
 from claims import pricing
 from claims.core.quote import HOURS_A_MONTH, Rates, hourly
 from claims.core.rules import MAX_COUNT
-from claims.joining import JoinTime, join_time
+from claims.core.waits import Spread
+from claims.joining import join_time
 from claims.models import ClaimKind, Offering
 from claims.selectors import PoolRow, QuotaRow, convertible_keys, offerings_claimable, pools, quotas_of
 from claims.supply import Supply, supply_for_new
@@ -58,7 +59,7 @@ class Meaning:
 
     free: int
     converted: int
-    joining: JoinTime | None
+    joining: Spread | None
     supply: Supply | None  # of what the pool does not have yet
     over_quota: bool
     rates: Rates | None

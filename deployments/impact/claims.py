@@ -12,9 +12,10 @@ from claims import pricing
 from claims.core.quote import HOURS_A_MONTH, hourly
 from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
+from claims.core.waits import Spread
 from claims.foreseen import Freed, Growth, no_longer_offered, would_free, would_get, would_give_up
 from claims.holdings import holding_of
-from claims.joining import JoinTime, join_time
+from claims.joining import join_time
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Work
 from claims.selectors import QuotaRow, quota_of, reduction_time
 from console.common.errors import NotFound
@@ -71,7 +72,7 @@ class ClaimPreview:
     at: datetime | None
     given_up: Sequence[Instance]
     gets: Growth
-    joining: JoinTime | None
+    joining: Spread | None
     impact: Impact
     quota: QuotaChange | None
     price: Price | None

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from django.conf import settings
 
-from claims.joining import JoinTime, join_time
+from claims.core.waits import Spread
+from claims.joining import join_time
 from claims.models import CapacityClaim, ClaimKind, Instance, Source, Work
 from claims.selectors import pools
 from deployments.impact.change import Change, Leaving, Then
@@ -20,7 +21,7 @@ class Replacement:
 
     claim: CapacityClaim | None
     at_once: bool = False
-    joining: JoinTime | None = None
+    joining: Spread | None = None
     none: bool = False
 
 
