@@ -1,6 +1,6 @@
 """The newest sample of deployments, and which way their load goes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -77,3 +77,15 @@ def trends(deployments: Iterable[Deployment | Brief], now: datetime) -> dict[int
             for key, row in zip(mine[there].tolist(), rows[there].tolist(), strict=True):
                 found.setdefault(key, []).append(max(0, int(block.queued[row])) + max(0, int(block.active[row])))
     return {key: Trend(tuple(values)) for key, values in found.items()}
+
+
+def totals(briefs: Sequence[Brief]) -> dict[str, int]:
+    """All deployments together, as cards and charts of the fleet show them; 0 where nothing has such a value."""
+    sample = last_sample(briefs).values()
+    return {
+        "ready": sum(one.ready for one in briefs),
+        "starting": sum(one.starting for one in briefs),
+        "wanted": sum(one.last_wanted or 0 for one in briefs),
+        "queued": sum(now.queued for now in sample),
+        "active": sum(now.active for now in sample),
+    }

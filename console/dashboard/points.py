@@ -7,12 +7,11 @@ from uuid import UUID
 
 from claims.selectors import claim_numbers, claims_of
 from console.common import clock
-from console.dashboard.live import last_sample
+from console.dashboard.live import last_sample, totals
 from console.organizations.models import Organization
 from deployments.selectors import briefs_of, deployments_of
 
 FLEET = "fleet"
-SUMMED = ("ready", "starting", "wanted", "queued", "active")
 Values = dict[str, int]
 
 
@@ -42,7 +41,9 @@ def newest(organization_key: int, topic: str, shown: Collection[str]) -> dict[st
 
 
 def deployment_values(organization: Organization, shown: Collection[str]) -> dict[str, Values]:
-    found = {FLEET: fleet_values(organization)} if FLEET in shown else {}
+    found: dict[str, Values] = {}
+    if FLEET in shown:
+        found[FLEET] = {feed(FLEET, name): number for name, number in totals(briefs_of(organization)).items()}
     chosen = list(deployments_of(organization).filter(id__in=ids(shown))) if ids(shown) else []
     sample = last_sample(chosen) if chosen else {}
     for one in chosen:
@@ -58,17 +59,6 @@ def deployment_values(organization: Organization, shown: Collection[str]) -> dic
         }
         found[str(one.id)] = {feed(one.id, name): number for name, number in numbers.items() if number is not None}
     return found
-
-
-def fleet_values(organization: Organization) -> Values:
-    """All deployments together; 0 where nothing has such a value."""
-    briefs = briefs_of(organization)
-    sample = last_sample(briefs).values()
-    sums = (
-        sum(one.ready for one in briefs), sum(one.starting for one in briefs),
-        sum(one.last_wanted or 0 for one in briefs), sum(now.queued for now in sample), sum(now.active for now in sample),
-    )  # fmt: skip
-    return {feed(FLEET, name): number for name, number in zip(SUMMED, sums, strict=True)}
 
 
 def claim_values(organization: Organization, shown: Collection[str]) -> dict[str, Values]:

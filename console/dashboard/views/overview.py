@@ -23,7 +23,7 @@ from console.dashboard.afterwards import makings
 from console.dashboard.attention import Facts, Notice, board, notices
 from console.dashboard.billing import without_price
 from console.dashboard.lateness import late_kinds
-from console.dashboard.live import last_sample
+from console.dashboard.live import totals
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
 from console.organizations.selectors import audit_of
@@ -122,15 +122,9 @@ def late(request: HttpRequest) -> HttpResponse:
 
 def kpis(facts: Facts) -> dict[str, int]:
     numbers = [claim_numbers(claim) for claim in facts.claims]
-    sample = last_sample(facts.deployments)
-    return {
-        "ready": sum(one.ready for one in facts.deployments),
-        "starting": sum(one.starting for one in facts.deployments),
-        "wanted": sum(one.last_wanted or 0 for one in facts.deployments),
+    return totals(facts.deployments) | {
         "allocated": sum(allocated for allocated, _ in numbers),
         "pending": sum(pending for _, pending in numbers),
-        "queued": sum(row.queued for row in sample.values()),
-        "active": sum(row.active for row in sample.values()),
     }
 
 
