@@ -1,7 +1,6 @@
 """`/api/v1/statements`: what is paid for each month, closed ones fixed to the cent."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -9,27 +8,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from claims import metering
-from claims.api.v1 import hours
-from claims.core.rating import PriceMissing
+from claims.api.v1 import hours, priced
 from claims.statements import selectors
 from claims.statements.selectors import Line, Summary
 from console.common import clock
-from console.common.errors import FailedPrecondition
 from console.common.money import plain
 from console.common.paging import page
 from console.organizations.api.permissions import SeesMoney, request_actor
 
-T = TypeVar("T")
 MONTH = OpenApiParameter("month", OpenApiTypes.STR, OpenApiParameter.PATH, description="A month such as 2026-11.")
-
-
-def priced(read: Callable[[], T]) -> T:
-    """What `read` gives; FailedPrecondition where something has no price."""
-    try:
-        return read()
-    except PriceMissing as missing:
-        raise FailedPrecondition("PRICE_MISSING", missing.rate, metering.without_price(missing)) from missing
 
 
 class StatementsView(APIView):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -21,6 +21,8 @@ from console.common.money import plain
 from console.common.paging import page
 from console.organizations.api.fields import query_time
 from console.organizations.api.permissions import SeesMoney, request_actor
+
+T = TypeVar("T")
 
 
 class QuotaView(APIView):
@@ -71,10 +73,7 @@ class UsageView(APIView):
         assert end is not None
         if start >= end:
             raise InvalidArgument.of("start", "must lie before end")
-        try:
-            rows = metering.usage(organization, start, end, now)
-        except PriceMissing as missing:
-            raise FailedPrecondition("PRICE_MISSING", missing.rate, metering.without_price(missing)) from missing
+        rows = priced(lambda: metering.usage(organization, start, end, now))
         by = request.query_params.get("by", "claim")
         return Response({
             "currency": "USD",
@@ -82,6 +81,14 @@ class UsageView(APIView):
             "total": plain(metering.total(rows)),
             "items": usage_items(rows, by),
         })  # fmt: skip
+
+
+def priced(read: Callable[[], T]) -> T:
+    """What `read` gives; FailedPrecondition where something has no price."""
+    try:
+        return read()
+    except PriceMissing as missing:
+        raise FailedPrecondition("PRICE_MISSING", missing.rate, metering.without_price(missing)) from missing
 
 
 def usage_items(rows: list[UsageRow], by: str) -> list[dict[str, Any]]:

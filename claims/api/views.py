@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 from claims import services
 from claims.api import serializers as shapes
 from claims.api.wire import claim_to, parameters_to, resources_from
+from claims.models import CapacityClaim
 from claims.selectors import claim_get, claims_of, offerings_claimable
 from console.organizations.api.fields import query_time
 from console.organizations.api.ids import id_in_body, id_in_path
@@ -22,6 +23,19 @@ def checked(serializer: Any) -> dict[str, Any]:
     serializer.is_valid(raise_exception=True)
     data: dict[str, Any] = serializer.validated_data
     return data
+
+
+def create(request: Request, data: dict[str, Any]) -> CapacityClaim:
+    """The claim that a checked `ClaimCreateSerializer` asks for."""
+    actor = request_actor(request)
+    return services.claim_create(
+        actor=actor,
+        organization=actor.require_organization(),
+        name=data["name"],
+        resources=resources_from(data["resources"]),
+        id=id_in_body(data.get("id")),
+        idempotency_key=request.headers.get("Idempotency-Key"),
+    )
 
 
 class ClaimsView(APIView):
@@ -45,16 +59,7 @@ class ClaimsView(APIView):
     def post(self, request: Request) -> Response:
         """Set capacity aside. Answers at once with STATUS_CREATING."""
         data = checked(shapes.ClaimCreateSerializer(data=request.data))
-        actor = request_actor(request)
-        claim = services.claim_create(
-            actor=actor,
-            organization=actor.require_organization(),
-            name=data["name"],
-            resources=resources_from(data["resources"]),
-            id=id_in_body(data.get("id")),
-            idempotency_key=request.headers.get("Idempotency-Key"),
-        )
-        return Response({"capacityClaim": claim_to(claim)})
+        return Response({"capacityClaim": claim_to(create(request, data))})
 
 
 class ClaimView(APIView):

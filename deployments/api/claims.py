@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from claims import services
 from claims.api import serializers as shapes
-from claims.api.views import checked
+from claims.api.views import checked, create
 from claims.api.wire import claim_to, resources_from
 from claims.models import CapacityClaim
 from claims.selectors import claim_get, claims_of
@@ -22,7 +22,7 @@ from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.paging import page
 from console.organizations.api.fields import UInt32Field
-from console.organizations.api.ids import id_in_body, id_in_path
+from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.api.previews import PreviewShape, preview_to
 from deployments.impact.claims import ClaimPreview, claim_preview, creation_preview, refused
@@ -87,19 +87,13 @@ class ClaimsView(APIView):
         """Set capacity aside, or, with `preview=true`, say what it would do: instances at once and later, quota and
         price before and after. Refusals are the same."""
         data = checked(shapes.ClaimCreateSerializer(data=request.data))
-        actor, resources = request_actor(request), resources_from(data["resources"])
-        organization, key = actor.require_organization(), request.headers.get("Idempotency-Key")
-
-        def act() -> CapacityClaim:
-            return services.claim_create(
-                actor=actor, organization=organization, name=data["name"], resources=resources,
-                id=id_in_body(data.get("id")), idempotency_key=key,
-            )  # fmt: skip
+        organization = request_actor(request).require_organization()
 
         def foresee() -> ClaimPreview:
+            resources = resources_from(data["resources"])
             return creation_preview(organization, offering_wanted(data["name"], resources), resources, clock.now())
 
-        return answered(request, act, foresee)
+        return answered(request, lambda: create(request, data), foresee)
 
 
 class ClaimView(APIView):
