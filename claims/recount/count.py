@@ -19,6 +19,7 @@ HOUR = 3600
 NEAR = Fraction(1, 10**9)
 ONE_REQUEST = 2  # seconds between the time a request reads and the one its transaction writes
 Tally = dict[tuple[int, str, Decimal], int]
+Prices = dict[tuple[int, str], list[Price]]
 
 
 @dataclass
@@ -36,22 +37,22 @@ class Recount:
 
 def recount(start: int | None = None, end: int | None = None) -> Recount:
     """Count all organizations again, in [start, end) in seconds since 1970, whole hours, as far as they are rated."""
-    found = Recount()
+    found, prices = Recount(), read.prices()
     for key, slug, rated_until in read.organizations():
         every = read.held(key)
         first = min((one.since for one in every), default=rated_until)
         begin = max(first, start if start is not None else first) // HOUR * HOUR
         until = min(rated_until, end if end is not None else rated_until)
-        _organization(found, key, slug, every, begin, until)
+        _organization(found, key, slug, every, prices, begin, until)
     return found
 
 
-def _organization(found: Recount, key: int, slug: str, every: list[Held], start: int, end: int) -> None:
+def _organization(found: Recount, key: int, slug: str, every: list[Held], prices: Prices, start: int, end: int) -> None:
     mine = [one for one in every if one.since < end and (one.until is None or one.until > start)]
     found.intervals += len(mine)
     found.differences += [f"{slug}: {one}" for one in overlaps(mine)]
     found.differences += [f"{slug}: {one}" for one in too_early(mine, read.created(key))]
-    quotas, prices = read.quotas(key), read.prices()
+    quotas = read.quotas(key)
     rated = set(read.rated_hours(key, start, end))
     by_line: dict[str, dict[Line, int]] = defaultdict(lambda: defaultdict(int))
     held = {one.id: one for one in every}
@@ -82,7 +83,7 @@ def hours(mine: Iterable[Held], rated: set[int], start: int, end: int) -> Iterat
 
 
 def count_hour(
-    there: list[Held], quotas: dict[int, list[tuple[int, int]]], prices: dict[tuple[int, str], list[Price]], hour: int
+    there: list[Held], quotas: dict[int, list[tuple[int, int]]], prices: Prices, hour: int
 ) -> tuple[Tally, list[str]]:
     """GPU-seconds by interval, rate and price of the 3600 seconds; and what has no price."""
     tally: Tally = defaultdict(int)

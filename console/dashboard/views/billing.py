@@ -39,16 +39,19 @@ def billing(request: HttpRequest) -> HttpResponse:
     context = {"months": months, "month": month, "present": month == months[0], "by": by, "tabs": TABLES,
                "table": TABLES[by]}  # fmt: skip
     try:
-        context |= bill(organization, month, by, now)
+        places = offerings()
+        context |= bill(organization, month, by, places, now)
         if context["present"]:
-            context |= outlook(organization, by, context, now)
+            context |= outlook(organization, by, context, places, now)
     except PriceMissing as missing:
         context["missing"] = without_price(missing)
     return render(request, "billing/month.html", context)
 
 
-def bill(organization: Organization, month: Month, by: str, now: datetime) -> dict[str, Any]:
-    rows, places = metering.usage(organization, month.start, month.end, now), offerings()
+def bill(
+    organization: Organization, month: Month, by: str, places: Mapping[int, Offering], now: datetime
+) -> dict[str, Any]:
+    rows = metering.usage(organization, month.start, month.end, now)
     whole, unused = bills.amount(rows), bills.unused_reserved(organization, month.start, month.end, now)
     found = lines(organization, by, rows, places, month)
     return {
@@ -65,10 +68,12 @@ def bill(organization: Organization, month: Month, by: str, now: datetime) -> di
     }
 
 
-def outlook(organization: Organization, by: str, bill: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def outlook(
+    organization: Organization, by: str, bill: Mapping[str, Any], places: Mapping[int, Offering], now: datetime
+) -> dict[str, Any]:
     """What the present month is going to cost: all of it, and by line."""
     found = forecast(organization, now, bill["rows"])
-    ahead = ahead_by_line(by, found, offerings())
+    ahead = ahead_by_line(by, found, places)
     return {
         "forecast": found,
         "lines": bill["lines"]
