@@ -21,6 +21,7 @@ from claims.core import rating
 from claims.ledger import whole_second
 from claims.metering import Holder, Terms, UsageRow
 from claims.models import UsageInterval, UsageKind
+from console.common.money import SECONDS_PER_HOUR
 from console.organizations.models import Organization
 
 LOOK_BACK = timedelta(days=7)
@@ -83,7 +84,7 @@ def claims_ahead(
     for start, until in pairwise(edges):
         seconds = int((until - start).total_seconds())
         for one in rating.rate(intervals, terms.quotas, terms.prices, start, start + SECOND):
-            sums[holders[one.interval]] += one.gpu_seconds * one.usd_per_gpu_hour * seconds / 3600
+            sums[holders[one.interval]] += one.gpu_seconds * one.usd_per_gpu_hour * seconds / SECONDS_PER_HOUR
     return dict(sums)
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from django.db.models import Sum
 
 from claims.models import CapacityClaim
+from deployments.core.plan import Bound
 from deployments.core.sizing import Need, Sizing, sizing
 from deployments.models import Decision, Deployment
 from deployments.zones import all_zones, common_zones
 
 PERIOD = timedelta(days=7)
 RESERVED = "CAPACITY_CLASS_RESERVED"
-FOR_WANT_OF_CAPACITY = "CAPACITY"
 
 Row = tuple[int, datetime, int, int, str, bool]
 """deployment's key, time, wanted, granted, bound, made afterwards"""
@@ -81,7 +81,7 @@ def need_of(using: Sequence[Deployment], rows: Collection[Row], since: datetime,
     for key, at, wants, granted, bound, _ in sorted(rows, key=lambda row: row[1]):
         first = int(np.searchsorted(stamps, max(at, since).timestamp()))
         wanted[first:, column[key]] = wants
-        short[first:, column[key]] = max(0, wants - granted) if bound == FOR_WANT_OF_CAPACITY else 0
+        short[first:, column[key]] = max(0, wants - granted) if bound == Bound.CAPACITY.name else 0
     gpus = np.array([one.gpu_count for one in using], np.int64)
     return Need(gpus, np.diff(stamps, append=until.timestamp()), wanted, short)
 

@@ -3,18 +3,17 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 
-from claims.core.rating import ON_DEMAND
+from claims.core.rating import HOUR, ON_DEMAND
 from claims.focus.charges import Charge
 from claims.models import UsageKind
-from console.common.money import plain
+from console.common.money import SECONDS_PER_HOUR, plain
 from console.organizations.models import Organization
 
 VERSION = "1.2"
 NAME, UNIT, USD = "Headroom", "GPU-Hours", "USD"
-HOUR = timedelta(hours=1)
 PLACES = Decimal("1e-15")
 Column = Callable[[Charge, Organization], str]
 
@@ -24,14 +23,14 @@ def time(at: datetime) -> str:
 
 
 def quantity(charge: Charge) -> str:
-    return plain((Decimal(charge.gpu_seconds) / 3600).quantize(PLACES))
+    return plain((charge.gpu_seconds / SECONDS_PER_HOUR).quantize(PLACES))
 
 
 def list_cost(charge: Charge) -> str:
     """What the quantity costs at the list price; exactly the cost where that is the price paid."""
     if charge.key.list_usd_per_gpu_hour == charge.key.usd_per_gpu_hour:
         return cost(charge)
-    return plain((Decimal(charge.gpu_seconds) * charge.key.list_usd_per_gpu_hour / 3600).quantize(Decimal("1e-12")))
+    return plain((charge.gpu_seconds * charge.key.list_usd_per_gpu_hour / SECONDS_PER_HOUR).quantize(Decimal("1e-12")))
 
 
 def cost(charge: Charge) -> str:

@@ -1,4 +1,5 @@
-"""Reads of the scaling loop without model objects: a few rows as they are, and integers of many rows straight into numpy: `array_send(array_agg(...))` instead of a Python object a value.
+"""Reads of the scaling loop without model objects: a few rows as they are, and numbers of many rows straight into numpy,
+by `array_send(array_agg(...))` instead of a Python object a value.
 
 27 ms for five columns of 100,000 rows, where rows of the ORM take 625 and more (docs/decisions/0002).
 """
