@@ -2,12 +2,12 @@
 
 Method: what was used so far; plus what claims hold now, held on to the end of the month at the prices and the quota that
 are set for then (claims are commitments: paid whether used or not, until somebody changes them); plus replicas on demand
-at their mean of the last seven days, which has every hour of the day and every day of the week in it once. A younger
-ledger is averaged over the time there is.
+at their mean since midnight UTC seven days ago, so that every hour of the day and every day of the week counts. A younger
+ledger is averaged over the time there is. Midnight, because whole days are added up already (`RatedDay`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from django.db.models import Min
 from claims import metering
 from claims.bills import Month
 from claims.core import rating
+from claims.core.rating import Interval
 from claims.ledger import whole_second
 from claims.metering import Holder, Terms, UsageRow
 from claims.models import UsageInterval, UsageKind
@@ -30,11 +31,16 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """USD. `ahead` is what is still to come."""
+    """USD. `rows` is the month's use so far, `per_hour` what is held now costs an hour, `ahead` is still to come."""
 
-    so_far: Decimal
-    ahead: dict[Holder, Decimal]
+    rows: Sequence[UsageRow]
+    per_hour: Decimal
+    ahead: Mapping[Holder, Decimal]
     seconds_left: int
+
+    @property
+    def so_far(self) -> Decimal:
+        return metering.total(self.rows)
 
     @property
     def total(self) -> Decimal:
@@ -43,38 +49,47 @@ class Forecast:
     @property
     def claims(self) -> Decimal:
         """What claims hold, to the end of the month."""
-        return sum((usd for key, usd in self.ahead.items() if key[0] == UsageKind.CLAIM), Decimal(0))
+        return self._ahead_of(UsageKind.CLAIM)
 
     @property
     def on_demand(self) -> Decimal:
         """Replicas on demand, to the end of the month."""
-        return sum((usd for key, usd in self.ahead.items() if key[0] == UsageKind.REPLICA), Decimal(0))
+        return self._ahead_of(UsageKind.REPLICA)
+
+    def _ahead_of(self, kind: UsageKind) -> Decimal:
+        return sum((usd for key, usd in self.ahead.items() if key[0] == kind), Decimal(0))
 
 
-def forecast(
-    organization: Organization,
-    now: datetime,
-    spent: Iterable[UsageRow] | None = None,
-    *,
-    by_holder: bool = True,
-    terms: Terms | None = None,
-) -> Forecast:
-    """Of the month that `now` is in. `spent`, `terms`: its use so far and what it is rated by, where these have been
-    read. Not `by_holder`: as in `metering.usage`, for who needs no more than the sums. Raises PriceMissing."""
-    at, by = whole_second(now), terms or metering.terms_of(organization)
-    end = Month(metering.month_of(at)).end
-    rows = metering.month_to_date(organization, now, by_holder=False, terms=by) if spent is None else spent
-    ahead = claims_ahead(organization, at, end, by, by_holder)
-    for key, usd in on_demand_ahead(organization, at, end, by, by_holder).items():
-        ahead[key] = ahead.get(key, Decimal(0)) + usd
-    return Forecast(metering.total(rows), ahead, int((end - at).total_seconds()))
+def forecast(organization: Organization, now: datetime, *, by_holder: bool = True) -> Forecast:
+    """Of the month that `now` is in. Not `by_holder`: as in `metering.usage`, for who needs no more than the sums.
+
+    Everything is read once: the use since the month's begin or since `LOOK_BACK`, and what is held now. Raises
+    PriceMissing.
+    """
+    at, terms = whole_second(now), metering.terms_of(organization)
+    month, first = Month(metering.month_of(at)), _first_use(organization)
+    since = max(first or at, metering.day_of(at) - LOOK_BACK)
+    rows = metering.usage(
+        organization, min(month.start, metering.day_of(since)), at, at, by_holder=by_holder, terms=terms
+    )
+    holders, held = metering.held(organization, at, at + SECOND, by_holder)
+    ahead = defaultdict(Decimal, claims_ahead(holders, held, at, month.end, terms))
+    if since < at:
+        lately = [row for row in rows if row.day >= metering.day_of(since)]
+        for key, usd in on_demand_ahead(lately, _seconds(since, at), _seconds(at, month.end)).items():
+            ahead[key] += usd
+    return Forecast(
+        [row for row in rows if row.day >= month.start],
+        metering.per_hour(held, at, terms),
+        dict(ahead),
+        _seconds(at, month.end),
+    )
 
 
 def claims_ahead(
-    organization: Organization, at: datetime, end: datetime, terms: Terms, by_holder: bool
+    holders: Mapping[int, Holder], held: Sequence[Interval], at: datetime, end: datetime, terms: Terms
 ) -> dict[Holder, Decimal]:
     """What is held by claims now costs this until then. Rates change only with prices: one look at each of those."""
-    holders, held = metering.held(organization, at, at + SECOND, by_holder)
     intervals = [replace(one, ended=None) for one in held if holders[one.id][0] == UsageKind.CLAIM]
     if not intervals:
         return {}
@@ -82,23 +97,28 @@ def claims_ahead(
     edges = [at, *sorted(changes), end]
     sums: dict[Holder, Decimal] = defaultdict(Decimal)
     for start, until in pairwise(edges):
-        seconds = int((until - start).total_seconds())
         for one in rating.rate(intervals, terms.quotas, terms.prices, start, start + SECOND):
-            sums[holders[one.interval]] += one.gpu_seconds * one.usd_per_gpu_hour * seconds / SECONDS_PER_HOUR
+            cost = one.gpu_seconds * one.usd_per_gpu_hour * _seconds(start, until) / SECONDS_PER_HOUR
+            sums[holders[one.interval]] += cost
     return dict(sums)
 
 
-def on_demand_ahead(
-    organization: Organization, at: datetime, end: datetime, terms: Terms, by_holder: bool
-) -> dict[Holder, Decimal]:
-    """Replicas on demand go on as in the last seven days, or for as long as there has been anything."""
-    first = UsageInterval.objects.filter(organization=organization).aggregate(at=Min("started_at"))["at"]
-    if first is None or first >= at:
-        return {}
-    start = max(first, at - LOOK_BACK)
-    share = Decimal(int((end - at).total_seconds())) / Decimal(int((at - start).total_seconds()))
+def on_demand_ahead(rows: Sequence[UsageRow], over_s: int, left_s: int) -> dict[Holder, Decimal]:
+    """Replicas on demand go on for `left_s` seconds as in `rows`, which are of `over_s` seconds."""
+    share = Decimal(left_s) / over_s
     sums: dict[Holder, Decimal] = defaultdict(Decimal)
-    for row in metering.usage(organization, start, at, at, by_holder=by_holder, terms=terms):
+    for row in rows:
         if row.kind == UsageKind.REPLICA:
             sums[row.kind, row.holder_id, row.holder_name, row.offering_key] += row.usd * share
     return dict(sums)
+
+
+def _first_use(organization: Organization) -> datetime | None:
+    first: datetime | None = UsageInterval.objects.filter(organization=organization).aggregate(at=Min("started_at"))[
+        "at"
+    ]
+    return first
+
+
+def _seconds(start: datetime, end: datetime) -> int:
+    return int((end - start).total_seconds())

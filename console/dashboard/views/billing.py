@@ -1,7 +1,7 @@
 """Billing: what the organization spends, cut every way, down to the intervals of the ledger. For who may see money."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +15,8 @@ from claims import bills, metering
 from claims.bills import Chosen, Month, UnusedReserved
 from claims.budgets import budget_state
 from claims.core.rating import PriceMissing
-from claims.forecast import forecast
+from claims.forecast import Forecast, forecast
+from claims.metering import UsageRow
 from claims.models import Offering, UsageKind
 from console.common import clock
 from console.common.ids import parse_uuid
@@ -40,28 +41,32 @@ def billing(request: HttpRequest) -> HttpResponse:
                "table": TABLES[by]}  # fmt: skip
     try:
         places = offerings()
-        context |= bill(organization, month, by, places, now)
-        if context["present"]:
-            context |= outlook(organization, by, context, places, now)
+        found = forecast(organization, now) if context["present"] else None
+        rows = found.rows if found else metering.usage(organization, month.start, month.end, now)
+        context |= bill(organization, month, by, rows, places, now)
+        if found:
+            context |= outlook(organization, by, context, found, places, now)
     except PriceMissing as missing:
         context["missing"] = without_price(missing)
     return render(request, "billing/month.html", context)
 
 
 def bill(
-    organization: Organization, month: Month, by: str, places: Mapping[int, Offering], now: datetime
+    organization: Organization,
+    month: Month,
+    by: str,
+    rows: Sequence[UsageRow],
+    places: Mapping[int, Offering],
+    now: datetime,
 ) -> dict[str, Any]:
-    rows = metering.usage(organization, month.start, month.end, now)
     whole, unused = bills.amount(rows), bills.unused_reserved(organization, month.start, month.end, now)
     found = lines(organization, by, rows, places, month)
     return {
         "whole": whole,
         "reserved_share": float(whole.reserved / whole.total) if whole.total else 0.0,
         "reserved_time_share": whole.reserved_seconds / whole.gpu_seconds if whole.gpu_seconds else 0.0,
-        "per_hour": metering.spend_per_hour(organization, now),
         "lines": found,
         "sum": bills.amount(row for row in rows if TABLES[by].kind in (None, row.kind)),
-        "rows": rows,
         "unused": unused,
         "unused_seconds": sum(one.instance_seconds for one in unused),
         "unused_usd": total_of(unused),
@@ -69,10 +74,14 @@ def bill(
 
 
 def outlook(
-    organization: Organization, by: str, bill: Mapping[str, Any], places: Mapping[int, Offering], now: datetime
+    organization: Organization,
+    by: str,
+    bill: Mapping[str, Any],
+    found: Forecast,
+    places: Mapping[int, Offering],
+    now: datetime,
 ) -> dict[str, Any]:
     """What the present month is going to cost: all of it, and by line."""
-    found = forecast(organization, now, bill["rows"])
     ahead = ahead_by_line(by, found, places)
     return {
         "forecast": found,

@@ -10,7 +10,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from claims import metering
 from claims.budgets import BudgetState, budget_state
 from claims.core.rating import PriceMissing
 from claims.forecast import forecast
@@ -100,14 +99,13 @@ def deal(actor: Actor, notice: Notice, wanted: str, now: datetime) -> str:
 
 def money(organization: Organization, now: datetime) -> dict[str, Any]:
     """Spent this month, foreseen, an hour now and the budget; why it is not known where a price is missing."""
-    terms = metering.terms_of(organization)
     try:
-        foreseen = forecast(organization, now, by_holder=False, terms=terms)
+        foreseen = forecast(organization, now, by_holder=False)
         return {
             "spent": foreseen.so_far,
             "foreseen": foreseen.total,
             "budget": budget_state(organization, now, foreseen),
-            "per_hour": metering.spend_per_hour(organization, now, terms),
+            "per_hour": foreseen.per_hour,
         }
     except PriceMissing as missing:
         return {"missing": without_price(missing)}
