@@ -44,6 +44,12 @@ BACKEND_TIMEOUT_S = env.number("HEADROOM_BACKEND_TIMEOUT", 10, at_least=0.1)
 # A model that loads longer than this is given up, unless it is known to take longer (R8).
 LOADING_LIMIT_S = env.number("HEADROOM_LOADING_LIMIT_S", 600, at_least=1)
 RUNTIME_BACKEND = env.text("HEADROOM_RUNTIME_BACKEND", "deployments.backends.simulated.SimulatedRuntimeBackend")
+# Where people reach the console: links in notifications begin with it.
+PUBLIC_URL = env.text("HEADROOM_URL", f"http://{BIND}:{PORT}")
+# Lets webhooks go to private and loopback addresses, and by plain http.
+WEBHOOK_PRIVATE = env.flag("HEADROOM_WEBHOOK_PRIVATE", False)
+# `smtp://user:password@host:587?tls=1` or `smtps://...`; without it mail is written into the state folder.
+EMAIL_URL = env.text("EMAIL_URL")
 EMBEDDED_DATABASE_URL = f"postgresql://headroom@/headroom?host={quote(str(STATE_DIR))}/run"
 EMBEDDED_BROKER_URL = f"redis+socket://{quote(str(STATE_DIR))}/valkey/valkey.sock"
 DATABASE_URL = env.text("DATABASE_URL") or EMBEDDED_DATABASE_URL
@@ -67,6 +73,7 @@ SECRET_KEY = _secret_key()
 INSTALLED_APPS = [
     "console.loops",
     "console.organizations",
+    "console.notifications",
     "claims",
     "deployments",
     "console.dashboard",
@@ -189,6 +196,10 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 
+# --- mail ------------------------------------------------------------------------------------------
+globals().update(env.email(EMAIL_URL, STATE_DIR / "mail"))
+DEFAULT_FROM_EMAIL = env.text("HEADROOM_MAIL_FROM", "headroom@localhost")
+
 # --- API -------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -264,6 +275,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "deployments.tasks.history",
         "schedule": 10.0,
         "options": {"queue": "bulk", "expires": 10},
+    },
+    "deliver": {
+        "task": "console.notifications.tasks.deliver",
+        "schedule": 5.0,
+        "options": {"queue": "io", "expires": 10},
     },
     "meter": {"task": "claims.tasks.meter", "schedule": 60.0, "options": {"queue": "control", "expires": 60}},
 }

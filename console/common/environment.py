@@ -70,3 +70,27 @@ def database(url: str) -> dict[str, object]:
         "PORT": str(parts.port or options.pop("port", "")),
         "OPTIONS": options,
     }
+
+
+def email(url: str, folder_without: Path) -> dict[str, object]:
+    """Django's settings of mail from `smtp://user:password@host:port?tls=1` or `smtps://...`; without an address mail
+    becomes files in the folder."""
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": folder_without}
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or options.keys() - {"tls"}:
+        raise SettingError(
+            "EMAIL_URL must look like smtp://user:password@host:587?tls=1 or smtps://user:password@host."
+        )
+    secure, starts = parts.scheme == "smtps", options.get("tls", "0") in TRUE
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or (465 if secure else 587 if starts else 25),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": secure,
+        "EMAIL_USE_TLS": starts and not secure,
+        "EMAIL_TIMEOUT": 5,
+    }

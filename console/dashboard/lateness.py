@@ -19,6 +19,7 @@ MEANINGS = {
     "fulfil": "claims get no instances and give none up; reductions wait",
     "provision": "machines are neither asked for nor given back",
     "meter": "usage is recorded but not rated ahead; amounts stay right, pages are slower",
+    "deliver": "notifications are kept and not sent; they go out once it runs again",
     "roll-up": "charts of the past are not written; that is caught up later",
 }
 OTHERWISE = "what it does waits; nothing is lost"

@@ -9,7 +9,7 @@ from console.organizations.models import ApiToken, AuditEvent, Membership, Organ
 from console.organizations.services import token_hash
 
 LAST_USE_STEP = timedelta(minutes=1)
-FOR_ADMINS = ("ApiToken", "Membership")  # what only admins may read of (DESIGN section 4)
+FOR_ADMINS = ("ApiToken", "Membership", "Channel")  # what only admins may read of (DESIGN section 4)
 
 
 def organization_named(name: str) -> Organization:
