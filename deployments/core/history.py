@@ -49,6 +49,14 @@ def add(ring: Ring, values: Int64s, rows: Bools | bool = True) -> Ring:
     return replace(ring, highest=highest)
 
 
+def forgotten_at_ms(memory: Memory) -> Int64s:
+    """When the highest recommendation of each window will have left it, if none that is as high is added."""
+    spans = memory.bucket[:, None] - (memory.bucket[:, None] - np.arange(BUCKETS)) % BUCKETS
+    at_top = memory.highest == memory.highest.max(axis=1, keepdims=True)
+    newest: Int64s = np.where(at_top, spans, 0).max(axis=1)
+    return (newest + BUCKETS) * memory.width_ms
+
+
 def _clear(highest: Int32s, bucket: Int64s, elapsed: Int64s) -> None:
     """Empty the spans that began since, which are those that ended a window ago."""
     for step in range(1, min(int(elapsed.max(initial=0)), BUCKETS) + 1):

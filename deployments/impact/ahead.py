@@ -1,13 +1,17 @@
 """A shard that goes on from a snapshot, pass by pass. Rows are only ever added, so that row numbers hold; a replica that
 has ended keeps its row with that state, which the planner ignores."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from deployments.core.params import Params
+from claims.core.allocation import InUse, to_keep
+from deployments.core.autoscaler_state import AutoscalerState
+from deployments.core.history import forgotten_at_ms
+from deployments.core.params import MILLI, Params, milliseconds
 from deployments.core.plan import Plan
 from deployments.core.planner import plan
 from deployments.core.reasons import Reason
@@ -42,6 +46,9 @@ class Ahead:
         self.instance = {name: values.copy() for name, values in snapshot.instances.items()}
         self.parts = list(zip(*(values.tolist() for _, values in snapshot.parts.items()), strict=True))
         self.seen = snapshot
+        self.began = now
+        self.shrinks_at = np.inf
+        self.closed = self.instance["held"].copy()  # the rest of `held` is kept for claims that wait
         self.leaving: dict[int, Leaving] = {}
         self.waiting: list[Waiting] = []
         self.shrinking: dict[int, int] = {}
@@ -54,13 +61,16 @@ class Ahead:
     def begin(self, change: Change) -> None:
         """Mark what leaves and what is closed. What is empty leaves now, and claims take what is free."""
         self.leaving = {one.instance: one for one in change.leaving}
-        self.waiting, self.shrinking = list(change.waiting), dict(change.shrinking)
+        self.waiting = [replace(one, missing=one.missing + one.more, more=0) for one in change.waiting]
+        self.shrinking = dict(change.shrinking)
         for row, one in self.leaving.items():
             self.instance["state"][row] = InstanceState.DRAINING
             self.instance["drain_until"][row] = one.until
-        self.instance["held"][list(change.closed)] = True
+        self.closed[list(change.kept)] = False
+        self.closed[list(change.closed)] = True
         for row in np.argsort(self.instance["key"], kind="stable").tolist():
             self._emptied(row)
+        self._keep()
 
     def run(self, params: Params, until: float = np.inf) -> None:
         """Passes until nothing runs on what leaves and nothing changes any more, or until a time."""
@@ -83,10 +93,12 @@ class Ahead:
         return found
 
     def _next_event(self) -> float | None:
-        """When the next model is loaded, or the next deadline is over; None where nothing is awaited."""
+        """When the next model is loaded, or the next deadline or scale-down delay is over; None where nothing is
+        awaited."""
         times = self._loaded_at()[self.replica["state"] == ReplicaState.STARTING].tolist()
         times += [one.until + MOMENT_S for row, one in self.leaving.items() if row not in self.emptied]
-        return min((at for at in times if at > self.now), default=None)
+        times.append(self.shrinks_at)
+        return min((at for at in times if self.now < at < np.inf), default=None)
 
     def _loaded_at(self) -> npt.NDArray[np.float64]:
         loads = np.nan_to_num(self.deployments.startup_s, nan=LOADS_S)[self.replica["deployment"]]
@@ -94,14 +106,16 @@ class Ahead:
         return found
 
     def _pass(self, params: Params) -> bool:
-        """What the loop does in one pass; whether it did anything. From the second one on there are no signals, so that
-        every size holds (R5), and yet what runs above its min can be reclaimed (R13)."""
+        """What the loop does in one pass; whether it did anything. The load stays what it is, so that a size changes only
+        when its delay is over (R4) or is cut short for others (R12)."""
         self._time_passes()
         made = plan(self._snapshot(), params, self.now)
         self._start(made)
         for row, code in zip(made.stops.replica.tolist(), made.stops.code.tolist(), strict=True):
             self._stop(row, Reason(code))
-        self.seen = replace(self.seen, signals=Signals.none(len(self.deployments)), state=made.state)
+        self.seen = replace(self.seen, state=made.state)
+        delayed = made.damped.code == Reason.SHRINK_DELAYED
+        self.shrinks_at = (forgotten_at_ms(made.state.memory)[delayed] / MILLI).min(initial=np.inf)
         return len(made.starts) + len(made.stops) > 0
 
     def _time_passes(self) -> None:
@@ -110,6 +124,20 @@ class Ahead:
         self.replica["state"][loaded], self.replica["ready_at"][loaded] = ReplicaState.READY, self.now
         for row in np.flatnonzero(self.replica["state"] == ReplicaState.DRAINING).tolist():
             self._release(row)
+        self._keep()
+
+    def _keep(self) -> None:
+        """While a claim waits for an instance of the pool, the emptiest one takes no new replica (C4)."""
+        table = self.instance
+        in_use = (table["claim"] == NOBODY) & (table["source"] == Source.POOL) & (table["gpus_used"] > 0)
+        in_use &= (table["state"] == InstanceState.READY) & ~self.closed
+        kept = np.zeros_like(self.closed)
+        for offering in {one.offering for one in self.waiting if one.missing > 0}:
+            rows = np.flatnonzero(in_use & (table["offering"] == offering))
+            columns = (table[name][rows].tolist() for name in ("key", "gpus_used", "held"))
+            chosen = to_keep(InUse(*row) for row in zip(*columns, strict=True))
+            kept |= table["key"] == (0 if chosen is None else chosen)
+        table["held"] = self.closed | kept
 
     def _snapshot(self) -> Snapshot:
         parts = [part for part in self.parts if self.replica["state"][part[0]] != ReplicaState.STOPPED]
@@ -117,7 +145,19 @@ class Ahead:
         return replace(
             self.seen, deployments=self.deployments, replicas=Replicas.build(**self.replica),
             instances=Instances.build(**self.instance), parts=Parts.build(**columns) if parts else Parts.none(),
+            signals=self._signals(), state=self._state(),
         )  # fmt: skip
+
+    def _signals(self) -> Signals:
+        """The samples as if they were of this moment. Moved by whole milliseconds, no rounding makes one of the future."""
+        signals = self.seen.signals
+        return replace(signals, at=signals.at + math.floor((self.now - self.began) * MILLI) / MILLI)
+
+    def _state(self) -> AutoscalerState:
+        """What the pass before this one left: one in which nothing happened is skipped, and is no pause of the loop."""
+        if self.now == self.began:
+            return self.seen.state
+        return replace(self.seen.state, at_ms=milliseconds(self.now - TICK_S))
 
     def _start(self, made: Plan) -> None:
         starts, base = made.starts, len(self.replica["key"])
@@ -209,12 +249,12 @@ class Ahead:
         table["claim"][row] = NOBODY
         table["drain_until"][row] = np.nan
         table["state"][row] = InstanceState.READY if then != Then.GONE else InstanceState.OTHER
-        table["held"][row] |= then == Then.STAYS
+        self.closed[row] |= then == Then.STAYS
 
     def _offered(self, row: int) -> None:
         """A free pool instance goes to the first claim that waits for one, else out of a pool that shrinks."""
         table = self.instance
-        if table["held"][row]:
+        if self.closed[row]:
             return
         offering = int(table["offering"][row])
         for place, one in enumerate(self.waiting):

@@ -2,7 +2,7 @@
 keys those of the database; times are unix seconds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from deployments.core.reasons import Reason
@@ -28,22 +28,30 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A claim that takes the next `missing` free pool instances of an offering (row), before replicas do (C4)."""
+    """A claim that takes the next `missing` free pool instances of an offering (row), before replicas do (C4), and `more`
+    that it lacks only once the change is made."""
 
     claim: int
     org: int
     offering: int
     missing: int
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is done to the instances of a shard, all at once."""
+    """What is done to the instances of a shard, all at once, and what waits for instances anyway."""
 
     leaving: Sequence[Leaving] = ()
     closed: Sequence[int] = ()  # instances (rows) that take nothing new from now on
     waiting: Sequence[Waiting] = ()  # in the order in which they are served
     shrinking: Sequence[tuple[int, int]] = ()  # (offering, instances) that leave the pool once they are free
+    kept: Sequence[int] = ()  # instances (rows) that take nothing new as long as a claim waits (C4)
+
+    def unmade(self) -> "Change":
+        """What goes on without it."""
+        waiting = [replace(one, more=0) for one in self.waiting]
+        return Change(waiting=waiting, shrinking=self.shrinking, kept=self.kept)
 
 
 @dataclass(frozen=True, slots=True)

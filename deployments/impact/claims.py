@@ -1,7 +1,7 @@
 """What another size of a claim, or its deletion, would do: instances, replicas, quota, price."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ from claims.selectors import QuotaRow, quota_of, reduction_time
 from console.common.errors import NotFound
 from console.organizations.models import Organization
 from deployments.impact.change import Change, Leaving, Then
-from deployments.impact.reader import Impact, impact_of, rows_of, shrinking_pools, waiting_claims
+from deployments.impact.reader import Impact, impact_of, rows_of, standing
 from deployments.loop.snapshot import Shard
 
 
@@ -141,10 +141,7 @@ def _impact(claim: CapacityClaim, going: Sequence[Instance], now: datetime, late
 
     def change(shard: Shard) -> Change:
         rows = rows_of(shard, [one.key for one in going])
-        return Change(
-            leaving=[Leaving(row, then, until) for row in rows.values()], waiting=waiting_claims(shard, type_),
-            shrinking=shrinking_pools(shard, type_),
-        )  # fmt: skip
+        return replace(standing(shard, type_), leaving=[Leaving(row, then, until) for row in rows.values()])
 
     return impact_of(type_, change, now, later).seen_by(claim.organization_id)
 

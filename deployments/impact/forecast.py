@@ -1,9 +1,9 @@
 """The planner run ahead: what becomes of the replicas on instances that are given up.
 
 Pure, and the planner is the one that the loop runs. Time passes as it would: a pass every five seconds while something
-changes, models load for as long as they lately did, what is let go is gone at the next pass. Sizes follow the load in
-the first pass and stay at what it wants: after it there are no signals (R5). So what a deployment runs above its min can
-be reclaimed at any time (R13), but what only a scale-down delay keeps is let go for others in the first pass alone (R12).
+changes, models load for as long as they lately did, what is let go is gone at the next pass. The load stays what it is.
+So sizes shrink once their scale-down delay is over (R4), and what only a delay keeps is let go sooner where a higher
+priority waits (R12), as is what runs above its min where one lacks its min (R13), whenever that comes about.
 What would happen anyway is found by running the same shard without the change, and left out.
 """
 
@@ -22,6 +22,7 @@ def foresee(snapshot: Snapshot, params: Params, now: float, change: Change) -> F
     """What `change` does to the replicas of a shard."""
     after, before = Ahead(snapshot, now), Ahead(snapshot, now)
     after.begin(change)
+    before.begin(change.unmade())
     after.run(params)
     before.run(params, until=after.now)
     return _compared(after, before)

@@ -1,6 +1,6 @@
 """What platform work on a machine would do: replicas that move, stop or wait, and what its claim loses and gets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -10,7 +10,7 @@ from claims.joining import join_time
 from claims.models import CapacityClaim, ClaimKind, Instance, Source, Work
 from claims.selectors import pools
 from deployments.impact.change import Change, Leaving, Then
-from deployments.impact.reader import Impact, impact_of, rows_of, shrinking_pools, waiting_claims
+from deployments.impact.reader import Impact, impact_of, rows_of, standing
 from deployments.loop.snapshot import Shard
 
 
@@ -44,13 +44,9 @@ def work_preview(instance: Instance, work: Work, now: datetime) -> WorkPreview:
 
     def change(shard: Shard) -> Change:
         rows = list(rows_of(shard, [instance.key]).values())
-        if until is None:
-            return Change(closed=rows)
         then = Then.GONE if work == Work.BAD else Then.STAYS
-        return Change(
-            leaving=[Leaving(row, then, until.timestamp()) for row in rows], closed=rows,
-            waiting=waiting_claims(shard, type_, lacking), shrinking=shrinking_pools(shard, type_),
-        )  # fmt: skip
+        leaving = [] if until is None else [Leaving(row, then, until.timestamp()) for row in rows]
+        return replace(standing(shard, type_, lacking), leaving=leaving, closed=rows)
 
     return WorkPreview(instance, work, until, impact_of(type_, change, now), _replacement(instance, work))
 

@@ -8,7 +8,6 @@ from uuid import UUID
 import numpy as np
 from django.db.models import Count
 
-from claims.core.states import Status
 from claims.holdings import holdings_of
 from claims.models import ClaimKind, Instance, InstanceType
 from claims.selectors import POOL_LIVE
@@ -96,21 +95,32 @@ def rows_of(shard: Shard, instance_keys: Sequence[int]) -> dict[int, int]:
     return {key: places[key] for key in instance_keys if key in places}
 
 
-def waiting_claims(shard: Shard, instance_type: InstanceType, extra: Mapping[int, int] | None = None) -> list[Waiting]:
-    """SERVERLESS claims that lack instances, in the order in which they are served (C4). `extra`, by key of the claim:
-    instances that it is about to lack."""
+def standing(shard: Shard, instance_type: InstanceType, extra: Mapping[int, int] | None = None) -> Change:
+    """What waits for instances whatever is changed: claims (C4), pools that are to be smaller (C13), and what is kept
+    for them. `extra`, by key of the claim: instances that it lacks because of the change."""
+    kept = Instance.objects.filter(
+        offering__instance_type=instance_type, offering__withdrawn_at__isnull=True, kept=True, work=""
+    )
+    return Change(
+        waiting=_waiting_claims(shard, instance_type, extra or {}), shrinking=_shrinking_pools(shard, instance_type),
+        kept=list(rows_of(shard, list(kept.values_list("key", flat=True))).values()),
+    )  # fmt: skip
+
+
+def _waiting_claims(shard: Shard, instance_type: InstanceType, extra: Mapping[int, int]) -> list[Waiting]:
+    """SERVERLESS claims that lack instances, in the order in which they are served (C4)."""
     rows = {key: row for row, key in enumerate(shard.snapshot.offerings.key.tolist())}
     found = []
     for offering in instance_type.offerings.order_by("key"):
         for holding in holdings_of(offering):
-            claim = holding.claim
-            missing = holding.missing + (extra or {}).get(claim.key, 0)
-            if claim.kind == ClaimKind.SERVERLESS and claim.status != Status.DELETING and missing:
-                found.append(Waiting(claim.key, claim.organization_id, rows[offering.key], missing))
+            claim, more = holding.claim, extra.get(holding.claim.key, 0)
+            lacks = holding.missing or (more and not holding.deleting)
+            if claim.kind == ClaimKind.SERVERLESS and lacks:
+                found.append(Waiting(claim.key, claim.organization_id, rows[offering.key], holding.missing, more))
     return found
 
 
-def shrinking_pools(shard: Shard, instance_type: InstanceType) -> list[tuple[int, int]]:
+def _shrinking_pools(shard: Shard, instance_type: InstanceType) -> list[tuple[int, int]]:
     """Offerings (rows) whose pool is to be smaller than it is, and by how many instances (C13)."""
     rows = {key: row for row, key in enumerate(shard.snapshot.offerings.key.tolist())}
     pools = instance_type.offerings.annotate(n=Count("instances", filter=POOL_LIVE)).order_by("key")

@@ -1,11 +1,12 @@
 """The planner run ahead, on shards said in a few words."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from deployments.core.params import Params
 from deployments.core.reasons import Reason
-from deployments.core.snapshot import CapacityClass, Parts, Snapshot
+from deployments.core.snapshot import CapacityClass, Parts, Signals, Snapshot
 from deployments.impact.ahead import Ahead
 from deployments.impact.change import Change, Forecast, Leaving, Then, Waiting
 from deployments.impact.forecast import foresee
@@ -96,7 +97,7 @@ def test_c4_a_claim_that_waits_takes_what_becomes_free_before_replicas_do() -> N
             fleet.deployments(fixed(1), fixed(1, gpu_count=8)),
             have=fleet.replicas({"instance": 0, "capacity_class": RESERVED},
                                 {"instance": 1, "deployment": 1, "gpus": 8, "capacity_class": RESERVED}),
-            machines=fleet.instances(claimed(1), claimed(8), {"org": 1, "gpus_used": 7}),
+            machines=fleet.instances(claimed(1), claimed(8), {"org": 1, "gpus_used": 7}, {"org": 1, "gpus_used": 6}),
             zones=fleet.offerings(8),
         )  # fmt: skip
 
@@ -111,6 +112,28 @@ def test_c4_a_claim_that_waits_takes_what_becomes_free_before_replicas_do() -> N
     ours = Change(leaving=leaving(0, 1).leaving, waiting=[Waiting(claim=9, org=1, offering=0, missing=1)])
     (_, second) = foreseen(shard(), ours).moves
     assert (second.to, second.capacity_class) == ((1,), RESERVED), "a claim of its own organization is room again"
+
+
+def test_c4_while_a_claim_waits_the_emptiest_instance_takes_nothing_new_and_then_does_again() -> None:
+    """The claim gets what is given up last; until then the only room is on the instance that is kept for it."""
+    shard = fleet.shard(
+        fleet.deployments(fixed(1, gpu_count=2), fixed(1, gpu_count=8)),
+        have=fleet.replicas({"instance": 0, "gpus": 2, "capacity_class": RESERVED},
+                            {"instance": 1, "deployment": 1, "gpus": 8, "capacity_class": RESERVED}),
+        machines=fleet.instances(claimed(2), claimed(8), {"org": 1, "gpus_used": 4, "held": True}),
+        zones=fleet.offerings(8),
+    )  # fmt: skip
+
+    def of_the_first(waiting: Sequence[Waiting], **kept: Any) -> tuple[list[int], list[tuple[int, ...]]]:
+        found = foreseen(shard, Change(leaving=leaving(0, 1).leaving, waiting=waiting, **kept))
+        return ([one.replica for one in found.moves], [one.to for one in found.stops if one.replica == 1])
+
+    waits = [Waiting(claim=9, org=2, offering=0, missing=1)]
+    assert of_the_first(waits, kept=[2]) == ([], [(3,)]), "the first to be empty is the claim's, and nothing is kept"
+    assert of_the_first([replace(waits[0], missing=3)], kept=[2]) == ([], [()]), "it still waits"
+    assert of_the_first([], kept=[2]) == ([1, 2], []), "nobody waits any more"
+    assert of_the_first([]) == ([], [(1,)]), "what an operator cordoned is no room"
+    assert of_the_first([replace(waits[0], missing=0, more=1)], kept=[2]) == ([], [(3,)]), "it waits by the change"
 
 
 def test_c13_a_pool_that_shrinks_takes_what_becomes_free() -> None:
@@ -207,26 +230,47 @@ def test_r13_what_an_operator_froze_or_pinned_gives_nothing() -> None:
         assert found.short == {1: 1}
 
 
-def test_r5_sizes_stay_what_the_first_pass_wants() -> None:
-    """One grows in the first pass, another is kept by its scale-down delay; neither changes in the ten minutes after."""
-    shard = fleet.shard(
-        fleet.deployments(fixed(1), {"min": 1, "max": 9, "concurrency": 1, "startup_s": 30.0},
-                          {"min": 1, "max": 9, "concurrency": 1}),
-        fleet.steady([0.0, 3.0, 1.0]),
-        fleet.replicas({"instance": 0, "capacity_class": RESERVED}, {"deployment": 1, "instance": 1},
-                       *({"deployment": 2, "instance": 1} for _ in range(3))),
-        fleet.instances(claimed(1), {"org": 1, "gpus_used": 4}, {"org": 2, "gpus_used": 8}),
-        fleet.offerings(8),
+def delayed(**changes: Any) -> Snapshot:
+    """The first is on a claim; the second has three replicas on the one pool instance, load for one, and a scale-down
+    delay that has just begun; the third lacks two replicas, and what is free is on an instance of other zones."""
+    return fleet.shard(
+        fleet.deployments(fixed(1, gpu_count=4, priority=9, zones=1), {"max": 9, "concurrency": 1, "gpu_count": 2, "zones": 1, **changes},
+                          {"max": 9, "concurrency": 1, "startup_s": 30.0, "zones": 2}),
+        fleet.steady([0.0, 1.0, 3.0]),
+        fleet.replicas({"instance": 0, "gpus": 4, "capacity_class": RESERVED},
+                       *({"deployment": 1, "instance": 1, "gpus": 2} for _ in range(3)), {"deployment": 2, "instance": 2}),
+        fleet.instances(claimed(4), {"org": 1, "gpus_used": 6}, {"org": 1, "gpus_used": 1, "offering": 1}),
+        fleet.offerings(8, 8),
     )  # fmt: skip
-    ahead = Ahead(shard, NOW)
-    ahead.begin(Change(leaving=[Leaving(0, Then.GONE, UNTIL)], closed=[1]))
+
+
+def test_r4_sizes_follow_the_load_of_now_and_its_delays() -> None:
+    """One grows at once, another shrinks once its delay of five minutes is over, to what load asks for."""
+    ahead = Ahead(delayed(), NOW)
+    ahead.run(Params(), until=NOW + 299)
+    assert ahead.size().tolist() == [1, 3, 3]
+    ahead.run(Params(), until=NOW + 330)
+    assert ahead.size().tolist() == [1, 1, 3]
+    assert [one.reason for one in ahead.stops] == [Reason.STOP_ON_DEMAND] * 2
+
+
+def test_r12_what_only_its_delay_keeps_makes_room_for_a_higher_priority() -> None:
+    """Where there is time, its delay runs out and the room it leaves is moved to. Where there is not, the delay is cut
+    short once the time is up, by no more than is needed."""
+    slow = foreseen(delayed(), leaving(0, then=Then.GONE))
+    assert [(one.replica, one.to) for one in slow.moves] == [(1, (2,))]
+    assert (slow.stops, slow.short) == ([], {})
+    soon = foreseen(delayed(), Change(leaving=[Leaving(0, Then.GONE, NOW + 60)]))
+    assert ends(soon) == [(1, Reason.STOP_NO_ROOM, (2,), False), (4, Reason.STOP_YIELDED, (), True)]
+    assert (soon.moves, soon.short) == ([], {2: 1})
+
+
+def test_r5_without_a_signal_sizes_stay() -> None:
+    ahead = Ahead(replace(delayed(priority=9), signals=Signals.none(3)), NOW)
+    ahead.begin(Change(leaving=[Leaving(0, Then.GONE, UNTIL)]))
     ahead.run(Params())
     assert ahead.now > UNTIL
-    assert ahead.size().tolist() == [0, 1, 3], "nothing takes new replicas any more"
-    there = Ahead(shard, NOW)
-    there.run(Params(), until=UNTIL)
-    assert there.size().tolist() == [1, 3, 3]
-    assert there.seen.state.memory.wanted.tolist() == ahead.seen.state.memory.wanted.tolist() == [1, 3, 3]
+    assert ahead.size().tolist() == [0, 3, 1]
 
 
 def test_what_is_closed_takes_nothing_new_and_nothing_there_moves() -> None:
