@@ -1,17 +1,17 @@
 """C7 and C8: a SERVERLESS claim shrinks at most once an interval; until then it keeps, and says, what it holds."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from claims.core.reductions import takes_effect
 from claims.core.states import InstanceState, Status
 from claims.foreseen import would_give_up
 from claims.models import CapacityClaim, Instance, UsageInterval
@@ -265,31 +265,78 @@ def test_a_pass_asks_no_more_for_claims_that_wait(cast: Cast) -> None:
     assert queries() == before
 
 
-# --- the rule alone --------------------------------------------------------------------------------
-START = datetime(2026, 3, 1, tzinfo=UTC)
-CHANGES = st.lists(st.tuples(st.integers(0, 2400), st.integers(1, 9)), min_size=1, max_size=30)
+# --- whatever is asked, of the services and the loop ----------------------------------------------
+MOST = 6
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("resize"), st.integers(1, MOST)),
+        st.tuples(st.just("withdraw"), st.just(0)),
+        st.tuples(st.just("wait"), st.sampled_from([5, 600, 1800, 3595, 3600])),
+    ),
+    min_size=4,
+    max_size=14,
+)
 
 
-@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(CHANGES)
-def test_c7_whatever_is_asked_reductions_are_an_interval_apart(changes: list[tuple[int, int]]) -> None:
-    """A claim whose raises are filled at once; its pass comes every 5 seconds."""
-    held, target, scheduled, last = 9, 9, None, None
-    now, taken = START, []
-    for wait, wanted in changes:
-        now += timedelta(seconds=wait)
-        if scheduled is not None and scheduled <= now:
-            held, last, scheduled = target, scheduled, None
-            taken.append(last)
-        asked = takes_effect(held=held, target=wanted, scheduled=scheduled, last=last, interval=HOUR, now=now)
-        target = wanted
-        if asked is None:
-            held, scheduled = wanted, None
-        elif asked <= now:
-            held, last, scheduled = wanted, now, None
-            taken.append(now)
+class Asked:
+    """A claim whose raises are filled at once. Time is let pass by moving what is stored into the past."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.cast, self.passed = cast, timedelta()
+        self.claim = holding(cast, MOST)
+        self.held, self.taken = MOST, list[datetime]()
+
+    def now(self) -> datetime:
+        return clock.now() + self.passed
+
+    def resize(self, count: int) -> None:
+        assert resize(self.cast, self.claim, count).target == count
+
+    def withdraw(self, _: int) -> None:
+        before = CapacityClaim.objects.values().get()
+        try:
+            kept = claim_withdraw(actor=self.cast.admin.actor, claim_id=self.claim.id)
+        except FailedPrecondition:
+            assert before["reduction_at"] is None
+            assert CapacityClaim.objects.values().get() == before, "what is refused changes nothing"
         else:
-            assert asked - now <= HOUR, "no reduction waits longer than an interval"
-            scheduled = asked
-        assert (scheduled is None) == (held == target), "what was asked for last is what it has or will have"
-    assert all(later - earlier >= HOUR for earlier, later in pairwise(taken))
+            assert (kept.target, kept.reduction_at) == (self.held, None)
+            assert before["reduction_at"] is not None
+
+    def wait(self, seconds: int) -> None:
+        step = timedelta(seconds=seconds)
+        self.passed += step
+        CapacityClaim.objects.update(reduced_at=F("reduced_at") - step, reduction_at=F("reduction_at") - step)
+        fulfilment.fulfil_pass(now=clock.now())
+
+    def look(self) -> None:
+        """Whatever was done: what is held follows the target at once or has its time, and falls once an interval."""
+        now, held = world.reread(self.claim), self.claim.instances.filter(state=InstanceState.READY).count()
+        if held < self.held:
+            self.taken.append(self.now())
+        self.held = held
+        assert (now.reduction_at is None) == (held == now.target), "what was asked for last is had, or will be"
+        assert now.reduction_at is None or now.reduction_at - clock.now() <= HOUR
+        assert claim_numbers(now) == (held, 0)
+        assert all(later - earlier >= HOUR for earlier, later in pairwise(self.taken))
+
+
+@pytest.mark.django_db
+def test_c7_whatever_is_asked_reductions_are_an_interval_apart(cast: Cast) -> None:
+    """Through the services and the fulfil loop, on real rows."""
+    reductions = 0
+
+    @hypothesis_settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(STEPS)
+    def run(steps: list[tuple[str, int]]) -> None:
+        nonlocal reductions
+        with transaction.atomic():
+            asked = Asked(cast)
+            for name, number in steps:
+                getattr(asked, name)(number)
+                asked.look()
+            reductions += len(asked.taken) > 1
+            transaction.set_rollback(True)
+
+    run()
+    assert reductions > 2, "of some claims more than one reduction was carried out"
