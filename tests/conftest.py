@@ -1,15 +1,14 @@
-import os
-
 import pytest
 from django.conf import settings
 from hypothesis import settings as hypothesis
 
 from tests.cast import Cast, make_cast
+from tests.search import SEARCHING
 
 # The same examples in every run, so that no change is blamed for an older fault; `make test-long` looks for new ones.
 hypothesis.register_profile("steady", derandomize=True)
 hypothesis.register_profile("searching", print_blob=True)
-hypothesis.load_profile("searching" if "HEADROOM_SEARCH" in os.environ else "steady")
+hypothesis.load_profile("searching" if SEARCHING else "steady")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deployments.core.columns import Int32s, Int64s
@@ -25,6 +25,7 @@ from tests.core.fleet import NOW, decide
 from tests.core.random_shards import SCARCE, random_shard, shards
 from tests.core.reference_room import suits
 from tests.core.reference_units import instances_of, units_of
+from tests.search import examples
 
 
 class Start(NamedTuple):
@@ -40,7 +41,7 @@ def starts_of(answer: Plan) -> list[Start]:
     return [Start(*row) for row in zip(*(values.tolist() for _, values in answer.starts.items()), strict=True)]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards())
 def test_capacity_is_never_promised_twice_and_every_rule_of_place_holds(shard: Snapshot) -> None:
     answer = decide(shard)
@@ -63,7 +64,7 @@ def test_capacity_is_never_promised_twice_and_every_rule_of_place_holds(shard: S
         assert instance != fleet.avoid[deployment]  # R8
 
 
-@settings(max_examples=200, deadline=None)
+@examples(60)
 @given(shards())
 def test_the_parts_of_a_replica_are_its_gpus_in_one_zone_and_source(shard: Snapshot) -> None:
     parts: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
@@ -80,7 +81,7 @@ def test_the_parts_of_a_replica_are_its_gpus_in_one_zone_and_source(shard: Snaps
             assert all(gpus == shard.instances.gpus[i] for _, i, gpus in rows)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards())
 def test_what_counts_and_what_goes_agree_with_the_reference(shard: Snapshot) -> None:
     answer, units = decide(shard), units_of(shard, NOW)
@@ -92,7 +93,7 @@ def test_what_counts_and_what_goes_agree_with_the_reference(shard: Snapshot) -> 
     assert len(stops) == len(answer.stops)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards())
 def test_numbers_and_actions_agree(shard: Snapshot) -> None:
     answer, units = decide(shard), units_of(shard, NOW)
@@ -126,7 +127,7 @@ def test_numbers_and_actions_agree(shard: Snapshot) -> None:
             assert answer.granted.bound[d] != Bound.BACKOFF
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards())
 def test_only_who_has_to_move_is_replaced_and_only_once(shard: Snapshot) -> None:
     answer, units = decide(shard), units_of(shard, NOW)
@@ -162,7 +163,7 @@ def overlaps(fleet: Deployments, a: int, b: int) -> bool:
     return bool(classes(a) & classes(b)) and bool(int(fleet.zones[a]) & int(fleet.zones[b]))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards())
 @example(random_shard(1590))
 @example(random_shard(7504))
@@ -217,7 +218,7 @@ def after_the_mins(shard: Snapshot, answer: Plan) -> Iterator[Start]:
 RENEWING = replace(SCARCE, moves=0.5, most_load=20)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(40)
 @given(shards(RENEWING))
 @example(random_shard(1897, RENEWING))
 def test_r10_no_min_is_let_go_of_for_a_renewal_beside_growth_where_the_new_one_could_be(shard: Snapshot) -> None:
@@ -234,7 +235,7 @@ def test_r10_no_min_is_let_go_of_for_a_renewal_beside_growth_where_the_new_one_c
             assert kept or not suits(shard, d, i) or free[i] < fleet.gpu_count[d]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards())
 def test_whoever_is_short_for_capacity_has_no_instance_left_that_would_do(shard: Snapshot) -> None:
     answer = decide(shard)
@@ -254,7 +255,7 @@ def test_whoever_is_short_for_capacity_has_no_instance_left_that_would_do(shard:
                 assert machines.gpus[i] - used[i] < fleet.gpu_count[d]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards())
 def test_a_higher_priority_is_served_before_growth_of_a_lower_one(shard: Snapshot) -> None:
     """Of two alike but for priority, the lower one grows only when the higher has all it wants."""
@@ -317,7 +318,7 @@ def _moved(rows: Int32s, new: Int64s) -> Int32s:
     return np.where(rows >= 0, new[rows], -1).astype(np.int32)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards(), st.data())
 def test_the_order_of_rows_does_not_matter(shard: Snapshot, data: st.DataObject) -> None:
     other, d, r, i = shuffled(shard, data)
@@ -333,7 +334,7 @@ def test_the_order_of_rows_does_not_matter(shard: Snapshot, data: st.DataObject)
     assert first == second
 
 
-@settings(max_examples=50, deadline=None)
+@examples(25)
 @given(shards())
 def test_the_same_snapshot_gives_the_same_plan_and_is_left_alone(shard: Snapshot) -> None:
     tables = (shard.deployments, shard.replicas, shard.instances, shard.state.memory)

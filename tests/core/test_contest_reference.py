@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.core.autoscaler_state import Kept
@@ -12,9 +12,10 @@ from deployments.core.snapshot import Snapshot
 from tests.core.fleet import decide
 from tests.core.random_shards import ALL, OPEN, SCARCE, shards
 from tests.core.reference_contest import Contest
+from tests.search import examples
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(st.sampled_from([ALL, SCARCE, OPEN]).flatmap(shards))
 def test_r11_r14_r15_r16_the_contest_agrees_with_the_reference(shard: Snapshot) -> None:
     shard = replace(shard, state=replace(shard.state, kept=Kept.none()))

@@ -8,7 +8,7 @@ theirs; those of one size do, and then nobody has less.
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deployments.core.autoscaler_state import Kept
@@ -16,6 +16,7 @@ from deployments.core.reasons import Reason
 from deployments.core.snapshot import Instances, InstanceState, Snapshot, Source
 from tests.core.fleet import decide
 from tests.core.random_shards import OPEN, SCARCE, Odds, random_shard
+from tests.search import examples
 
 LET_GO = (Reason.STOP_MAKES_ROOM, Reason.STOP_YIELDED, Reason.STOP_RECLAIMED)
 ONE_ORG = [replace(odds, most_orgs=1, any_class=1.0) for odds in (SCARCE, OPEN)]
@@ -62,7 +63,7 @@ def served(shard: Snapshot) -> list[int]:
     return [*(low * fleet.gpu_count)[order].tolist(), *growth]
 
 
-@settings(max_examples=80, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**32), st.sampled_from(ONE_ORG))
 @example(75, ONE_ORG[1])
 def test_r11_of_more_capacity_the_first_that_it_makes_a_difference_to_has_more(seed: int, odds: Odds) -> None:
@@ -70,7 +71,7 @@ def test_r11_of_more_capacity_the_first_that_it_makes_a_difference_to_has_more(s
     assert served(with_one_more(shard, seed)) >= served(shard)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**32), st.sampled_from(ONE_SIZE))
 def test_r11_with_more_capacity_nobody_has_less_where_all_are_of_one_size(seed: int, odds: Odds) -> None:
     shard = shard_of(seed, odds)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deployments.core.plan import Bound, Plan
@@ -16,6 +16,7 @@ from tests.core.fleet import DRAINING, NOW, decide
 from tests.core.random_shards import SCARCE, random_shard, shards
 from tests.core.reference_room import helpful_sets, suits
 from tests.core.reference_units import instances_of, units_of
+from tests.search import examples
 
 # All kinds of replicas, and all of one size.
 SIZED = [SCARCE, replace(SCARCE, sizes=(1,)), replace(SCARCE, sizes=(4,))]
@@ -81,7 +82,7 @@ def told_apart(shard: Snapshot, wants: Sequence[int]) -> bool:
     return len(wants) == 1 or len(sizes) == 1
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards(SCARCE))
 def test_r13_no_room_is_promised_twice(shard: Snapshot) -> None:
     answer = decide(shard)
@@ -98,7 +99,7 @@ def alike(shard: Snapshot, wants: Sequence[int]) -> bool:
     return len({tuple(suits(shard, d, i) for i in range(len(shard.instances))) for d in wants}) <= 1
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(st.sampled_from(SIZED).flatmap(shards))
 @example(random_shard(1808, SIZED[1]))
 @example(random_shard(2135, SIZED[1]))
@@ -110,7 +111,7 @@ def test_r13_of_the_victims_none_could_stay(shard: Snapshot) -> None:
             assert not fits(shard, wants, available(shard, answer, whole(shard, row)))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(shards(SCARCE))
 def test_r12_r13_only_who_may_be_let_go_is_and_for_a_higher_priority_that_waits(shard: Snapshot) -> None:
     answer = decide(shard)
@@ -134,7 +135,7 @@ def test_r12_r13_only_who_may_be_let_go_is_and_for_a_higher_priority_that_waits(
             assert answer.granted.value[d] >= min(answer.damped.recommended[d], fleet.max[d])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(st.sampled_from(SIZED).flatmap(shards))
 @example(random_shard(2135, SIZED[1]))
 def test_r13_no_min_starves_while_a_lower_priority_holds_what_it_could_use(shard: Snapshot) -> None:

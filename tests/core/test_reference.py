@@ -4,7 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.core.autoscaler_state import AutoscalerState
@@ -15,6 +15,7 @@ from deployments.core.snapshot import Deployments, Instances, Replicas, Signals,
 from tests.core import reference
 from tests.core.fleet import READY, STARTING, decide, offerings
 from tests.core.reference import Memory, Policy
+from tests.search import examples
 
 START = 1_700_000_000_000
 
@@ -127,7 +128,7 @@ def compare(answer: Plan, i: int, expected: reference.Answer) -> None:
     assert answer.wanted.bound[i] == expected.bound
 
 
-@settings(max_examples=75, deadline=None)
+@examples(30)
 @given(
     histories(),
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=3, max_size=3),

@@ -4,7 +4,7 @@ R13 and R15 promise is then so."""
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.core.plan import Bound, Plan
@@ -14,6 +14,7 @@ from tests.core.fleet import READY
 from tests.core.random_shards import Odds, random_shard
 from tests.core.reference_room import could_place, helpful_sets
 from tests.core.reference_units import instances_of, units_of
+from tests.search import examples
 
 PASSES, QUIET = 60, 8
 
@@ -31,7 +32,7 @@ def static(seed: int) -> Snapshot:
     return replace(shard, deployments=calm)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(12)
 @given(st.integers(0, 2**32))
 def test_everything_settles_with_moves_reclaims_and_drains(seed: int) -> None:
     world = World(static(seed), loading=1 + seed % 3, draining=seed // 3 % 3)

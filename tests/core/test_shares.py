@@ -4,10 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.fleet import decide, deployments, instances, running, shard, steady
+from tests.search import examples
 
 
 def largest_remainder(lacks: list[int], total: int) -> list[int]:
@@ -38,7 +39,7 @@ def shared(lacks: list[int], total: int, **more: int) -> list[int]:
     return [int(value) - 1 for value in answer.granted.value]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(50)
 @given(st.integers(0, 2**32))
 def test_r11_equal_priorities_share_by_largest_remainder(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ from tests.model.recount import write_down
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-QUICK = settings(max_examples=6, stateful_step_count=25, deadline=None, derandomize=True, print_blob=True,
+QUICK = settings(max_examples=4, stateful_step_count=25, deadline=None, derandomize=True, print_blob=True,
                  suppress_health_check=list(HealthCheck))  # fmt: skip
 LONG = settings(QUICK, max_examples=int(os.environ.get("HEADROOM_MODEL_RUNS", "400")), stateful_step_count=50,
                 derandomize=False)  # fmt: skip

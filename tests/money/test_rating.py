@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claims.core.rating import (
@@ -17,6 +17,7 @@ from claims.core.rating import (
     QuotaPoint,
     rate,
 )
+from tests.search import examples
 
 # Just before a month, an hour and a day end, so that every kind of edge is near.
 START = datetime(2026, 2, 28, 23, 59, 30, tzinfo=UTC)
@@ -75,7 +76,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Interval], list[QuotaPoint], list[Pric
     return intervals, quotas, prices
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(worlds())
 def test_slices_agree_with_every_second(world: tuple[list[Interval], list[QuotaPoint], list[PricePoint]]) -> None:
     intervals, quotas, prices = world
@@ -89,7 +90,7 @@ def test_slices_agree_with_every_second(world: tuple[list[Interval], list[QuotaP
         assert abs(sums[key][1] - usd) < Decimal("1e-9")
 
 
-@settings(max_examples=80, deadline=None)
+@examples(40)
 @given(worlds(), st.integers(0, 90))
 def test_rating_in_two_parts_is_rating_at_once(
     world: tuple[list[Interval], list[QuotaPoint], list[PricePoint]], cut: int

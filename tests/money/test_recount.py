@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from claims import ledger, metering
@@ -29,6 +29,7 @@ from console.dashboard.invariants import breaches
 from console.organizations.models import Organization
 from tests import world
 from tests.cast import Cast
+from tests.search import examples
 
 pytestmark = pytest.mark.django_db
 
@@ -171,8 +172,8 @@ changes = st.one_of(
 histories = st.lists(st.tuples(st.integers(0, 400), changes), min_size=4, max_size=26)
 
 
-@settings(
-    max_examples=25, deadline=None,
+@examples(
+    10,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(histories)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from claims import metering
@@ -24,6 +24,7 @@ from console.organizations.models import AuditEvent
 from tests import world
 from tests.cast import Cast
 from tests.money.test_recount import History, histories
+from tests.search import examples
 
 pytestmark = pytest.mark.django_db
 
@@ -37,8 +38,8 @@ STARTS = [
 FAR = 40 * DAY
 
 
-@settings(
-    max_examples=15, deadline=None,
+@examples(
+    6,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(histories, st.sampled_from(STARTS))

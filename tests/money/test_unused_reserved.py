@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from claims.core.rating import CUSTOMER, RESERVED, Interval, PricePoint, QuotaPoint, Unused, unused_reserved
 from tests.money.test_rating import END, FLAT, START, at, only, price, worlds
+from tests.search import examples
 
 GPUS = {1: 4, 2: 8}
 
@@ -28,7 +29,7 @@ def by_the_second(intervals: list[Interval], quotas: list[QuotaPoint], prices: l
     return total, usd
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(worlds())
 def test_b2_unused_reserved_agrees_with_every_second(
     world: tuple[list[Interval], list[QuotaPoint], list[PricePoint]],

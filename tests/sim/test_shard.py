@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.core.autoscaler_state import AutoscalerState
@@ -20,6 +20,7 @@ from deployments.sim.shard import Step, World, run
 from deployments.sim.startup import load_seconds
 from deployments.sim.trace import RateTrace
 from deployments.traces import load_requests
+from tests.search import examples
 from tests.sim.test_fleet import Fixed
 
 PARAMS = Params()
@@ -201,7 +202,7 @@ def test_what_is_let_go_finishes_what_it_runs_and_holds_its_gpus_meanwhile() -> 
     assert seen[-1].sample.finished[0] == 30
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.data())
 def test_any_small_world_conserves_requests_and_gpus(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 4))
