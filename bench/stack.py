@@ -71,16 +71,23 @@ def tick_rows(stack: Stack) -> list[dict[str, Any]]:
     for _ in range(TICKS):
         time.sleep(TICK_EVERY_S)
         samples.append(passes(stack))
-    slowest = quantile([max(one) for one in samples], 0.5)
-    together = quantile([sum(one) for one in samples], 0.5)
+    slowest = quantile([max(seconds for _, seconds in one) for one in samples], 0.5)
+    # Shards run side by side; a round that was read while it went on is left out.
+    rounds = [begun_to_ended(one) for one in samples]
+    whole = quantile([seconds for seconds in rounds if seconds < TICK_EVERY_S / 2], 0.5)
     return [
         row("demo tick, slowest shard", "ms", round(1000 * slowest, 1), 150),
-        row(f"demo tick, {len(samples[-1])} shards together", "ms", round(1000 * together, 1), 150),
+        row(f"demo tick, {len(samples[-1])} shards, first begin to last end", "ms", round(1000 * whole, 1), 150),
     ]
 
 
-def passes(stack: Stack) -> list[float]:
-    """Seconds of the last pass of each shard."""
+def begun_to_ended(passes: list[tuple[float, float]]) -> float:
+    return max(ended for ended, _ in passes) - min(ended - seconds for ended, seconds in passes)
+
+
+def passes(stack: Stack) -> list[tuple[float, float]]:
+    """(when it ended, how long it took), in seconds, of the last pass of each shard."""
     text = urllib.request.urlopen(f"{stack.url}/metrics", timeout=30).read().decode()
-    found = re.findall(r'^headroom_loop_last_pass_seconds\{loop="scale:[^"]+"\} ([0-9.e+-]+)$', text, re.MULTILINE)
-    return [float(one) for one in found]
+    ended, took = (dict(re.findall(rf'^{name}\{{loop="(scale:[^"]+)"\}} ([0-9.e+-]+)$', text, re.MULTILINE))
+                   for name in ("headroom_loop_last_end_timestamp_seconds", "headroom_loop_last_pass_seconds"))  # fmt: skip
+    return [(float(ended[loop]), float(took[loop])) for loop in ended]

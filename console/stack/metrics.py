@@ -31,16 +31,19 @@ class DatabaseCollector(Collector):
 def loop_metrics() -> Iterable[Metric]:
     now = clock.now()
     age = GaugeMetricFamily("headroom_loop_age_seconds", "Since the last complete pass ended.", labels=["loop"])
+    ended = GaugeMetricFamily("headroom_loop_last_end_timestamp_seconds", "When the last complete pass ended.",
+                              labels=["loop"])  # fmt: skip
     took = GaugeMetricFamily("headroom_loop_last_pass_seconds", "Length of the last complete pass.", labels=["loop"])
     passes = CounterMetricFamily("headroom_loop_passes", "Complete passes.", labels=["loop"])
     failures = CounterMetricFamily("headroom_loop_failures", "Passes that failed.", labels=["loop"])
     for loop in Loop.objects.all():
         if loop.ended_at:
             age.add_metric([loop.name], (now - loop.ended_at).total_seconds())
+            ended.add_metric([loop.name], loop.ended_at.timestamp())
         took.add_metric([loop.name], loop.seconds)
         passes.add_metric([loop.name], loop.passes)
         failures.add_metric([loop.name], loop.failures)
-    return [age, took, passes, failures]
+    return [age, ended, took, passes, failures]
 
 
 def counted(name: str, text: str, labels: list[str], rows: Iterable[tuple[object, ...]]) -> Metric:

@@ -69,4 +69,5 @@ def test_metrics_tell_how_each_loop_does(client: Client) -> None:
     assert 'headroom_loop_passes_total{loop="meter"} 1.0' in text
     assert 'headroom_loop_failures_total{loop="fulfil"} 1.0' in text
     assert 'headroom_loop_age_seconds{loop="meter"}' in text
+    assert 'headroom_loop_last_end_timestamp_seconds{loop="meter"}' in text
     assert 'headroom_loop_age_seconds{loop="fulfil"}' not in text  # it has no complete pass yet
