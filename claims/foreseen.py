@@ -31,27 +31,29 @@ class Growth:
         return self.taken_back + self.free + self.converted
 
 
-def holding_if(claim: CapacityClaim, target: int) -> Holding:
-    """The claim with its instances as it would be with this target (0: deleted) once that is in effect."""
+def holding_if(claim: CapacityClaim, target: int, window: int | None = None) -> Holding:
+    """The claim with its instances as it would be with this target (0: deleted) once that is in effect; `window`: and with
+    so many of an open window (C12), None: as its windows are."""
     changed = copy.copy(claim)
     changed.target, changed.reduction_at = target, None
+    changed.window_count = claim.window_count if window is None else window
     if not target:
         changed.status = Status.DELETING
     return Holding(changed, holding_of(claim).instances)
 
 
-def would_give_up(claim: CapacityClaim, target: int) -> list[Instance]:
+def would_give_up(claim: CapacityClaim, target: int, window: int | None = None) -> list[Instance]:
     """The instances that the claim would give up if its target became `target` (0: if it were deleted), in the order
     of C9; when that would happen says `reduction_time`. What the platform drains and would have come back after it
     goes too when the claim is deleted."""
-    holding = holding_if(claim, target)
+    holding = holding_if(claim, target, window)
     kept = [one for one in holding.places if one.state not in WANTED_STATES] if holding.deleting else []
     return holding.given_up(holding.surplus) + kept
 
 
-def would_get(claim: CapacityClaim, target: int) -> Growth:
+def would_get(claim: CapacityClaim, target: int, window: int | None = None) -> Growth:
     """Where the instances come from that the claim would get if its target became `target`."""
-    holding = holding_if(claim, target)
+    holding = holding_if(claim, target, window)
     back = len(holding.reclaimable[: holding.missing])
     if claim.kind == ClaimKind.CUSTOMER:
         # What the platform drains keeps its place; what leaves keeps it until it is gone.

@@ -43,7 +43,7 @@ class Holding:
     def effective(self) -> int:
         """What the claim is to have now (C8)."""
         waits = self.claim.reduction_at is not None
-        return allocation.effective_count(target=self.claim.target, held=len(self.counting), reduction_waits=waits)
+        return allocation.effective_count(target=self.claim.wanted, held=len(self.counting), reduction_waits=waits)
 
     @property
     def missing(self) -> int:
@@ -93,7 +93,7 @@ class Holding:
     def facts(self, zone: str) -> ClaimFacts:
         claim = self.claim
         return ClaimFacts(
-            kind=claim.kind, status=Status(claim.status), zone=zone, target=claim.target, effective=self.effective,
+            kind=claim.kind, status=Status(claim.status), zone=zone, target=claim.wanted, effective=self.effective,
             allocated=self.allocated, left=len(self.instances), lost=self.lost,
             drained=sum(one.work in AWAY for one in self.instances), failures=claim.join_failures,
             draining=len(self.draining), reduction_at=claim.reduction_at,

@@ -31,11 +31,11 @@ def rates_of(organization: Organization, offering: Offering, kind: str, now: dat
 
 
 def others_asked(organization: Organization, offering: Offering, claim: CapacityClaim | None) -> int:
-    """Instances of the organization's other CUSTOMER claims of the offering, which share the reserved quantity."""
+    """Instances that the organization's other CUSTOMER claims of the offering want now: they share the reserved quantity."""
     claims = CapacityClaim.objects.filter(organization=organization, offering=offering, kind=ClaimKind.CUSTOMER)
     if claim is not None:
         claims = claims.exclude(key=claim.key)
-    return sum(claims.exclude(status=Status.DELETING).values_list("target", flat=True))
+    return sum(one.wanted for one in claims.exclude(status=Status.DELETING))
 
 
 def spent_this_month(claim: CapacityClaim, now: datetime) -> Decimal | None:

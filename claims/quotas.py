@@ -80,7 +80,7 @@ class Committed:
 
     @property
     def instances(self) -> int:
-        return Commitment(self.claim.target, self.unreleased).instances
+        return Commitment(self.claim.promised, self.unreleased).instances
 
 
 def committed_claims(organization: Organization, offering: Offering) -> Sequence[Committed]:

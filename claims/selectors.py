@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db.models import Count, F, Min, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest
 
 from claims.core import allocation
 from claims.core import quota as rule
@@ -36,6 +36,9 @@ IN_CLUSTER = COUNTING & Q(instances__state=InstanceState.READY)
 # What quota stays committed to until its release is confirmed (C3); a lost machine is gone already (C6), and one that
 # the platform found bad is its own to take away.
 UNRELEASED = Q(instances__state__in=LIVE_STATES, instances__lost_at__isnull=True) & ~Q(instances__work=Work.BAD)
+
+# `CapacityClaim.wanted` and `.promised` in the database (C12).
+WANTED, PROMISED = Greatest("target", "window_count"), Greatest("target", "window_peak")
 
 # What counts against the size of a pool: a lost or bad machine is replaced.
 POOL_LIVE = Q(
@@ -81,10 +84,11 @@ def with_counting(claims: QuerySet[CapacityClaim]) -> QuerySet[CapacityClaim]:
 
 
 def claim_effective(claim: CapacityClaim) -> int:
-    """Instances that a claim read by `claims_of` or `with_counting` is to have now: its target, or what is held until a reduction."""
+    """Instances that a claim read by `claims_of` or `with_counting` is to have now (C8, C12), reductions that wait
+    included."""
     counting: int = claim.counting  # type: ignore[attr-defined]
     return allocation.effective_count(
-        target=claim.target, held=counting, reduction_waits=claim.reduction_at is not None
+        target=claim.wanted, held=counting, reduction_waits=claim.reduction_at is not None
     )
 
 
@@ -98,16 +102,17 @@ class PendingChange:
 
 def pending_changes(claim: CapacityClaim) -> list[PendingChange]:
     """What is decided and waits for its time (C7); empty where nothing does."""
-    return [] if claim.reduction_at is None else [PendingChange(claim.target, claim.reduction_at)]
+    return [] if claim.reduction_at is None else [PendingChange(claim.wanted, claim.reduction_at)]
 
 
-def reduction_time(claim: CapacityClaim, target: int, now: datetime) -> datetime | None:
-    """When a change to `target` would take instances away (C7); None: at once, or it takes none away."""
+def reduction_time(claim: CapacityClaim, target: int, now: datetime, window: int | None = None) -> datetime | None:
+    """When a change to `target` would take instances away (C7); None: at once, or it takes none away. `window`: and to so
+    many of an open window, None: as its windows are (C12)."""
     if claim.kind != ClaimKind.SERVERLESS or target < 1:
         return None
     at = takes_effect(
-        held=len(holding_of(claim).counting), target=target, scheduled=claim.reduction_at, last=claim.reduced_at,
-        interval=settings.REDUCTION_INTERVAL, now=now,
+        held=len(holding_of(claim).counting), target=max(target, claim.window_count if window is None else window),
+        scheduled=claim.reduction_at, last=claim.reduced_at, interval=settings.REDUCTION_INTERVAL, now=now,
     )  # fmt: skip
     return None if at is None or at <= now else at
 
@@ -165,8 +170,9 @@ def committed_by_offering(organization: Organization) -> dict[int, int]:
     live = Count("instances", filter=UNRELEASED)
     claims = CapacityClaim.objects.filter(organization=organization, kind=ClaimKind.CUSTOMER)
     found: dict[int, list[rule.Commitment]] = {}
-    for offering, target, unreleased in claims.annotate(n=live).values_list("offering_id", "target", "n"):
-        found.setdefault(offering, []).append(rule.Commitment(target, unreleased))
+    rows = claims.annotate(n=live, most=PROMISED).values_list("offering_id", "most", "n")
+    for offering, promised, unreleased in rows:
+        found.setdefault(offering, []).append(rule.Commitment(promised, unreleased))
     return {offering: rule.committed(rows) for offering, rows in found.items()}
 
 
@@ -248,10 +254,10 @@ def convertible_keys(organization_id: int, offering_key: int, most: int) -> list
 def pending_claims() -> dict[int, int]:
     """Instances that SERVERLESS claims wait for, by offering key."""
     claims = CapacityClaim.objects.filter(kind=ClaimKind.SERVERLESS).exclude(status=Status.DELETING)
-    rows = claims.annotate(n=Count("instances", filter=IN_CLUSTER)).values_list("offering_id", "target", "n")
+    counted = claims.annotate(n=Count("instances", filter=IN_CLUSTER), wants=WANTED)
     found: dict[int, int] = {}
-    for offering, target, allocated in rows:
-        found[offering] = found.get(offering, 0) + max(0, target - allocated)
+    for offering, wanted, allocated in counted.values_list("offering_id", "wants", "n"):
+        found[offering] = found.get(offering, 0) + max(0, wanted - allocated)
     return found
 
 
@@ -264,7 +270,7 @@ def offerings_spoken_for(keys: Collection[int]) -> set[int]:
         CapacityClaim.objects.filter(offering__in=keys, kind=ClaimKind.SERVERLESS)
         .exclude(status=Status.DELETING)
         .annotate(n=Count("instances", filter=COUNTING))
-        .filter(n__lt=F("target"))
+        .filter(n__lt=WANTED)
     )
     pools = Offering.objects.filter(key__in=keys).annotate(n=Count("instances", filter=POOL_LIVE))
     too_large = {one.key for one in pools if one.n > one.pool_wanted}

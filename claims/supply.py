@@ -44,7 +44,7 @@ def _frees(offering: Offering, holdings: Iterable[Holding], now: datetime) -> It
         claim = holding.claim
         if claim.kind != ClaimKind.SERVERLESS:
             continue
-        going = len(holding.counting) - claim.target
+        going = len(holding.counting) - claim.wanted
         if claim.reduction_at is not None and going > 0:
             yield Freed(max(now, claim.reduction_at), going, Why.REDUCTION, claim)
         yield from _drains(holding, now)

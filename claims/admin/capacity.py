@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse
 
@@ -13,7 +13,7 @@ from claims import models, services
 from claims.admin.base import ThroughServiceAdmin, confirmed_action
 from claims.core.states import LIVE_STATES
 from claims.effects import withdrawal_effects
-from claims.selectors import COUNTING, IN_CLUSTER, POOL_LIVE, claim_effective
+from claims.selectors import COUNTING, IN_CLUSTER, POOL_LIVE, PROMISED, claim_effective
 from console.organizations.admin import ReadOnlyAdmin, platform_actor
 
 
@@ -40,7 +40,7 @@ class QuotaAdmin(ThroughServiceAdmin):
         )
         claims = models.CapacityClaim.objects.filter(
             organization=OuterRef("organization"), offering=OuterRef("offering"), kind=models.ClaimKind.CUSTOMER
-        ).annotate(held=Greatest(F("target"), Coalesce(Subquery(live, output_field=IntegerField()), 0)))
+        ).annotate(held=Greatest(PROMISED, Coalesce(Subquery(live, output_field=IntegerField()), 0)))
         total = claims.order_by().values("offering").annotate(n=Sum("held")).values("n")
         found: QuerySet[models.Quota] = super().get_queryset(request)
         return found.annotate(n_committed=Coalesce(Subquery(total), 0))
@@ -136,7 +136,7 @@ class InstanceTypeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(models.CapacityClaim)
 class ClaimAdmin(ReadOnlyAdmin):
-    list_display = ["name", "organization", "offering", "kind", "status", "target", "effective", "allocated",
+    list_display = ["name", "organization", "offering", "kind", "status", "target", "window_count", "effective", "allocated",
                     "reduction_at", "reduced_at", "join_failures", "created_at"]  # fmt: skip
     list_filter = ["status", "kind", ("reduction_at", admin.EmptyFieldListFilter), "organization", "offering__zone",
                    "offering__instance_type"]  # fmt: skip

@@ -26,7 +26,7 @@ class ClaimFacts:
     kind: str
     status: Status
     zone: str
-    target: int
+    target: int  # that it is to come to: base or open window
     effective: int
     allocated: int
     left: int = 0

@@ -9,14 +9,15 @@ NOTICE_SHARE, ALARM_SHARE = 0.80, 0.95
 
 @dataclass(frozen=True, slots=True)
 class Commitment:
-    """A CUSTOMER claim, DELETING or not: its target, and its instances whose release is not confirmed yet."""
+    """A CUSTOMER claim, DELETING or not: the most that it may come to want (C12), and its instances whose
+    release is not confirmed yet."""
 
-    target: int
+    promised: int
     unreleased: int
 
     @property
     def instances(self) -> int:
-        return max(self.target, self.unreleased)
+        return max(self.promised, self.unreleased)
 
 
 def committed(commitments: Iterable[Commitment]) -> int:

@@ -7,12 +7,14 @@ from claims.models.quota import Quota, QuotaChange
 from claims.models.simulated import SimulatedNode
 from claims.models.statement import Statement, StatementLine, StatementStatus
 from claims.models.usage import MeterCursor, RatedDay, RatedSlice, UsageInterval, UsageKind
+from claims.models.window import ClaimWindow
 
 __all__ = [
     "Budget",
     "CapacityClaim",
     "ClaimKind",
     "ClaimUse",
+    "ClaimWindow",
     "Instance",
     "InstanceType",
     "MeterCursor",

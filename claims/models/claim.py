@@ -28,6 +28,10 @@ class CapacityClaim(models.Model):
     target = models.PositiveBigIntegerField(help_text="`spec.resources.instanceCount`.")
     reduction_at = models.DateTimeField(null=True, help_text="A smaller target takes effect then (C7).")
     reduced_at = models.DateTimeField(null=True, help_text="When a reduction last took effect (C7).")
+    # Of its windows (C12), as the loops and the quota read them; claims.windows.turn writes them.
+    window_count = models.PositiveBigIntegerField(default=0, help_text="Instances of the open window; 0: none is open.")
+    window_until = models.DateTimeField(null=True, help_text="When the open window ends.")
+    window_peak = models.PositiveBigIntegerField(default=0, help_text="The largest of its windows that still recur.")
 
     # Echoed exactly as sent (API.md, rule 2).
     sent_capacity_type = models.CharField(max_length=40)
@@ -61,3 +65,13 @@ class CapacityClaim(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def wanted(self) -> int:
+        """Instances that it is to have now, but for a reduction that waits: its target or the open window (C12)."""
+        return max(self.target, self.window_count)
+
+    @property
+    def promised(self) -> int:
+        """The most that it may come to want; a CUSTOMER claim commits so much of the quota for good (C12)."""
+        return max(self.target, self.window_peak)

@@ -11,6 +11,7 @@ from claims.services.pools import (
 )
 from claims.services.prices import price_set
 from claims.services.quota import quota_set
+from claims.services.windows import window_change, window_create, window_delete
 from claims.services.work import instance_work_clear, instance_work_set
 
 __all__ = [
@@ -31,4 +32,7 @@ __all__ = [
     "pool_resize",
     "price_set",
     "quota_set",
+    "window_change",
+    "window_create",
+    "window_delete",
 ]

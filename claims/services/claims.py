@@ -7,20 +7,19 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from claims import locks
 from claims.core import rules
 from claims.core.conditions import timestamp
-from claims.core.reductions import takes_effect
 from claims.core.rules import ClaimResources
 from claims.core.states import Status
 from claims.foreseen import no_longer_offered
 from claims.holdings import holding_of
 from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import claim_get, claims_of
-from claims.services import fulfilment
+from claims.services import edges, fulfilment
+from claims.services import instances as hands
 from claims.services.quota import quota_check
 from console.common import clock
 from console.common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
@@ -58,11 +57,11 @@ def claim_create(
         if earlier is not None:
             return earlier
         if resources.kind == ClaimKind.CUSTOMER:
-            quota_check(organization=organization, offering=offering, claim_key=None, target=resources.instance_count)
+            quota_check(organization=organization, offering=offering, claim_key=None, promised=resources.instance_count)
         claim = _insert(actor, organization, offering, name, resources, chosen, now)
         audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
-        _settle(claim, now)
+        claim_settle(claim=claim, now=now)
     return claim_get(organization, claim.id)
 
 
@@ -74,7 +73,7 @@ def claim_resize(*, actor: Actor, claim_id: uuid.UUID, resources: ClaimResources
     if violations:
         raise InvalidArgument(violations)
     with transaction.atomic():
-        claim = _locked(organization, claim_id)
+        claim = claim_locked(organization, claim_id)
         violations = rules.validate_unchanged(resources_of(claim), resources)
         if violations:
             raise InvalidArgument(violations)
@@ -86,7 +85,7 @@ def claim_resize(*, actor: Actor, claim_id: uuid.UUID, resources: ClaimResources
         if claim.kind == ClaimKind.CUSTOMER:
             quota_check(
                 organization=organization, offering=claim.offering, claim_key=claim.key,
-                target=resources.instance_count,
+                promised=max(resources.instance_count, claim.window_peak),
             )  # fmt: skip
         _retarget(actor, claim, resources.instance_count, "claim.resize", clock.now())
     return claim_get(organization, claim.id)
@@ -100,11 +99,11 @@ def claim_withdraw(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
     actor.require_write()
     organization = actor.require_organization()
     with transaction.atomic():
-        claim = _locked(organization, claim_id)
+        claim = claim_locked(organization, claim_id)
         if claim.status == Status.DELETING:
             raise NotFound("CapacityClaim", claim_id)
         held = len(holding_of(claim).counting)
-        if claim.reduction_at is None or held <= claim.target:
+        if claim.reduction_at is None or held <= claim.wanted:
             raise FailedPrecondition("NO_REDUCTION", str(claim.id), f"No reduction of {claim.name} waits for its time.")
         _retarget(actor, claim, held, "claim.withdraw", clock.now())
     return claim_get(organization, claim.id)
@@ -115,7 +114,7 @@ def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
     actor.require_write()
     organization = actor.require_organization()
     with transaction.atomic():
-        claim = _locked(organization, claim_id)
+        claim = claim_locked(organization, claim_id)
         if claim.status == Status.DELETING:
             return claim
         now = clock.now()
@@ -123,7 +122,7 @@ def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
         claim.save(update_fields=["status", "reduction_at", "updated_at"])
         audit_record(actor=actor, action="claim.delete", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=claim.name, before={"instanceCount": claim.target}, organization=organization)  # fmt: skip
-        _settle(claim, now)
+        claim_settle(claim=claim, now=now)
     return claim_get(organization, claim.id)
 
 
@@ -136,22 +135,14 @@ def _require_offered(claim: CapacityClaim, target: int) -> None:
 def _retarget(actor: Actor, claim: CapacityClaim, target: int, action: str, now: datetime) -> None:
     """Give the locked claim another target, now or when its interval has passed (C7), and take the first step."""
     before, claim.target = _counted(claim), target
-    effect = None
-    if claim.kind == ClaimKind.SERVERLESS:
-        effect = takes_effect(
-            held=len(holding_of(claim).counting), target=target, scheduled=claim.reduction_at, last=claim.reduced_at,
-            interval=settings.REDUCTION_INTERVAL, now=now,
-        )  # fmt: skip
-    waits = effect is not None and effect > now
-    claim.reduction_at = effect if waits else None
-    claim.reduced_at = claim.reduced_at if effect is None or waits else now
+    waits = hands.reduction_wait(claim=claim, held=len(holding_of(claim).counting), now=now)
     if claim.status != Status.CREATING and not waits:
         claim.status = Status.UPDATING
     claim.updated_at = now
     claim.save(update_fields=["target", "reduction_at", "reduced_at", "status", "updated_at"])
     audit_record(actor=actor, action=action, obj_type="CapacityClaim", obj_id=str(claim.id), obj_name=claim.name,
                  before=before, after=_counted(claim), organization=claim.organization)  # fmt: skip
-    _settle(claim, now)
+    claim_settle(claim=claim, now=now)
 
 
 def _counted(claim: CapacityClaim) -> dict[str, Any]:
@@ -160,9 +151,11 @@ def _counted(claim: CapacityClaim) -> dict[str, Any]:
     return {"instanceCount": claim.target, **({"effectiveAt": timestamp(at)} if at else {})}
 
 
-def _settle(claim: CapacityClaim, now: datetime) -> None:
+def claim_settle(*, claim: CapacityClaim, now: datetime) -> None:
     """The first step of a change, in its own transaction; the loop takes the others."""
     fulfilment.offering_settle(offering=claim.offering, now=now, finish=False)
+    if claim.window_peak:
+        claim.refresh_from_db(fields=edges.COLUMNS)
     fulfilment.claim_describe(claim=claim, now=now)
     _tell(claim.organization)
 
@@ -269,7 +262,7 @@ def _insert(
         raise AlreadyExists("CapacityClaim", id) from error
 
 
-def _locked(organization: Organization, claim_id: uuid.UUID) -> CapacityClaim:
+def claim_locked(organization: Organization, claim_id: uuid.UUID) -> CapacityClaim:
     """The claim as it is once nobody else can change it: quota, offering and row held, in that order."""
     claim = claim_get(organization, claim_id)
     if claim.kind == ClaimKind.CUSTOMER:

@@ -17,6 +17,7 @@ from claims.core.states import LIVE_STATES, InstanceState, Status
 from claims.holdings import Holding, holding_of, holdings_of
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source
 from claims.selectors import convertible_keys
+from claims.services import edges
 from claims.services import instances as hands
 from console.common.notify import publish
 
@@ -45,7 +46,9 @@ def offering_settle(*, offering: Offering, now: datetime, finish: bool) -> list[
     offering.refresh_from_db(fields=["pool_size", "withdrawn_at", "join_failures"])
     holdings = holdings_of(offering)
     hands.pool_drained(offering=offering)
-    touched = _reduce_what_is_due(holdings, now) | _take_back(holdings) | _release(holdings, now)
+    # A window that ends and a reduction that is due are one change (C12).
+    touched = edges.windows_turn(offering=offering, holdings=holdings, now=now)
+    touched |= _reduce_what_is_due(holdings, now) | _take_back(holdings) | _release(holdings, now)
     # An order that is kept: claims by creation first, then the shrinking of the pool, then growth on demand (C4, C13).
     touched |= _fill_from_pool(offering, holdings, now) | _request(offering, holdings, now)
     current = holdings_of(offering) if touched else holdings
@@ -69,7 +72,7 @@ def _reduce_what_is_due(holdings: Iterable[Holding], now: datetime) -> set[int]:
         claim = holding.claim
         if claim.reduction_at is None:
             continue
-        moot = len(holding.counting) <= claim.target
+        moot = len(holding.counting) <= claim.wanted
         if moot or claim.reduction_at <= now:
             claim.reduction_at, claim.reduced_at = None, claim.reduced_at if moot else now
             claim.save(update_fields=["reduction_at", "reduced_at"])

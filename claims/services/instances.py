@@ -8,8 +8,9 @@ from django.conf import settings
 from claims import ledger
 from claims.core import allocation
 from claims.core.allocation import InUse
+from claims.core.reductions import takes_effect
 from claims.core.states import HELD_STATES, PENDING_STATES, InstanceState
-from claims.models import CapacityClaim, Instance, Offering, Source, UsageKind, Work
+from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source, UsageKind, Work
 from claims.selectors import pool_live, unclaimed
 from console.common.ids import new_id
 
@@ -75,6 +76,21 @@ def relieve(*, claim: CapacityClaim, count: int, now: datetime) -> None:
     if keys:
         Instance.objects.filter(key__in=keys).update(relieved_at=now)
         ledger.close_intervals(kind=UsageKind.CLAIM, resource_keys=keys, now=now)
+
+
+def reduction_wait(*, claim: CapacityClaim, held: int, now: datetime) -> bool:
+    """When a claim that holds `held` gives up what is beyond what it now wants (C7): sets `reduction_at` and `reduced_at`,
+    unsaved. Whether that waits."""
+    effect = None
+    if claim.kind == ClaimKind.SERVERLESS:
+        effect = takes_effect(
+            held=held, target=claim.wanted, scheduled=claim.reduction_at, last=claim.reduced_at,
+            interval=settings.REDUCTION_INTERVAL, now=now,
+        )  # fmt: skip
+    waits = effect is not None and effect > now
+    claim.reduction_at = effect if waits else None
+    claim.reduced_at = claim.reduced_at if effect is None or waits else now
+    return waits
 
 
 def give_up(*, instances: Iterable[Instance], now: datetime) -> None:

@@ -6,7 +6,7 @@ from django.db.models import Count
 from claims import ledger, locks
 from claims.core import quota as rule
 from claims.models import CapacityClaim, ClaimKind, Offering, Quota, QuotaChange
-from claims.selectors import UNRELEASED
+from claims.selectors import PROMISED, UNRELEASED
 from console.common import clock
 from console.common.errors import (
     FailedPrecondition,
@@ -27,20 +27,22 @@ def commitments_of(organization: Organization, offering: Offering) -> dict[int, 
     live = Count("instances", filter=UNRELEASED)
     rows = CapacityClaim.objects.filter(organization=organization, offering=offering, kind=ClaimKind.CUSTOMER)
     return {
-        key: rule.Commitment(target, unreleased)
-        for key, target, unreleased in rows.annotate(n=live).order_by("key").values_list("key", "target", "n")
+        key: rule.Commitment(promised, unreleased)
+        for key, promised, unreleased in rows.annotate(n=live, most=PROMISED)
+        .order_by("key")
+        .values_list("key", "most", "n")
     }
 
 
-def quota_check(*, organization: Organization, offering: Offering, claim_key: int | None, target: int) -> None:
-    """Refuse when the claim (None: a new one) may not have `target` instances. Holds the quota row until commit."""
+def quota_check(*, organization: Organization, offering: Offering, claim_key: int | None, promised: int) -> None:
+    """Refuse when the claim (None: a new one) may not come to want `promised` instances. Holds the quota row until commit."""
     row = locks.quota_lock(organization, offering)
     commitments = commitments_of(organization, offering)
     total = rule.committed(commitments.values())
     mine = commitments.get(claim_key) if claim_key is not None else None
     before = mine.instances if mine else 0
-    delta = max(target, mine.unreleased if mine else 0) - before
-    if mine and target <= mine.target:
+    delta = max(promised, mine.unreleased if mine else 0) - before
+    if mine and promised <= mine.promised:
         return
     limit, other = (row.limit, row.other_usage) if row else (0, 0)
     if rule.fits(delta=delta, limit=limit, other_usage=other, committed=total):

@@ -15,7 +15,7 @@ from deployments.loop.snapshot import repeatable_read
 # A claim with what it holds in the cluster or will, and what it is to have (C8).
 CLAIMS = """
     SELECT c.*, h.counting, h.allocated,
-           CASE WHEN c.reduction_at IS NULL THEN c.target ELSE greatest(c.target, h.counting) END AS effective
+           greatest(c.target, c.window_count, CASE WHEN c.reduction_at IS NULL THEN 0 ELSE h.counting END) AS effective
     FROM claims_capacityclaim c CROSS JOIN LATERAL (
         SELECT count(*) AS counting, count(*) FILTER (WHERE i.state = 'READY') AS allocated FROM claims_instance i
         WHERE i.claim_id = c.key AND i.state IN ('REQUESTED', 'JOINING', 'READY') AND i.lost_at IS NULL
@@ -62,7 +62,7 @@ INVARIANTS: dict[str, str] = {
                   AND s.at > i.claimed_at + interval '5 seconds'))""",
     "CUSTOMER claims fit their quota unless it was lowered (C3)": """
         WITH held AS (
-            SELECT c.key, c.organization_id, c.offering_id, greatest(c.target, count(i.key)) AS committed, c.updated_at
+            SELECT c.key, c.organization_id, c.offering_id, greatest(c.target, c.window_peak, count(i.key)) AS committed, c.updated_at
             FROM claims_capacityclaim c LEFT JOIN claims_instance i ON i.claim_id = c.key AND i.state <> 'RELEASED'
                                            AND i.lost_at IS NULL AND i.work <> 'BAD'
             WHERE c.kind = 'CUSTOMER' GROUP BY c.key),
@@ -76,7 +76,7 @@ INVARIANTS: dict[str, str] = {
         WHERE c.counting > c.effective OR (c.status = 'STATUS_READY' AND c.allocated <> c.effective)""",
     "A reduction that waits is of a SERVERLESS claim and would give something up (C7)": f"""
         SELECT c.name, c.target, c.counting, c.reduction_at FROM ({CLAIMS}) c
-        WHERE c.reduction_at IS NOT NULL AND (c.kind <> 'SERVERLESS' OR c.counting <= c.target)""",
+        WHERE c.reduction_at IS NOT NULL AND (c.kind <> 'SERVERLESS' OR c.counting <= greatest(c.target, c.window_count))""",
     "One pool instance is kept while a claim waits, all in use once the offering is withdrawn, else none (C4, C13)": f"""
         SELECT i.name, i.kept, i.gpus_used FROM claims_instance i JOIN claims_offering o ON o.key = i.offering_id
         WHERE i.kept AND (i.source <> 'POOL' OR i.state <> 'READY' OR i.claim_id IS NOT NULL OR i.work <> ''

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from claims.core.states import Status
 from claims.models import CapacityClaim, ClaimKind
-from claims.selectors import IN_CLUSTER
+from claims.selectors import IN_CLUSTER, WANTED
 from console.dashboard.machines import OTHERS, Viewer, Wanted
 from deployments.core import explain
 from deployments.models import CapacityClass, Decision, Deployment
@@ -57,7 +57,7 @@ def claims_waiting(viewer: Viewer, wanted: Wanted) -> list[WaitingClaim]:
         found = found.filter(offering__zone__name=wanted.zone)
     if wanted.type:
         found = found.filter(offering__instance_type__name=wanted.type)
-    found = found.annotate(n=Count("instances", filter=IN_CLUSTER)).filter(n__lt=F("target"))
+    found = found.annotate(n=Count("instances", filter=IN_CLUSTER)).filter(n__lt=WANTED)
     order = ("offering__zone__name", "offering__instance_type__name", "created_at", "key")
     rows = found.select_related("offering__zone", "offering__instance_type", "organization").order_by(*order)
     return _merged(_numbered(viewer, rows))
@@ -69,7 +69,7 @@ def _numbered(viewer: Viewer, claims: Iterable[CapacityClaim]) -> Iterable[Waiti
         place = place + 1 if claim.offering_id == offering else 1
         offering, of = claim.offering_id, claim.offering
         own, known = viewer.owns(claim.organization_id), viewer.knows(claim.organization_id)
-        missing: int = claim.target - claim.n  # type: ignore[attr-defined]
+        missing: int = claim.wanted - claim.n  # type: ignore[attr-defined]
         yield WaitingClaim(
             of.zone.name, of.instance_type.name, place, claim.name if known else "",
             reverse("claim", args=[claim.id]) if own else None, claim.organization.name if known else OTHERS, missing,

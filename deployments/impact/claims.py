@@ -18,6 +18,7 @@ from claims.holdings import holding_of
 from claims.joining import join_time
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Work
 from claims.selectors import QuotaRow, quota_of, reduction_time
+from claims.windows import Standing
 from console.common.errors import NotFound
 from console.organizations.models import Organization
 from deployments.impact.change import Change, Leaving, Then
@@ -94,24 +95,28 @@ class ClaimPreview:
         return f"{self.quota.asked} more instances need quota, and {self.quota.row.free} are free."
 
 
-def claim_preview(claim: CapacityClaim, count: int, now: datetime) -> ClaimPreview:
+def claim_preview(claim: CapacityClaim, count: int, now: datetime, windows: Standing | None = None) -> ClaimPreview:
     """What changing the claim to `count` instances does (0: deleting it), as things are now. One that is not stored yet
-    and has no target previews its creation; one that is being deleted, what is left of that.
+    and has no target previews its creation; one that is being deleted, what is left of that. `windows`: and giving it
+    windows that stand so (C12), None: those that it has.
 
     Raises NotFound for another size of a claim that is being deleted, as the change itself would.
     """
     deleting = claim.status == Status.DELETING
     if deleting and count:
         raise NotFound("CapacityClaim", claim.id)
-    going = [] if deleting else would_give_up(claim, count)
-    gets = would_get(claim, count)
-    at = reduction_time(claim, count, now)
+    window = claim.window_count if windows is None else windows.count
+    peak = claim.window_peak if windows is None else windows.peak
+    going = [] if deleting else would_give_up(claim, count, window)
+    gets = would_get(claim, count, window)
+    at = reduction_time(claim, count, now, window)
     holding = holding_of(claim)
+    after, most = (max(count, window), max(count, peak)) if count else (0, 0)
     before = 0 if deleting else holding.effective
     return ClaimPreview(
-        claim, before, count, at, going, gets, join_time(claim.offering) if gets.total else None,
-        _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, count, holding.instances),
-        _price(claim, before, count, now), no_longer_offered(claim, count), would_free(claim, going),
+        claim, before, after, at, going, gets, join_time(claim.offering) if gets.total else None,
+        _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, most, holding.instances),
+        _price(claim, before, after, now), no_longer_offered(claim, count), would_free(claim, going),
     )  # fmt: skip
 
 
@@ -146,14 +151,14 @@ def _impact(claim: CapacityClaim, going: Sequence[Instance], now: datetime, late
     return impact_of(type_, change, now, later).seen_by(claim.organization_id)
 
 
-def _quota(claim: CapacityClaim, count: int, instances: Sequence[Instance]) -> QuotaChange | None:
+def _quota(claim: CapacityClaim, promised: int, instances: Sequence[Instance]) -> QuotaChange | None:
     if claim.kind != ClaimKind.CUSTOMER:
         return None
     row = quota_of(claim.organization, claim.offering)
     unreleased = sum(one.state != InstanceState.RELEASED and one.lost_at is None and one.work != Work.BAD
                      for one in instances)  # fmt: skip
-    mine = max(claim.target, unreleased)
-    return QuotaChange(row, row.committed - mine + count, max(0, max(count, unreleased) - mine))
+    mine = max(claim.promised, unreleased)
+    return QuotaChange(row, row.committed - mine + promised, max(0, max(promised, unreleased) - mine))
 
 
 def _price(claim: CapacityClaim, before: int, count: int, now: datetime) -> Price | None:

@@ -135,7 +135,7 @@ def _pool(one: Instance) -> bool:
 def _reductions(line: Line) -> Iterator[Expected]:
     """SERVERLESS claims that were lowered, and whose instances go back to the pool later (C7)."""
     for claim in line.claims() if line.on_demand else []:
-        surplus = line.in_cluster(claim) - claim.target
+        surplus = line.in_cluster(claim) - claim.wanted
         if claim.kind == ClaimKind.SERVERLESS and claim.reduction_at is not None and surplus > 0:
             zone = line.zone_of(claim.offering_id)
             size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
@@ -163,7 +163,7 @@ def _waiting_claims(line: Line) -> Iterator[Ahead]:
     """They take what the pool gets before on-demand growth does (C4)."""
     size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
     for claim in line.claims() if line.on_demand else []:
-        missing = claim.target - line.in_cluster(claim)
+        missing = claim.wanted - line.in_cluster(claim)
         if claim.kind == ClaimKind.SERVERLESS and claim.status != Status.DELETING and missing > 0:
             name, id = line.owner(claim)
             text = f"waits for {counted(missing, 'instance')} in {line.zone_of(claim.offering_id)}, ahead of on-demand growth"
