@@ -67,6 +67,7 @@ MENU: Sequence[tuple[str, Sequence[Page]]] = [
     ("Organization", [
         Page("Members", "members", "users", writes),
         Page("Tokens", "tokens", "shield-check", writes),
+        Page("Notifications", "notifications", "bell"),
         Page("Audit", "audit", "history"),
     ]),
     ("Platform", [Page("Admin", "admin:index", "settings", platform)]),

@@ -1,6 +1,8 @@
 """Reads of notifications, channels and deliveries; each organization's own."""
 
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from django.db.models import Count, Max, Q, QuerySet
 
@@ -13,6 +15,7 @@ from console.organizations.models import Organization
 def notifications_of(actor: Actor) -> QuerySet[Notification]:
     """What the actor may read, newest first: those about money only with a role that sees it, tests only as admin."""
     found = Notification.objects.filter(organization=actor.require_organization()).select_related("organization")
+    found = found.order_by("-created_at", "-id")
     if not actor.sees_money:
         found = found.exclude(kind__in=ABOUT_MONEY)
     return found if actor.can_write else found.exclude(kind=Kind.TEST)
@@ -25,14 +28,26 @@ def notification_get(actor: Actor, id: uuid.UUID) -> Notification:
     return found
 
 
-def counted(notifications: QuerySet[Notification]) -> QuerySet[Notification]:
-    """Each with how many deliveries it has: `n_all`, `n_delivered`, `n_failed`."""
-    return notifications.annotate(
-        n_all=Count("deliveries"),
-        n_delivered=Count("deliveries", filter=Q(deliveries__state=DeliveryState.DELIVERED)),
-        n_failed=Count("deliveries", filter=Q(deliveries__state=DeliveryState.FAILED)),
-        n_under_way=Count("deliveries", filter=Q(deliveries__state__in=UNDER_WAY)),
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of a notification's deliveries."""
+
+    all: int
+    delivered: int
+    failed: int
+    under_way: int
+
+
+def delivery_counts(notifications: Iterable[Notification]) -> dict[uuid.UUID, Counts]:
+    """By notification, of those that have deliveries: one query."""
+    found = Delivery.objects.filter(notification__in=[one.pk for one in notifications]).order_by()
+    rows = found.values_list("notification").annotate(
+        n=Count("id"),
+        delivered=Count("id", filter=Q(state=DeliveryState.DELIVERED)),
+        failed=Count("id", filter=Q(state=DeliveryState.FAILED)),
+        under_way=Count("id", filter=Q(state__in=UNDER_WAY)),
     )
+    return {id: Counts(*counts) for id, *counts in rows}
 
 
 def channels_of(organization: Organization) -> QuerySet[Channel]:

@@ -18,6 +18,8 @@ from django.urls import URLPattern, reverse
 from claims.models import Price
 from console.common import clock
 from console.dashboard.urls import urlpatterns
+from console.notifications.channels import channel_create, channel_test
+from console.notifications.models import Delivery, Notification
 from console.organizations.models import ApiToken, Membership, Role
 from console.organizations.services import token_create
 from deployments.models import Annotation, HistoryRun, Replica
@@ -33,7 +35,8 @@ ELSEWHERE = {"sign-in": "test_kit", "sign-out": "test_kit", "switch-organization
              "organizations": "test_switching", "events": "test_stream"}  # fmt: skip
 # What a viewer may not even see: forms that change something, and what is for admins to read.
 FOR_ADMINS = {"deployment-new", "deployment-delete", "claim-new", "claim-delete", "gateway-new", "gateway-edit",
-              "gateway-delete", "members", "member-remove", "tokens", "token-new", "token-revoke"}  # fmt: skip
+              "gateway-delete", "members", "member-remove", "tokens", "token-new", "token-revoke", "channel-new", "channel", "channel-rotate",
+              "channel-delete", "delivery"}  # fmt: skip
 FOR_MONEY = {
     "billing",
     "billing-csv",
@@ -91,7 +94,12 @@ def everything(cast: Cast, running: Running) -> list[Address]:
     made = HistoryRun.objects.create(organization=cast.organization, starts_at=now - timedelta(hours=1), ends_at=now,
                                      made_from=now, world={}, first_decision=1)  # fmt: skip
     made.deployments.add(of)
+    channel, _ = channel_create(actor=cast.admin.actor, organization=cast.organization, type="EMAIL", name="on call",
+                                target="oncall@example.com", kinds=["SHORTAGE"])  # fmt: skip
+    told = Delivery.objects.get(pk=channel_test(actor=cast.admin.actor, channel=channel, now=now).pk)
+    Notification.objects.filter(pk=told.notification_id).update(kind="SHORTAGE")
     return addresses({
+        "channels": channel.id, "deliveries": told.pk, "notifications": told.notification_id,
         "deployments": of.id, "claims": running.claim.id, "gateways": of.gateways.get().id, "tokens": token.id,
         "members": Membership.objects.get(organization=cast.organization, user=cast.viewer.user).id,
         "holds": hold.id, "notes": note.id, "instances": instance.key,
@@ -102,7 +110,7 @@ def everything(cast: Cast, running: Running) -> list[Address]:
 
 def state() -> dict[str, Any]:
     """Every row of our own tables; a token's last use is no change."""
-    ours = [model for label in ("claims", "deployments", "organizations", "dashboard", "loops")
+    ours = [model for label in ("claims", "deployments", "organizations", "notifications", "dashboard", "loops")
             for model in apps.get_app_config(label).get_models() if model._meta.model_name not in MOVING]  # fmt: skip
     found = {}
     for model in ours:

@@ -47,6 +47,15 @@ STATES = {
     "STARTING": ("info", "loader-2", "Starting"),
     "SHORT": ("warn", "alert-triangle", "Short of capacity"),
     "DISABLED": ("idle", "player-pause", "Disabled"),
+    "WAITING": ("info", "clock", "Waiting"),
+    "SENDING": ("info", "loader-2", "Being sent"),
+    "DELIVERED": ("ok", "circle-check", "Delivered"),
+    "CANCELLED": ("idle", "circle-x", "Cancelled"),
+    "PENDING": ("info", "clock", "Pending"),
+    "APPROVED": ("ok", "circle-check", "Approved"),
+    "PARTLY": ("ok", "circle-check", "Approved in part"),
+    "REFUSED": ("bad", "circle-x", "Refused"),
+    "WITHDRAWN": ("idle", "circle-x", "Withdrawn"),
 }
 BOUNDS = {
     "NONE": "demand", "MIN": "min", "MAX": "max", "HOLD": "hold", "SCHEDULE": "schedule", "CAPACITY": "capacity",
@@ -60,7 +69,8 @@ DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize":
         "zones": "given other zones", "request": "asked for", "cancel": "cancelled",
         "acknowledge": "acknowledged", "snooze": "snoozed", "show": "shown again",
         "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn", "cordon": "cordoned", "drain": "drained for work",
-        "bad": "marked bad", "clear": "used again"}  # fmt: skip
+        "bad": "marked bad", "clear": "used again", "change": "changed", "rotate": "given a new secret", "test": "tested",
+        "replay": "sent again", "approve": "approved", "refuse": "refused"}  # fmt: skip
 
 ENDINGS = {
     "OLD_REVISION": "Replaced by the newest revision.", "MOVED_TO_OTHER_TYPE": "Its deployment moved to another type.",
