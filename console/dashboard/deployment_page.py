@@ -32,6 +32,7 @@ from deployments.selectors import (
 )
 
 SHOWN = 25
+from deployments.startups import start_ups_of
 EVENTS = 10
 FAILED_WITHIN = timedelta(hours=1)
 
@@ -57,6 +58,7 @@ def page_context(
         "memory": memory_of(one),
         "costs": costs_of(one, replicas, now) if actor.sees_money else None,
         "gateways": one.gateways.order_by("name"),
+        "startups": start_ups_of(one),
         "events": AuditEvent.objects.filter(object_type="Deployment", object_id=str(one.id)).order_by("-id")[:EVENTS],
         "classes": classes_in_words(one.autoscaling.capacity_classes),
         "makings": makings(organization, actor),
