@@ -20,8 +20,9 @@ from claims import ledger, locks
 from claims.backends.base import BackendError, NodeBackend, NodeState, Observation, node_backend
 from claims.backends.checked import CheckedNodes
 from claims.core.states import HELD_STATES, InstanceState, Status
+from claims.holdings import holding_of
 from claims.models import CapacityClaim, Instance, Offering, UsageKind
-from claims.services import fulfilment
+from claims.services import fulfilment, life
 from claims.services import instances as hands
 from console.common import clock
 from console.common.notify import publish
@@ -29,6 +30,7 @@ from console.common.wake import wake_on_commit
 
 log = logging.getLogger(__name__)
 
+LOOP = "provision loop"
 LEASE = timedelta(seconds=60)
 BATCH = 500
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=5)
@@ -187,14 +189,25 @@ def _lost(offering: Offering, keys: Sequence[int]) -> int:
             state=InstanceState.DRAINING, lost_at=now, drain_until=now, kept=False
         )
         ledger.close_intervals(kind=UsageKind.CLAIM, resource_keys=gone, now=now)
-        short = CapacityClaim.objects.filter(instances__in=gone).distinct()
-        CapacityClaim.objects.filter(key__in=short.values("key"), status=Status.READY).update(status=Status.UPDATING)
+        found_ready = _no_longer_ready(gone)
         touched = fulfilment.offering_settle(offering=offering, now=now, finish=False)
-        for claim in short.select_related("offering__zone").order_by("key"):
-            fulfilment.claim_describe(claim=claim, now=now)
+        short = CapacityClaim.objects.filter(instances__in=gone).distinct().select_related("offering__zone")
+        for claim in short.order_by("key"):
+            was = Status.READY if claim.key in found_ready else None
+            fulfilment.claim_describe(holding=holding_of(claim), by=LOOP, now=now, was=was)
         publish("claims", touched)
         wake_on_commit("claims.tasks.fulfil", "control")
     return len(gone)
+
+
+def _no_longer_ready(gone: Sequence[int]) -> set[int]:
+    """Keys of the claims that were READY with one of these instances and are UPDATING now."""
+    ready = CapacityClaim.objects.filter(instances__in=gone, status=Status.READY).distinct().order_by("key")
+    claims = list(ready)
+    for claim in claims:
+        life.claim_move(claim, Status.UPDATING)
+        claim.save(update_fields=["status"])
+    return {claim.key for claim in claims}
 
 
 def _return_strays(backend: NodeBackend) -> None:

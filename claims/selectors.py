@@ -266,15 +266,16 @@ def offerings_spoken_for(keys: Collection[int]) -> set[int]:
     smaller (C13): nothing grows there on demand."""
     if not keys:
         return set()
-    waiting = (
-        CapacityClaim.objects.filter(offering__in=keys, kind=ClaimKind.SERVERLESS)
-        .exclude(status=Status.DELETING)
-        .annotate(n=Count("instances", filter=COUNTING))
-        .filter(n__lt=WANTED)
-    )
+    waiting = waiting_claims(*keys)
     pools = Offering.objects.filter(key__in=keys).annotate(n=Count("instances", filter=POOL_LIVE))
     too_large = {one.key for one in pools if one.n > one.pool_wanted}
     return too_large | set(waiting.values_list("offering_id", flat=True))
+
+
+def waiting_claims(*offering_keys: int) -> QuerySet[CapacityClaim]:
+    """SERVERLESS claims of these offerings that wait for instances of the pool."""
+    claims = CapacityClaim.objects.filter(offering__in=offering_keys, kind=ClaimKind.SERVERLESS)
+    return claims.exclude(status=Status.DELETING).annotate(n=Count("instances", filter=COUNTING)).filter(n__lt=WANTED)
 
 
 def pool_live(offering_key: int) -> int:

@@ -31,5 +31,6 @@ def meter() -> None:
     with loop_pass(name="meter", period=EVERY_MINUTE) as now:
         if now:
             use.claim_use_look(now=now)
+            use.under_use_note(now=now)
             metering.meter_pass(now)
             statements_pass(now=now)

@@ -12,8 +12,15 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import TruncDay
 
+from claims import locks
+from claims.core.conditions import UNDER_USED as UNDER
+from claims.core.conditions import holds, under_used
+from claims.core.states import Status
 from claims.models import CapacityClaim, ClaimUse
+from claims.services import life
+from console.common.notify import publish
 
+LOOP = "meter loop"
 DAY, KEPT = timedelta(hours=24), timedelta(days=30)
 HOURS_KNOWN = 20  # of the last 24 with enough looks; with fewer nothing is said of a day
 LOOKS_OF_AN_HOUR = 30
@@ -49,6 +56,29 @@ def claim_use_look(*, now: datetime) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LOOK, {"now": now})
         ClaimUse.objects.filter(hour__lt=now - KEPT).delete()
+
+
+def under_use_note(*, now: datetime) -> list[CapacityClaim]:
+    """Let the condition `UnderUsed` of every claim say what its use of the last day is; those of which it changed. A
+    claim whose use is not known keeps what was said."""
+    claims = list(CapacityClaim.objects.exclude(status=Status.DELETING).order_by("key"))
+    use = use_of_day(claims, now)
+    changed = [one for one in claims if one.key in use and use[one.key].under != holds(one.conditions, UNDER)]
+    return [one for one in changed if _noted(one, use[one.key].under, now)]
+
+
+def _noted(claim: CapacityClaim, under: bool, now: datetime) -> bool:
+    """Write it, under the lock of the offering, unless the claim went meanwhile."""
+    with transaction.atomic():
+        locks.offerings_lock([claim.offering_id])
+        found = CapacityClaim.objects.select_related("offering__zone").exclude(status=Status.DELETING)
+        current = found.filter(key=claim.key).first()
+        if current is None:
+            return False
+        said = under_used(current.conditions, under, UNDER_USED, current.offering.zone.name, now)
+        life.conditions_set(claim=current, conditions=said, by=LOOP, now=now)
+        publish("claims", [current.organization_id])
+    return True
 
 
 def use_of_day(claims: Iterable[CapacityClaim], now: datetime) -> dict[int, Use]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from claims.core.conditions import timestamp
+from claims.core.conditions import OF_THE_VENDOR, timestamp
 from claims.core.rules import ClaimResources
 from claims.models import CapacityClaim, Offering
 from claims.selectors import claim_numbers, pending_changes
@@ -27,8 +27,16 @@ def resources_from(data: Mapping[str, Any]) -> ClaimResources:
     )
 
 
+def own_claim_to(claim: CapacityClaim) -> dict[str, Any]:
+    """As Headroom's own API has it: with all conditions."""
+    found = claim_to(claim)
+    found["status"]["conditions"] = claim.conditions
+    return found
+
+
 def claim_to(claim: CapacityClaim) -> dict[str, Any]:
-    """A claim read by `claims_of`; spec values exactly as they were sent."""
+    """A claim read by `claims_of`; spec values exactly as they were sent, and no conditions but those that the vendor's
+    API has."""
     allocated, pending = claim_numbers(claim)
     return {
         "spec": {
@@ -52,7 +60,7 @@ def claim_to(claim: CapacityClaim) -> dict[str, Any]:
                 {"instanceCount": one.instance_count, "effectiveAt": timestamp(one.effective_at)}
                 for one in pending_changes(claim)
             ],
-            "conditions": claim.conditions,
+            "conditions": [one for one in claim.conditions if one["type"] in OF_THE_VENDOR],
         },
     }
 

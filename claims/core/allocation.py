@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from claims.core.states import PENDING_STATES, InstanceState, Status
+from claims.core.states import CLAIM_TRANSITIONS, PENDING_STATES, InstanceState, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def effective_count(*, target: int, held: int, reduction_waits: bool) -> int:
 
 
 def next_status(status: Status, *, allocated: int, effective: int) -> Status:
-    """The status of a claim that is not being deleted. A creation never passes through UPDATING."""
-    if allocated == effective:
-        return Status.READY
-    return Status.UPDATING if status == Status.READY else status
+    """The status of a claim, by what it has. A creation never passes through UPDATING, and nothing that the table of
+    steps ends at goes on."""
+    wanted = Status.READY if allocated == effective else Status.UPDATING
+    return wanted if wanted in CLAIM_TRANSITIONS[status] else status

@@ -8,6 +8,13 @@ from typing import TypedDict
 from claims.core.states import Status
 
 TRUE, FALSE = "STATUS_TRUE", "STATUS_FALSE"
+READY, PROGRESSING, APPLIED = "Ready", "Progressing", "ResourcesApplied"
+DEGRADED, UNDER_USED = "Degraded", "UnderUsed"
+# Those that the vendor's API knows; clients of it see no others.
+OF_THE_VENDOR = (READY, PROGRESSING, APPLIED)
+
+Said = tuple[str, str, str]
+"""status, reason and message of a condition"""
 
 
 class Condition(TypedDict):
@@ -46,26 +53,48 @@ def timestamp(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def claim_conditions(facts: ClaimFacts, now: datetime) -> list[Condition]:
-    """`Ready`, and `Progressing` while something is under way."""
-    ready, progressing = _ready(facts), _progressing(facts)
-    rows = [("Ready", *ready)] + ([("Progressing", TRUE, *progressing)] if progressing else [])
-    return [
-        {"type": type_, "status": status, "lastUpdateTime": timestamp(now), "reason": reason, "message": message,
-         "zone": facts.zone}
-        for type_, status, reason, message in rows
-    ]  # fmt: skip
+def claim_conditions(facts: ClaimFacts, old: Sequence[Condition], now: datetime) -> list[Condition]:
+    """What holds of the claim, given what was said of it before: a condition that says the same keeps its time.
+
+    `Ready` and `ResourcesApplied` always; `Progressing` while something is under way; `Degraded` once it has lost
+    something, false when that is healed; `UnderUsed` as `under_used` put it there.
+    """
+    was = {one["type"]: one for one in old}
+    said = {
+        READY: _ready(facts), PROGRESSING: _progressing(facts), APPLIED: _applied(facts),
+        DEGRADED: _degraded(facts, was.get(DEGRADED)),
+    }  # fmt: skip
+    found = [_condition(type_, *one, facts.zone, now) for type_, one in said.items() if one]
+    if UNDER_USED in was and facts.status != Status.DELETING:
+        found.append(was[UNDER_USED])
+    return _merged(old, found)
 
 
-def _ready(facts: ClaimFacts) -> tuple[str, str, str]:
-    """Status, reason and message of `Ready`."""
+def under_used(old: Sequence[Condition], under: bool, least: float, zone: str, now: datetime) -> list[Condition]:
+    """The conditions with what is known of the claim's use: whether it is `under` the share of `least`."""
+    reason, than = ("LittleUsed", "less than") if under else ("Used", "at least")
+    text = f"Replicas held {than} {least:.0%} of its GPUs over the last 24 hours"
+    others = [one for one in old if one["type"] != UNDER_USED]
+    return _merged(old, [*others, _condition(UNDER_USED, TRUE if under else FALSE, reason, text, zone, now)])
+
+
+def holds(conditions: Sequence[Condition], type_: str) -> bool:
+    """Whether there is such a condition, and it is true."""
+    return any(one["type"] == type_ and one["status"] == TRUE for one in conditions)
+
+
+def _condition(type_: str, status: str, reason: str, message: str, zone: str, now: datetime) -> Condition:
+    return {"type": type_, "status": status, "lastUpdateTime": timestamp(now), "reason": reason, "message": message,
+            "zone": zone}  # fmt: skip
+
+
+def _ready(facts: ClaimFacts) -> Said:
     if facts.status == Status.DELETING:
         return FALSE, "Deleting", f"{_instances(facts.left)} still to be released"
     if facts.status == Status.READY and not facts.missing:
         return TRUE, "AllAllocated", "All instances allocated"
     if facts.lost:
-        on_the_way = f"{facts.missing} on the way" if facts.missing else "replaced"
-        return FALSE, "InstanceLost", f"{_instances(facts.lost)} lost; {on_the_way}"
+        return FALSE, "InstanceLost", _lost(facts)
     if not facts.missing:
         return FALSE, "Reconciling", f"{_instances(facts.effective)} allocated, about to be ready"
     if facts.drained:
@@ -79,26 +108,63 @@ def _ready(facts: ClaimFacts) -> tuple[str, str, str]:
     return FALSE, "Joining", text
 
 
-def _progressing(facts: ClaimFacts) -> tuple[str, str] | None:
-    """Reason and message of `Progressing`; None where nothing is under way."""
+def _progressing(facts: ClaimFacts) -> Said | None:
+    """None where nothing is under way."""
     status, reason, message = _ready(facts)
     if facts.status == Status.DELETING:
-        return reason, message
+        return TRUE, reason, message
     if status == FALSE:
-        return "Reconciling", message
+        return TRUE, "Reconciling", message
     if facts.reduction_at is not None:
         text = f"Goes down from {facts.effective} to {_instances(facts.target)} at {timestamp(facts.reduction_at)}"
-        return "ReductionScheduled", text
+        return TRUE, "ReductionScheduled", text
     if facts.draining:
-        return "Draining", f"{_instances(facts.draining)} given up, still in use and drained first"
+        return TRUE, "Draining", _draining(facts)
     return None
+
+
+def _applied(facts: ClaimFacts) -> Said:
+    """Whether it holds what it is to hold now: no less, and nothing that it gave up."""
+    if facts.status == Status.DELETING:
+        return FALSE, "Deleting", f"{_instances(facts.left)} still to be released"
+    if facts.missing:
+        return FALSE, "Reconciling", f"{facts.allocated} of {_instances(facts.effective)} allocated"
+    if facts.draining:
+        return FALSE, "Draining", _draining(facts)
+    return TRUE, "Applied", f"{_instances(facts.effective)} set aside, as asked for"
+
+
+def _degraded(facts: ClaimFacts, was: Condition | None) -> Said | None:
+    """Whether it is short of something that it had, or that failed to come; None where it never was. What is lost may
+    be gone from the claim long before its replacement is there, so this goes on until the claim is whole."""
+    if facts.status == Status.DELETING:
+        return None
+    if facts.status == Status.READY and not facts.missing:
+        return None if was is None else (FALSE, "Healed", "Whole again: what was lost is replaced")
+    if facts.lost:
+        return TRUE, "InstanceLost", _lost(facts)
+    if facts.missing and facts.drained:
+        return TRUE, "InstanceDrained", f"{_instances(facts.drained)} drained by the platform; a replacement is wanted"
+    if facts.missing and facts.failures:
+        return TRUE, "JoinFailed", f"{facts.failures} tries in a row to join failed; the next comes later"
+    if was is None or was["status"] == FALSE:
+        return was and (was["status"], was["reason"], was["message"])
+    return TRUE, was["reason"], f"{_instances(facts.missing)} on the way to make it whole"
+
+
+def _lost(facts: ClaimFacts) -> str:
+    return f"{_instances(facts.lost)} lost; {f'{facts.missing} on the way' if facts.missing else 'replaced'}"
+
+
+def _draining(facts: ClaimFacts) -> str:
+    return f"{_instances(facts.draining)} given up, still in use and drained first"
 
 
 def _instances(count: int) -> str:
     return f"{count} instance" if count == 1 else f"{count} instances"
 
 
-def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
+def _merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
     """`new`, keeping the old time of every condition that says what it said before."""
     kept = {(one["type"], one["status"], one["reason"], one["message"], one["zone"]): one for one in old}
     return [kept.get((one["type"], one["status"], one["reason"], one["message"], one["zone"]), one) for one in new]

@@ -55,7 +55,8 @@ class Status(StrEnum):
     READY = "STATUS_READY"
 
 
-# CREATING never passes through UPDATING: polling clients treat that as a foreign change during a creation.
+# The whole life of a claim. It begins as CREATING and its row goes only from DELETING; the database refuses every other
+# step. CREATING never passes through UPDATING: polling clients treat that as a foreign change during a creation.
 CLAIM_TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.CREATING: frozenset({Status.READY, Status.DELETING}),
     Status.READY: frozenset({Status.UPDATING, Status.DELETING}),
@@ -64,3 +65,14 @@ CLAIM_TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.ERROR: frozenset({Status.UPDATING, Status.READY, Status.DELETING}),
     Status.FAILED: frozenset({Status.DELETING}),
 }
+
+
+class ImpossibleStep(Exception):
+    """A life cycle was about to take a step that its table does not have."""
+
+
+def stepped(old: Status, new: Status) -> Status:
+    """`new`, where a claim may go there from `old`, or is there already; ImpossibleStep otherwise."""
+    if new != old and new not in CLAIM_TRANSITIONS[old]:
+        raise ImpossibleStep(f"a claim does not go from {old} to {new}")
+    return new

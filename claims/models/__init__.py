@@ -1,6 +1,7 @@
 from claims.models.budget import Budget
 from claims.models.catalogue import InstanceType, Offering, Price, PriceKind, Zone
 from claims.models.claim import CapacityClaim, ClaimKind
+from claims.models.claim_event import ClaimEvent
 from claims.models.claim_use import ClaimUse
 from claims.models.instance import Instance, Source, Work
 from claims.models.quota import Quota, QuotaChange
@@ -12,6 +13,7 @@ from claims.models.window import ClaimWindow
 __all__ = [
     "Budget",
     "CapacityClaim",
+    "ClaimEvent",
     "ClaimKind",
     "ClaimUse",
     "ClaimWindow",

@@ -1,7 +1,8 @@
+import pgtrigger
 from django.db import models
 from django.db.models.functions import Now
 
-from claims.core.states import Status
+from claims.core.states import CLAIM_TRANSITIONS, Status
 from claims.models.catalogue import Offering
 from console.common.ids import new_id
 from console.organizations.models import ApiToken, Organization, User
@@ -60,6 +61,29 @@ class CapacityClaim(models.Model):
             models.CheckConstraint(name="claim_kind", condition=models.Q(kind__in=ClaimKind.values)),
             models.CheckConstraint(
                 name="claim_status", condition=models.Q(status__in=[status.value for status in Status])
+            ),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="claim_life",
+                field="status",
+                condition=pgtrigger.Q(old__status__df=pgtrigger.F("new__status")),
+                transitions=[
+                    (old.value, new.value)
+                    for old, several in CLAIM_TRANSITIONS.items()
+                    for new in Status
+                    if new in several
+                ],
+            ),
+            pgtrigger.Protect(
+                name="claim_begins_as_creating",
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Q(new__status__df=Status.CREATING.value),
+            ),
+            pgtrigger.Protect(
+                name="claim_goes_from_deleting",
+                operation=pgtrigger.Delete,
+                condition=pgtrigger.Q(old__status__df=Status.DELETING.value),
             ),
         ]
 

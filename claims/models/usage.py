@@ -42,6 +42,7 @@ class UsageInterval(models.Model):
             models.Index(fields=["organization", "ended_at"], name="usage_by_end"),
             models.Index(fields=["instance", "ended_at"], name="usage_by_instance"),
             models.Index(fields=["kind", "resource_key"], name="usage_open", condition=Q(ended_at__isnull=True)),
+            models.Index(fields=["holder_id", "started_at"], name="usage_of_claim", condition=Q(kind="CLAIM")),
         ]
         constraints = [
             models.CheckConstraint(name="usage_order", condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at"))),

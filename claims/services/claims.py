@@ -18,7 +18,7 @@ from claims.foreseen import no_longer_offered
 from claims.holdings import holding_of
 from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import claim_get, claims_of
-from claims.services import edges, fulfilment
+from claims.services import edges, fulfilment, life
 from claims.services import instances as hands
 from claims.services.quota import quota_check
 from console.common import clock
@@ -61,7 +61,7 @@ def claim_create(
         claim = _insert(actor, organization, offering, name, resources, chosen, now)
         audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
-        claim_settle(claim=claim, now=now)
+        claim_settle(actor=actor, claim=claim, now=now)
     return claim_get(organization, claim.id)
 
 
@@ -118,11 +118,13 @@ def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
         if claim.status == Status.DELETING:
             return claim
         now = clock.now()
-        claim.status, claim.reduction_at, claim.updated_at = Status.DELETING, None, now
+        was = claim.status
+        life.claim_move(claim, Status.DELETING)
+        claim.reduction_at, claim.updated_at = None, now
         claim.save(update_fields=["status", "reduction_at", "updated_at"])
         audit_record(actor=actor, action="claim.delete", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=claim.name, before={"instanceCount": claim.target}, organization=organization)  # fmt: skip
-        claim_settle(claim=claim, now=now)
+        claim_settle(actor=actor, claim=claim, now=now, was=was)
     return claim_get(organization, claim.id)
 
 
@@ -136,13 +138,14 @@ def _retarget(actor: Actor, claim: CapacityClaim, target: int, action: str, now:
     """Give the locked claim another target, now or when its interval has passed (C7), and take the first step."""
     before, claim.target = _counted(claim), target
     waits = hands.reduction_wait(claim=claim, held=len(holding_of(claim).counting), now=now)
+    was = claim.status
     if claim.status != Status.CREATING and not waits:
-        claim.status = Status.UPDATING
+        life.claim_move(claim, Status.UPDATING)
     claim.updated_at = now
     claim.save(update_fields=["target", "reduction_at", "reduced_at", "status", "updated_at"])
     audit_record(actor=actor, action=action, obj_type="CapacityClaim", obj_id=str(claim.id), obj_name=claim.name,
                  before=before, after=_counted(claim), organization=claim.organization)  # fmt: skip
-    claim_settle(claim=claim, now=now)
+    claim_settle(actor=actor, claim=claim, now=now, was=was)
 
 
 def _counted(claim: CapacityClaim) -> dict[str, Any]:
@@ -151,12 +154,12 @@ def _counted(claim: CapacityClaim) -> dict[str, Any]:
     return {"instanceCount": claim.target, **({"effectiveAt": timestamp(at)} if at else {})}
 
 
-def claim_settle(*, claim: CapacityClaim, now: datetime) -> None:
-    """The first step of a change, in its own transaction; the loop takes the others."""
-    fulfilment.offering_settle(offering=claim.offering, now=now, finish=False)
+def claim_settle(*, actor: Actor, claim: CapacityClaim, now: datetime, was: str | None = None) -> None:
+    """The first step of a change, in its own transaction; the loop takes the others. `was`: its status before."""
+    holding = fulfilment.claim_step(claim=claim, now=now)
     if claim.window_peak:
         claim.refresh_from_db(fields=edges.COLUMNS)
-    fulfilment.claim_describe(claim=claim, now=now)
+    fulfilment.claim_describe(holding=holding, by=actor.name, now=now, was=was)
     _tell(claim.organization)
 
 

@@ -12,14 +12,15 @@ from django.db.models import Exists, OuterRef, Q
 
 from claims import locks
 from claims.core import allocation
-from claims.core.conditions import claim_conditions, merged
-from claims.core.states import LIVE_STATES, InstanceState, Status
+from claims.core.states import LIVE_STATES, InstanceState
 from claims.holdings import Holding, holding_of, holdings_of
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source
-from claims.selectors import convertible_keys
-from claims.services import edges
+from claims.selectors import convertible_keys, waiting_claims
+from claims.services import edges, life
 from claims.services import instances as hands
 from console.common.notify import publish
+
+LOOP = "fulfil loop"
 
 
 def fulfil_pass(*, now: datetime) -> int:
@@ -58,6 +59,40 @@ def offering_settle(*, offering: Offering, now: datetime, finish: bool) -> list[
     if finish:
         touched |= {one.claim.organization_id for one in current if _finish(one, offering, now)}
     return sorted(touched)
+
+
+def claim_step(*, claim: CapacityClaim, now: datetime) -> Holding:
+    """The first step of a claim that was just made or changed, in the caller's transaction; takes the offering's lock.
+    Returns what the claim has then.
+
+    Others are left to the loop, unless they wait for the same pool, or this claim does: then the order of creation
+    decides (C4), and everybody takes a step.
+    """
+    locks.offerings_lock([claim.offering_id])
+    holding = holding_of(claim)
+    if claim.window_peak:
+        offering_settle(offering=claim.offering, now=now, finish=False)
+    elif claim.kind == ClaimKind.CUSTOMER:
+        _take_back([holding])
+        _release([holding], now)
+        _request(claim.offering, [holding], now)
+    elif _concerns_others(holding):
+        offering_settle(offering=claim.offering, now=now, finish=False)
+    else:
+        _take_back([holding])
+        _release([holding], now)
+        _fill_from_pool(claim.offering, [holding], now)
+    return holding_of(claim)
+
+
+def _concerns_others(holding: Holding) -> bool:
+    """Whether somebody else waits for the pool of the claim, or there is not enough in it for this one."""
+    claim, missing = holding.claim, holding.missing
+    if Instance.objects.filter(offering=claim.offering_id, kept=True).exists():
+        return True
+    if missing and len(hands.free_pool_keys(claim.offering_id, missing)) < missing:
+        return True
+    return missing > 0 and waiting_claims(claim.offering_id).exclude(key=claim.key).exists()
 
 
 def _waits(holding: Holding) -> bool:
@@ -138,29 +173,19 @@ def _request(offering: Offering, holdings: Iterable[Holding], now: datetime) -> 
     return touched
 
 
-def claim_describe(*, claim: CapacityClaim, now: datetime) -> None:
-    """Say at once how a claim that was just changed stands; that it is ready is for the loop to say, except where
-    nothing but the time of a reduction is awaited (C7)."""
-    _describe(holding_of(claim), claim.offering, now, may_be_ready=claim.reduction_at is not None)
+def claim_describe(*, holding: Holding, by: str, now: datetime, was: str | None = None) -> None:
+    """Say at once how a claim that was just changed stands, `was` its status before that; that it is ready is for the loop
+    to say, except where nothing but the time of a reduction is awaited (C7)."""
+    claim = holding.claim
+    life.claim_settle_status(
+        holding=holding, zone=claim.offering.zone.name, by=by, now=now, may_be_ready=claim.reduction_at is not None,
+        was=was,
+    )  # fmt: skip
 
 
 def _finish(holding: Holding, offering: Offering, now: datetime) -> bool:
     """Write status and conditions, or remove a claim with nothing left; whether anything changed."""
     if holding.deleting and not holding.instances:
-        holding.claim.delete()
+        life.claim_remove(claim=holding.claim, by=LOOP, now=now)
         return True
-    return _describe(holding, offering, now, may_be_ready=True)
-
-
-def _describe(holding: Holding, offering: Offering, now: datetime, *, may_be_ready: bool) -> bool:
-    claim, before = holding.claim, (holding.claim.status, holding.claim.conditions)
-    if not holding.deleting and (may_be_ready or holding.allocated != holding.effective):
-        claim.status = allocation.next_status(
-            Status(claim.status), allocated=holding.allocated, effective=holding.effective
-        )
-    claim.conditions = merged(claim.conditions, claim_conditions(holding.facts(offering.zone.name), now))
-    if (claim.status, claim.conditions) == before:
-        return False
-    claim.updated_at = now
-    claim.save(update_fields=["status", "conditions", "updated_at"])
-    return True
+    return life.claim_settle_status(holding=holding, zone=offering.zone.name, by=LOOP, now=now, may_be_ready=True)

@@ -178,4 +178,4 @@ def _changed(
             each["window"] = str(row.id)
     audit_record(actor=actor, action=action, obj_type="CapacityClaim", obj_id=str(claim.id), obj_name=claim.name,
                  before=before, after=after, organization=claim.organization)  # fmt: skip
-    claim_settle(claim=claim, now=now)
+    claim_settle(actor=actor, claim=claim, now=now)

@@ -8,15 +8,17 @@ level alone, so that it is quiet until its time whatever happens, unless it gets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import F, Max, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 from claims.budgets import BudgetState
+from claims.core.conditions import DEGRADED, TRUE
 from claims.core.quota import Level, level
 from claims.core.states import Status
-from claims.models import CapacityClaim, ClaimKind, Instance, QuotaChange
+from claims.models import CapacityClaim, ClaimKind, QuotaChange, UsageInterval, UsageKind
 from claims.selectors import QuotaRow, claim_numbers
 from claims.use import UNDER_USED, Use, last_good_days, use_of_day
 from console.common.money import to_cents
@@ -192,14 +194,20 @@ def condition(claim: CapacityClaim, type_: str, reason: str) -> str:
     return ""
 
 
+def degradation(claim: CapacityClaim) -> dict[str, str]:
+    """The condition that it is degraded; empty where it is not."""
+    return next((one for one in claim.conditions if one["type"] == DEGRADED and one["status"] == TRUE), {})
+
+
 def _degraded(facts: Facts) -> list[Notice]:
     """Each further loss is an occurrence of its own."""
-    degraded = {one.key: text for one in facts.claims if (text := condition(one, "Ready", "InstanceLost"))}
-    rows = Instance.objects.filter(claim__in=degraded, lost_at__isnull=False).values_list("claim")
-    lost: dict[int, datetime] = dict(rows.annotate(at=Max("lost_at")).order_by())
+    degraded = {one.key: said["message"] for one in facts.claims if (said := degradation(one))}
+    ids = [one.id for one in facts.claims if one.key in degraded]
+    held = UsageInterval.objects.filter(kind=UsageKind.CLAIM, holder_id__in=ids, instance__lost_at__isnull=False)
+    lost: dict[UUID, datetime] = dict(held.values_list("holder_id").annotate(at=Max("instance__lost_at")).order_by())
     return [
-        Notice("warn", f"degraded:{one.id}", str(lost.get(one.key, NEVER)), f"{one.name} lost instances",
-               degraded[one.key], reverse("claim", args=[one.id]), lost.get(one.key))
+        Notice("warn", f"degraded:{one.id}", str(lost.get(one.id, NEVER)), f"{one.name} is degraded",
+               degraded[one.key], reverse("claim", args=[one.id]) + "#conditions", lost.get(one.id))
         for one in facts.claims
         if one.key in degraded
     ]  # fmt: skip
@@ -226,7 +234,7 @@ def _waiting(facts: Facts, touched: dict[str, int]) -> list[Notice]:
     found = []
     for claim in facts.claims:
         allocated, pending = claim_numbers(claim)
-        if pending and claim.status != Status.DELETING and not condition(claim, "Ready", "InstanceLost"):
+        if pending and claim.status != Status.DELETING and not degradation(claim):
             level_ = "warn" if condition(claim, "Ready", "WaitingForPool") else "info"
             found.append(Notice(level_, f"waiting:{claim.id}", str(touched.get(str(claim.id), 0)),
                                 f"{claim.name} waits for instances", f"{allocated} allocated, {pending} pending",

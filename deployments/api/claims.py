@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from claims import services
 from claims.api import serializers as shapes
 from claims.api.views import checked, create
-from claims.api.wire import claim_to, resources_from
+from claims.api.wire import own_claim_to, resources_from
 from claims.models import CapacityClaim
 from claims.selectors import claim_get, claims_of
 from claims.services.claims import offering_wanted, resources_of
@@ -63,7 +63,7 @@ def wants_preview(request: Request) -> bool:
 def answered(request: Request, act: Callable[[], CapacityClaim], foresee: Callable[[], ClaimPreview]) -> Response:
     """Do it; or say what it would do, once it is known that it would not be refused."""
     if not wants_preview(request):
-        return Response({"capacityClaim": claim_to(act())})
+        return Response({"capacityClaim": own_claim_to(act())})
     refused(act)
     found = preview_to(foresee())
     if not request_actor(request).sees_money:
@@ -77,7 +77,7 @@ class ClaimsView(APIView):
     @extend_schema(responses=ClaimPage, operation_id="ListClaims")
     def get(self, request: Request) -> Response:
         """Every capacity claim of the organization, in order of creation."""
-        return Response(page([claim_to(one) for one in claims_of(request_actor(request).require_organization())]))
+        return Response(page([own_claim_to(one) for one in claims_of(request_actor(request).require_organization())]))
 
     @extend_schema(
         request=shapes.ClaimCreateSerializer, responses=CLAIM_OR_PREVIEW, operation_id="CreateClaim",
@@ -102,7 +102,7 @@ class ClaimView(APIView):
     @extend_schema(responses=shapes.OneClaimSerializer, operation_id="GetClaim")
     def get(self, request: Request, id: str) -> Response:
         """Read a capacity claim."""
-        return Response({"capacityClaim": claim_to(claim_in(request, id))})
+        return Response({"capacityClaim": own_claim_to(claim_in(request, id))})
 
     @extend_schema(request=ResizeRequest, responses=CLAIM_OR_PREVIEW, operation_id="ResizeClaim", parameters=[PREVIEW])
     def patch(self, request: Request, id: str) -> Response:

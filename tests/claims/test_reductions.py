@@ -83,7 +83,10 @@ def test_c7_a_second_reduction_waits_for_its_interval_and_the_claim_is_ready(cas
         assert (changed.status, changed.target, claim_numbers(changed)) == (Status.READY, 1, (3, 0))
         assert [(one.instance_count, one.effective_at) for one in pending_changes(changed)] == [(1, effective_at)]
         said = {one["type"]: (one["status"], one["reason"]) for one in changed.conditions}
-        assert said == {"Ready": ("STATUS_TRUE", "AllAllocated"), "Progressing": ("STATUS_TRUE", "ReductionScheduled")}
+        assert said == {
+            "Ready": ("STATUS_TRUE", "AllAllocated"), "Progressing": ("STATUS_TRUE", "ReductionScheduled"),
+            "ResourcesApplied": ("STATUS_TRUE", "Applied"),
+        }  # fmt: skip
         assert effective_at.isoformat().replace("+00:00", "Z") in changed.conditions[1]["message"]
         world.settle(2)
         changed = world.reread(claim)
@@ -98,7 +101,7 @@ def test_c7_when_its_time_has_come_it_takes_effect_and_starts_the_next_interval(
     assert sum(claim_numbers(world.reread(claim))) == 3, "held until it is carried out (C8)"
     world.settle()
     assert standing(claim) == (Status.READY, 1, (1, 0), False)
-    assert [one["type"] for one in world.reread(claim).conditions] == ["Ready"]
+    assert [one["type"] for one in world.reread(claim).conditions] == ["Ready", "ResourcesApplied"]
     again = resize(cast, resize(cast, claim, 2), 1)
     assert again.reduction_at is not None
     assert again.reduction_at - clock.now() > timedelta(minutes=59)

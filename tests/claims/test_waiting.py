@@ -248,7 +248,7 @@ def test_c10_what_is_given_up_in_use_drains_and_is_freed_when_it_is_empty(cast: 
     world.settle()
     said = world.reread(claim)
     assert (said.status, claim_numbers(said)) == (Status.READY, (1, 0))
-    assert [one["reason"] for one in said.conditions] == ["AllAllocated", "Draining"]
+    assert [one["reason"] for one in said.conditions] == ["AllAllocated", "Draining", "Draining"]
     first, second, third = (Instance.objects.get(key=one.key) for one in held)
     assert [first.state, second.state, third.state] == ["DRAINING", "READY", "DRAINING"], "fewest replicas move (C9)"
     assert third.drain_until is not None

@@ -197,7 +197,7 @@ def test_an_instance_that_is_lost_and_a_further_one_are_two_occurrences(cast: Ca
         SimulatedNode.objects.filter(instance_key=claim.instances.filter(lost_at=None).first().key).delete()  # type: ignore[union-attr]
         world.settle()
         assert shown(cast, "degraded:") == [f"degraded:{claim.id}"]
-        assert one(cast, "degraded:").title == "own lost instances"
+        assert one(cast, "degraded:").title == "own is degraded"
         assert found(cast, "waiting:") == [], "what it lost is the notice"
         notice_hide(actor=person(cast), notice=one(cast, "degraded:"), now=clock.now())
         assert shown(cast, "degraded:") == []
@@ -410,7 +410,7 @@ def test_the_overview_asks_no_more_for_many_notices(cast: Cast, quiet: Running) 
     browser, of, at = cast.admin.browser(), world.offering(), quiet.deployment.gateways.get()
     failing = {"type": "ReplicasFailing", "status": "STATUS_TRUE", "reason": "FailedInARow", "zone": "", "message": "5",
                "lastUpdateTime": "2026-01-01T00:00:00Z"}  # fmt: skip
-    lost = {"type": "Ready", "status": "STATUS_FALSE", "reason": "InstanceLost", "zone": "", "message": "1 lost",
+    lost = {"type": "Degraded", "status": "STATUS_TRUE", "reason": "InstanceLost", "zone": "", "message": "1 lost",
             "lastUpdateTime": "2026-01-01T00:00:00Z"}  # fmt: skip
     SignalBlock.objects.all().delete()
     past = clock.now() - timedelta(hours=1)
