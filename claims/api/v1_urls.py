@@ -1,6 +1,6 @@
 from django.urls import path
 
-from claims.api import budgets, expected, focus, statements, v1
+from claims.api import budgets, expected, focus, history, statements, v1
 
 urlpatterns = [
     path("quota", v1.QuotaView.as_view(), name="api-quota"),
@@ -11,4 +11,5 @@ urlpatterns = [
     path("statements", statements.StatementsView.as_view(), name="api-statements"),
     path("statements/<str:month>", statements.StatementView.as_view(), name="api-statement"),
     path("claims/<str:id>/expected", expected.ExpectedView.as_view(), name="api-claim-expected"),
+    path("claims/<str:id>/history", history.HistoryView.as_view(), name="api-claim-history"),
 ]

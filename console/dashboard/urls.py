@@ -58,6 +58,7 @@ urlpatterns = [
     path("claims/<uuid:id>", claims.claim_page, name="claim"),
     path("claims/<uuid:id>/resize", claim_changes.claim_resize, name="claim-resize"),
     path("claims/<uuid:id>/withdraw", claim_changes.claim_withdraw, name="claim-withdraw"),
+    path("claims/<uuid:id>/history", claims.claim_history_page, name="claim-history"),
     path("claims/<uuid:id>/sizing", sizing.claim_sizing, name="claim-sizing"),
     path("claims/<uuid:id>/delete", claim_changes.claim_delete, name="claim-delete"),
     path("capacity", capacity.capacity, name="capacity"),

@@ -1,6 +1,7 @@
 """Tags and filters of the pages: icons, states as word, icon and colour, times relative and exact, money."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -13,6 +14,7 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from claims.core.conditions import DEGRADED, FALSE, PROGRESSING, TRUE, UNDER_USED
 from claims.core.states import InstanceState, Status
 from console.common.money import to_cents
 from deployments.core.reasons import Reason, sentence
@@ -22,6 +24,7 @@ from deployments.shortage import Change
 
 register = template.Library()
 
+TROUBLES = (DEGRADED, UNDER_USED)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC")
 
 # state -> (class, icon, word)
@@ -56,6 +59,7 @@ STATES = {
     "PARTLY": ("ok", "circle-check", "Approved in part"),
     "REFUSED": ("bad", "circle-x", "Refused"),
     "WITHDRAWN": ("idle", "circle-x", "Withdrawn"),
+    "GONE": ("idle", "circle-x", "Gone"),
 }
 BOUNDS = {
     "NONE": "demand", "MIN": "min", "MAX": "max", "HOLD": "hold", "SCHEDULE": "schedule", "CAPACITY": "capacity",
@@ -106,6 +110,26 @@ def icon(name: str) -> SafeString:
 def state(name: str) -> SafeString:
     kind, symbol, word = STATES.get(name, ("idle", "info-circle", name.capitalize()))
     return format_html('<span class="st st-{}">{}{}</span>', kind, icon(symbol), word)
+
+
+@register.simple_tag
+def condition_state(condition: Mapping[str, str]) -> SafeString:
+    """Whether it holds, coloured by whether that is good, bad or only news."""
+    holds_, type_ = condition["status"] == TRUE, condition["type"]
+    good = "info" if type_ == PROGRESSING else ("ok" if holds_ != (type_ in TROUBLES) else "warn")
+    return format_html('<span class="st st-{}">{}{}</span>', good, icon("check" if holds_ else "x"),
+                       holds(condition["status"]))  # fmt: skip
+
+
+@register.filter
+def condition(type_: str) -> str:
+    """The type of a condition, as words: `ResourcesApplied` is resources applied."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type_).capitalize()
+
+
+@register.filter
+def holds(status: str) -> str:
+    return {TRUE: "true", FALSE: "false"}.get(status, "unknown")
 
 
 @register.filter

@@ -16,6 +16,7 @@ from claims import joining, pricing, services
 from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
 from claims.foreseen import would_give_up
+from claims.history import claim_history, claim_name, cursor_of, place_from
 from claims.models import CapacityClaim, ClaimKind
 from claims.selectors import (
     claim_get,
@@ -33,9 +34,8 @@ from console.dashboard.forms import CountForm
 from console.dashboard.machines import Machine, Viewer, machines_of, users_of
 from console.dashboard.reserve import Steps, meaning, steps
 from console.dashboard.series import RANGES
-from console.organizations.models import AuditEvent
 
-MOST_EVENTS = 20
+MOST_EVENTS, HISTORY_PAGE = 12, 50
 NARROW = {
     "zone": "offering__zone__name__iexact",
     "type": "offering__instance_type__name__iexact",
@@ -79,7 +79,7 @@ def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
         "machines": machines,
         **awaited(claim, machines, row["pending"], now),
         "users": users_of(claim, row["gpus"]),
-        "history": history_of(claim),
+        "history": claim_history(organization, claim.id, MOST_EVENTS),
         **under_way(claim, now),
         "form": CountForm(initial={"count": claim.target}),
         "quota": quota_of(organization, claim.offering) if claim.kind == ClaimKind.CUSTOMER else None,
@@ -128,17 +128,21 @@ def costs_until(claim: CapacityClaim, found: dict[str, Any], now: datetime) -> d
     }
 
 
-def history_of(claim: CapacityClaim) -> list[tuple[AuditEvent, str]]:
-    """What was done to the claim, newest first, each with its numbers in words."""
-    events = AuditEvent.objects.filter(object_type="CapacityClaim", object_id=str(claim.id)).order_by("-id")
-    return [(event, counts_in_words(event)) for event in events[:MOST_EVENTS]]
-
-
-def counts_in_words(event: AuditEvent) -> str:
-    counts = [(values or {}).get("instanceCount", (values or {}).get("instance_count")) for values in
-              (event.before, event.after)]  # fmt: skip
-    before, after = (None if one is None else f"{one} instance{pluralize(one)}" for one in counts)
-    return f"from {before} to {after}" if before and after else before or after or ""
+@require_safe
+@member_page
+def claim_history_page(request: HttpRequest, id: UUID) -> HttpResponse:
+    """All that happened to a claim, page by page; one that is gone has a history too."""
+    organization = organization_in(request)
+    name = claim_name(organization, id)
+    try:
+        place = place_from(request.GET.get("after"))
+    except InvalidArgument:
+        place = None
+    rows, more = claim_history(organization, id, HISTORY_PAGE, place)
+    return render(request, "claims/history_page.html", {
+        "id": id, "name": name, "rows": rows, "older": cursor_of(more) if more else "", "after": place is not None,
+        "there": claims_of(organization).filter(id=id).exists(),
+    })  # fmt: skip
 
 
 @require_http_methods(["GET", "POST"])
