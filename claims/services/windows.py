@@ -102,6 +102,25 @@ def described(row: ClaimWindow) -> dict[str, Any]:
     }
 
 
+def asked_of(row: ClaimWindow) -> WindowAsked:
+    """What would have to be asked for to get this window."""
+    return WindowAsked(
+        datetime.combine(row.first, row.at), row.duration, row.recurrence, row.time_zone, row.count, row.until
+    )
+
+
+def windows_if(
+    claim: CapacityClaim, asked: WindowAsked | None, was: ClaimWindow | None, now: datetime
+) -> tuple[list[ClaimWindow], ClaimWindow | None]:
+    """The windows that the claim would have, and the new or other one among them: `asked` in the place of `was` (None: as
+    another one); `asked` None: without `was`. Nothing is stored."""
+    others = [one for one in windows.windows_of(claim) if was is None or one.key != was.key]
+    if asked is None:
+        return others, None
+    row = ClaimWindow(claim=claim, **_columns(_meant(asked, now)))
+    return [*others, row], row
+
+
 def _meant(asked: WindowAsked, now: datetime) -> Window:
     window, violations = checked(asked, now)
     if window is None:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from deployments.api import claims, explanation, holds, previews, sizing, v1
+from deployments.api import claims, explanation, holds, previews, sizing, v1, windows
 
 urlpatterns = [
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
@@ -12,6 +12,14 @@ urlpatterns = [
     path("claims", claims.ClaimsView.as_view(), name="api-own-claims"),
     path("claims/<str:id>", claims.ClaimView.as_view(), name="api-own-claim"),
     path("claims/<str:id>/sizing", sizing.SizingView.as_view(), name="api-claim-sizing"),
+    path("claims/<str:id>/windows", windows.WindowsView.as_view(), name="api-claim-windows"),
+    path("claims/<str:id>/windows/<str:window>", windows.WindowView.as_view(), name="api-claim-window"),
+    path("claims/<str:id>/calendar", windows.ClaimCalendarView.as_view(), name="api-claim-calendar"),
+    path(
+        "capacity/<str:zone>/<str:instance_type>/calendar",
+        windows.PoolCalendarView.as_view(),
+        name="api-pool-calendar",
+    ),
     path("holds", holds.HoldsView.as_view(), name="api-holds"),
     path("holds/<str:id>", holds.HoldView.as_view(), name="api-hold"),
 ]
