@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import Lag
@@ -25,6 +26,11 @@ def offering_named(zone: str, instance_type: str) -> Offering:
     if one is None:
         raise NotFound("Offering", f"{instance_type} in {zone}")
     return one
+
+
+def quota_path(offering: Offering) -> str:
+    """The page of a quota, for who is told of it."""
+    return f"/quota/{quote(offering.zone.name, safe='')}/{quote(offering.instance_type.name, safe='')}"
 
 
 def quota_changes(organization: Organization, offering: Offering | None = None) -> QuerySet[QuotaChange]:

@@ -281,6 +281,21 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"queue": "io", "expires": 10},
     },
+    "quota-notices": {
+        "task": "claims.tasks.quota_notices",
+        "schedule": 60.0,
+        "options": {"queue": "control", "expires": 60},
+    },
+    "budget-notices": {
+        "task": "claims.tasks.budget_notices",
+        "schedule": 300.0,
+        "options": {"queue": "control", "expires": 300},
+    },
+    "shortage-notices": {
+        "task": "deployments.tasks.shortage_notices",
+        "schedule": 60.0,
+        "options": {"queue": "control", "expires": 60},
+    },
     "meter": {"task": "claims.tasks.meter", "schedule": 60.0, "options": {"queue": "control", "expires": 60}},
 }
 

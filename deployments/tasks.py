@@ -11,6 +11,7 @@ from deployments.history.work import history_pass
 from deployments.loop import actuate as actuation
 from deployments.loop import rollup
 from deployments.loop.tick import shard_tick, shards
+from deployments.notices import shortage_notices_pass
 from deployments.services.gateways import gateways_settle
 
 EVERY_FEW_SECONDS, EVERY_MINUTE = timedelta(seconds=5), timedelta(seconds=60)
@@ -50,3 +51,10 @@ def roll_up() -> None:
 def history() -> None:
     """Long: hours of simulation. The work is a row with a lease, so it has no place in the loop table."""
     history_pass(now=clock.now())
+
+
+@shared_task(name="deployments.tasks.shortage_notices")
+def shortage_notices() -> None:
+    with loop_pass(name="shortage-notices", period=EVERY_MINUTE) as now:
+        if now:
+            shortage_notices_pass(now=now)

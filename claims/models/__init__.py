@@ -5,6 +5,7 @@ from claims.models.claim_event import ClaimEvent
 from claims.models.claim_use import ClaimUse
 from claims.models.instance import Instance, Source, Work
 from claims.models.quota import Quota, QuotaChange
+from claims.models.quota_request import QuotaLevel, QuotaRequest, RequestState
 from claims.models.simulated import SimulatedNode
 from claims.models.statement import Statement, StatementLine, StatementStatus
 from claims.models.usage import MeterCursor, RatedDay, RatedSlice, UsageInterval, UsageKind
@@ -25,8 +26,11 @@ __all__ = [
     "PriceKind",
     "Quota",
     "QuotaChange",
+    "QuotaLevel",
+    "QuotaRequest",
     "RatedDay",
     "RatedSlice",
+    "RequestState",
     "SimulatedNode",
     "Source",
     "Statement",

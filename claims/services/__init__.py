@@ -11,6 +11,12 @@ from claims.services.pools import (
 )
 from claims.services.prices import price_set
 from claims.services.quota import quota_set
+from claims.services.quota_requests import (
+    quota_request_approve,
+    quota_request_create,
+    quota_request_refuse,
+    quota_request_withdraw,
+)
 from claims.services.windows import window_change, window_create, window_delete
 from claims.services.work import instance_work_clear, instance_work_set
 
@@ -31,6 +37,10 @@ __all__ = [
     "pool_adopt",
     "pool_resize",
     "price_set",
+    "quota_request_approve",
+    "quota_request_create",
+    "quota_request_refuse",
+    "quota_request_withdraw",
     "quota_set",
     "window_change",
     "window_create",

@@ -10,6 +10,8 @@ from claims import metering
 from claims.bills import Month
 from claims.models import MeterCursor, RatedSlice, Statement, StatementLine, StatementStatus, UsageInterval
 from claims.statements.lines import Draft, drafts, month_at, total
+from console.notifications.models import Kind
+from console.notifications.services import notify
 from console.organizations.actors import system
 from console.organizations.models import Organization
 from console.organizations.services import audit_record
@@ -90,6 +92,17 @@ def _close(statement: Statement, found: list[Draft], now: datetime) -> None:
         actor=system(METER), action="statement.close", obj_type="Statement", obj_id=str(statement.pk),
         obj_name=f"{statement.month:%Y-%m}", organization=statement.organization,
         after={"month": f"{statement.month:%Y-%m}", "lines": len(found)},
+    )  # fmt: skip
+    _tell(statement, now)
+
+
+def _tell(statement: Statement, now: datetime) -> None:
+    month = f"{statement.month:%Y-%m}"
+    notify(
+        organization=statement.organization, kind=Kind.STATEMENT_CLOSED, key=f"statement:{month}", now=now,
+        subject=f"The statement of {month} is closed", path=f"/billing/statements/{month}",
+        text=f"It comes to ${statement.total:,.2f}; what is corrected later is on the next one.",
+        data={"month": month, "total": f"{statement.total:.2f}", "currency": "USD"},
     )  # fmt: skip
 
 

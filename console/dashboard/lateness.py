@@ -20,6 +20,9 @@ MEANINGS = {
     "provision": "machines are neither asked for nor given back",
     "meter": "usage is recorded but not rated ahead; amounts stay right, pages are slower",
     "deliver": "notifications are kept and not sent; they go out once it runs again",
+    "quota-notices": "nobody is told that quota fills up",
+    "budget-notices": "nobody is told of budgets that are reached",
+    "shortage-notices": "nobody is told of deployments that are short",
     "roll-up": "charts of the past are not written; that is caught up later",
 }
 OTHERWISE = "what it does waits; nothing is lost"
