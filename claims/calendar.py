@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from claims.core.states import Status
@@ -176,7 +177,7 @@ def _order(claim: CapacityClaim) -> tuple[datetime, int]:
 def _cuts(lines: Iterable[Line], end: datetime) -> list[tuple[datetime, datetime]]:
     """The times between any two changes."""
     at = sorted({level.at for line in lines for level in line.levels})
-    return list(zip(at, [*at[1:], end], strict=True))
+    return list(pairwise([*at, end]))
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:

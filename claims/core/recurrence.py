@@ -16,6 +16,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+SEVERAL = {(0, 1, 2, 3, 4): "on weekdays", (5, 6): "at weekends", (0, 1, 2, 3, 4, 5, 6): "every day"}
 MOST_INTERVAL = 12
 MOST_TEXT = 200
 MONTH_DAY = re.compile(r"-1|[1-9]|[12][0-9]|3[01]")
@@ -52,6 +53,20 @@ class Recurrence:
             one = day + timedelta(days=ahead)
             if self.on(one, first):
                 yield one
+
+    def words(self, first: date) -> str:
+        """As a reader would say it: "every day", "every 2 weeks on Mon, Fri", "every month on day 1 and the last"."""
+        unit = {Freq.DAILY: "day", Freq.WEEKLY: "week", Freq.MONTHLY: "month"}[self.freq]
+        every = f"every {self.interval} {unit}s" if self.interval > 1 else f"every {unit}"
+        if self.freq == Freq.DAILY:
+            return every
+        if self.freq == Freq.WEEKLY:
+            days = self.days or (first.weekday(),)
+            if self.interval == 1 and days in SEVERAL:
+                return SEVERAL[days]
+            return f"{every} on {', '.join(WEEKDAYS[one].capitalize() for one in days)}"
+        named = ["the last" if one == -1 else f"day {one}" for one in self.days or (first.day,)]
+        return f"{every} on {' and '.join(named)}"
 
     def __str__(self) -> str:
         parts = [f"FREQ={self.freq}"] + ([f"INTERVAL={self.interval}"] if self.interval > 1 else [])

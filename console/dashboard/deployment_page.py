@@ -33,6 +33,7 @@ from deployments.selectors import (
 
 SHOWN = 25
 from deployments.startups import start_ups_of
+
 EVENTS = 10
 FAILED_WITHIN = timedelta(hours=1)
 

@@ -25,6 +25,7 @@ from console.dashboard.views import (
     sizing,
     statements,
     tokens,
+    windows,
 )
 
 urlpatterns = [
@@ -61,7 +62,11 @@ urlpatterns = [
     path("claims/<uuid:id>/history", claims.claim_history_page, name="claim-history"),
     path("claims/<uuid:id>/sizing", sizing.claim_sizing, name="claim-sizing"),
     path("claims/<uuid:id>/delete", claim_changes.claim_delete, name="claim-delete"),
+    path("claims/<uuid:id>/windows/new", windows.window_new, name="claim-window-new"),
+    path("claims/<uuid:id>/windows/<uuid:window>", windows.window_edit, name="claim-window"),
+    path("claims/<uuid:id>/windows/<uuid:window>/delete", windows.window_delete, name="claim-window-delete"),
     path("capacity", capacity.capacity, name="capacity"),
+    path("capacity/pools/<str:zone>/<str:type>", windows.pool_calendar_page, name="pool-calendar"),
     path("capacity/instances/<int:key>", instances.instance_page, name="instance"),
     path("capacity/instances/<int:key>/work", instances.instance_work_set, name="instance-work-set"),
     path("capacity/instances/<int:key>/clear", instances.instance_work_clear, name="instance-work-clear"),

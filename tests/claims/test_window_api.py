@@ -1,6 +1,6 @@
 """C12 over /api/v1: windows of a claim, their previews, and the calendars of claims and pools."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ from claims.services import pool_resize
 from console.common import clock
 from tests import world
 from tests.cast import Cast, Member
-from tests.claims.test_window_claims import HOUR, UTC, asked, create, customer, everything, later, serverless
+from tests.claims.test_window_claims import HOUR, asked, create, customer, everything, later, serverless
 
 pytestmark = pytest.mark.django_db
 UTC_ZONE = ZoneInfo("UTC")
@@ -68,7 +68,8 @@ def test_c12_what_is_wrong_is_refused_by_field_and_nothing_changes(
     answer = send(cast.admin, "POST", claim, data=body(**wrong))
     assert (answer.status_code, everything()) == (400, before)
     assert field in answer.content.decode()
-    for nonsense in ([], "x", None, {}):
+    anything: list[Any] = [[], "x", None, {}]
+    for nonsense in anything:
         assert send(cast.admin, "POST", claim, data=nonsense).status_code == 400
 
 

@@ -173,6 +173,19 @@ def test_c12_a_rule_recurs_on_these_days(rule: str, days: list[tuple[int, int]])
 
 
 @pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("FREQ=DAILY", "every day"), ("FREQ=DAILY;INTERVAL=2", "every 2 days"), ("FREQ=WEEKLY", "every week on Sa"),
+        ("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", "on weekdays"), ("FREQ=WEEKLY;BYDAY=SA,SU", "at weekends"),
+        ("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,FR", "every 2 weeks on Mo, Fr"), ("FREQ=MONTHLY", "every month on day 31"),
+        ("FREQ=MONTHLY;BYMONTHDAY=1,-1", "every month on day 1 and the last"),
+    ],
+)  # fmt: skip
+def test_a_rule_in_words(rule: str, words: str) -> None:
+    assert parsed(rule).words(date(2026, 1, 31)) == words
+
+
+@pytest.mark.parametrize(
     ("rule", "said"),
     [
         ("", "must be parts"), ("DAILY", "must be parts"), ("FREQ=DAILY;", "must be parts"), ("FREQ=", "must be parts"),

@@ -15,7 +15,9 @@ from django.apps import apps
 from django.test import Client
 from django.urls import URLPattern, reverse
 
+from claims.core.window_rules import WindowAsked
 from claims.models import Price
+from claims.services import window_create
 from console.common import clock
 from console.dashboard.urls import urlpatterns
 from console.notifications.channels import channel_create, channel_test
@@ -35,7 +37,7 @@ ELSEWHERE = {"sign-in": "test_kit", "sign-out": "test_kit", "switch-organization
              "organizations": "test_switching", "events": "test_stream"}  # fmt: skip
 # What a viewer may not even see: forms that change something, and what is for admins to read.
 FOR_ADMINS = {"deployment-new", "deployment-delete", "claim-new", "claim-delete", "gateway-new", "gateway-edit",
-              "gateway-delete", "members", "member-remove", "tokens", "token-new", "token-revoke", "channel-new", "channel", "channel-rotate",
+              "gateway-delete", "claim-window-new", "claim-window", "claim-window-delete", "members", "member-remove", "tokens", "token-new", "token-revoke", "channel-new", "channel", "channel-rotate",
               "channel-delete", "delivery"}  # fmt: skip
 FOR_MONEY = {
     "billing",
@@ -91,6 +93,10 @@ def everything(cast: Cast, running: Running) -> list[Address]:
     note = Annotation.objects.create(deployment=of, at=clock.now(), text="1.4 out")
     instance = running.claim.instances.get()
     now = clock.now()
+    window = window_create(
+        actor=cast.admin.actor, claim_id=running.claim.id,
+        asked=WindowAsked(datetime(2030, 1, 1, 8), timedelta(hours=1), "FREQ=DAILY", "UTC", 1),  # noqa: DTZ001
+    )  # fmt: skip
     made = HistoryRun.objects.create(organization=cast.organization, starts_at=now - timedelta(hours=1), ends_at=now,
                                      made_from=now, world={}, first_decision=1)  # fmt: skip
     made.deployments.add(of)
@@ -100,6 +106,7 @@ def everything(cast: Cast, running: Running) -> list[Address]:
     Notification.objects.filter(pk=told.notification_id).update(kind="SHORTAGE")
     return addresses({
         "channels": channel.id, "deliveries": told.pk, "notifications": told.notification_id,
+        "windows": window.id,
         "deployments": of.id, "claims": running.claim.id, "gateways": of.gateways.get().id, "tokens": token.id,
         "members": Membership.objects.get(organization=cast.organization, user=cast.viewer.user).id,
         "holds": hold.id, "notes": note.id, "instances": instance.key,

@@ -19,6 +19,7 @@ from claims.foreseen import would_give_up
 from claims.history import claim_history, claim_name, cursor_of, place_from
 from claims.models import CapacityClaim, ClaimKind
 from claims.selectors import (
+    QuotaRow,
     claim_get,
     claim_numbers,
     claims_of,
@@ -26,6 +27,7 @@ from claims.selectors import (
     pending_changes,
     quota_of,
 )
+from claims.services.edges import lead_of
 from claims.supply import supply_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
@@ -34,6 +36,7 @@ from console.dashboard.forms import CountForm
 from console.dashboard.machines import Machine, Viewer, machines_of, users_of
 from console.dashboard.reserve import Steps, meaning, steps
 from console.dashboard.series import RANGES
+from console.dashboard.windows import claim_calendar, next_of, shown_windows
 
 MOST_EVENTS, HISTORY_PAGE = 12, 50
 NARROW = {
@@ -50,7 +53,9 @@ def claim_list(request: HttpRequest) -> HttpResponse:
     found = claims_of(organization_in(request))
     narrowed = {name: value for name in NARROW if (value := request.GET.get(name, "").strip()[:60])}
     found = found.filter(**{NARROW[name]: value for name, value in narrowed.items()})
-    rows, waiting = [row_of(claim) for claim in found], request.GET.get("waiting") == "1"
+    claims, waiting = list(found), request.GET.get("waiting") == "1"
+    windows = next_of(claims, clock.now())
+    rows = [{**row_of(claim), "window": windows.get(claim.key)} for claim in claims]
     return render(request, "claims/list.html", {
         "rows": [row for row in rows if row["pending"] or not waiting],
         "narrowed": [*narrowed.values(), *(["waiting for instances"] if waiting else [])],
@@ -74,15 +79,17 @@ def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
     machines = machines_of(
         Viewer.of(actor_in(request)), list(instances_of(claim).select_related("organization", "claim"))
     )
+    quota = quota_of(organization, claim.offering) if claim.kind == ClaimKind.CUSTOMER else None
     context: dict[str, Any] = {
         **row,
+        **windows_on(claim, quota, now),
         "machines": machines,
         **awaited(claim, machines, row["pending"], now),
         "users": users_of(claim, row["gpus"]),
         "history": claim_history(organization, claim.id, MOST_EVENTS),
         **under_way(claim, now),
         "form": CountForm(initial={"count": claim.target}),
-        "quota": quota_of(organization, claim.offering) if claim.kind == ClaimKind.CUSTOMER else None,
+        "quota": quota,
         "deleting": claim.status == Status.DELETING,
         "ranges": list(RANGES),
         "range": request.GET.get("range", "6h"),
@@ -106,6 +113,16 @@ def awaited(claim: CapacityClaim, machines: Sequence[Machine], pending: int, now
         one.expected = expected.get(one.instance.key)
     next_at = min((one.at for one in expected.values() if one.at), default=None)
     return {"joining": joining.join_time(claim.offering), "next_at": next_at}
+
+
+def windows_on(claim: CapacityClaim, quota: QuotaRow | None, now: datetime) -> dict[str, Any]:
+    """The windows of the claim with what is promised in two weeks; their lead is only asked for where there are any."""
+    windows = shown_windows(claim, now)
+    return {
+        "windows": windows, "calendar": claim_calendar(claim, windows, quota, now),
+        "lead": lead_of(claim.offering).total_seconds() if windows else 0,
+        "short_of": "the quota beside other use is" if quota else "the managed pool is to have",
+    }  # fmt: skip
 
 
 def under_way(claim: CapacityClaim, now: datetime) -> dict[str, Any]:
