@@ -18,6 +18,7 @@ from console.dashboard import afterwards
 from console.dashboard.afterwards import shown_since
 from console.dashboard.points import FLEET, feed
 from console.organizations.models import AuditEvent, Organization
+from deployments.core import waits
 from deployments.history.selectors import Span
 from deployments.loop import history
 from deployments.loop import points as history_points
@@ -30,6 +31,7 @@ FLEET_RANGE = timedelta(hours=1)
 STEP = 10  # seconds of a point of the fleet's charts
 MOST = 600
 MOST_DECISIONS = 5000  # of a whole organization; what is older than these is left out of a chart
+PERCENTILES = {50: "ok", 95: "warn", 99: "bad"}  # of waits, and their colours
 GAP = 4  # times the usual distance between samples, and a line is broken
 
 Points = list[tuple[int, float | None]]
@@ -89,6 +91,38 @@ def deployment_queue(deployment: Deployment, start: datetime, end: datetime) -> 
 
 
 def deployment_waits(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
+    """How long requests waited before they started: percentiles of each point, and of the whole range in words."""
+    points = history.chart_series(deployment, start, end, end)
+    since, made = shown_since([deployment.key], deployment.created_at)
+    rows = [series(f"p{percent}", color, stamped(points, waits.percentiles(points.waits, percent), 3))
+            for percent, color in PERCENTILES.items()]  # fmt: skip
+    return chart("s", start, end, rows, since=since, made=made) | {"summary": waits_in_words(points)}
+
+
+def waits_in_words(points: history_points.Points) -> str:
+    """The percentiles of a range, each with the bounds between which it lies."""
+    counted = points.waits[waits.known(points.waits)]
+    total = counted.sum(axis=0)
+    if not len(counted):
+        return "How long requests waited was not counted in this range." if len(points) else ""
+    if not total.any():
+        return "No request started in this range."
+    said = [f"p{percent} {wait_in_words(waits.percentile(total, percent))}" for percent in PERCENTILES]
+    part = "" if len(counted) == len(points) else ", in the part of this range in which waits were counted"
+    return f"{', '.join(said)}; of {int(total.sum()):,} requests that started{part}."
+
+
+def wait_in_words(wait: waits.Wait | None) -> str:
+    if wait is None:
+        return "unknown"
+    if wait.at_most_s is None:
+        return f"more than {wait.longer_than_s:g} s"
+    if wait.at_most_s == 0:
+        return "at once"
+    return f"{wait.about_s:.2g} s ({wait.longer_than_s:g} to {wait.at_most_s:g})"
+
+
+def deployment_in_time(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
     """Share of arrivals that began service within 1 and 5 seconds, per point."""
     points = history.chart_series(deployment, start, end, end)
     since, made = shown_since([deployment.key], deployment.created_at)
@@ -97,18 +131,20 @@ def deployment_waits(deployment: Deployment, start: datetime, end: datetime) -> 
     def share(column: int) -> Points:
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.clip(100 * points.counters[:, column] / arrived, 0, 100)
-        return [(at * 1000, round(value, 1) if np.isfinite(value) else None)
-                for at, value in zip(points.at.tolist(), values.tolist(), strict=True)]  # fmt: skip
+        return stamped(points, values, 1)
 
     return chart("%", start, end, [series("Started within 1 s", "ok", share(3)),
                                    series("Started within 5 s", "info", share(4))],
                  since=since, made=made)  # fmt: skip
 
 
+def stamped(points: history_points.Points, values: history_points.Floats, digits: int) -> Points:
+    return [(at * 1000, round(value, digits) if np.isfinite(value) else None)
+            for at, value in zip(points.at.tolist(), values.tolist(), strict=True)]  # fmt: skip
+
+
 def gauge(points: history_points.Points, row: int) -> Points:
-    values = points.gauges[:, row, 1]
-    return broken([(at * 1000, round(value, 2) if np.isfinite(value) else None)
-                   for at, value in zip(points.at.tolist(), values.tolist(), strict=True)])  # fmt: skip
+    return broken(stamped(points, points.gauges[:, row, 1], 2))
 
 
 def broken(points: Points) -> Points:

@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -19,6 +20,7 @@ from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments import services
 from deployments.core import explain
+from deployments.core.waits import percentiles
 from deployments.history.selectors import Span, history_span
 from deployments.loop import history
 from deployments.loop.points import COUNTERS, GAUGES, Points
@@ -30,6 +32,7 @@ ANY = OpenApiTypes.OBJECT
 RESOLUTIONS = {"5s": 5, "1m": 60, "1h": 3600}
 MOST_POINTS = 20_000
 MOST_KEYS = 2**63
+WAITS = (50, 95, 99)  # percentiles of waits that a point has
 
 
 def deployment_in(request: Request, id: str) -> Deployment:
@@ -80,7 +83,7 @@ class SignalsView(APIView):
                     OpenApiParameter("resolution", enum=list(RESOLUTIONS))],
     )  # fmt: skip
     def get(self, request: Request, id: str) -> Response:
-        """Queue, running requests and counters over time; counters are what was added since the point before. What the simulator made for the time before the deployment says `madeAfterwards`."""
+        """Queue, running requests and counters over time; counters are what was added since the point before. `waitP50Seconds` and its like are percentiles of how long the requests that started in the point had waited, read from buckets (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, ... 700 s), within which they are interpolated. What the simulator made for the time before the deployment says `madeAfterwards`."""
         deployment = deployment_in(request, id)
         end = query_time(request, "end", clock.now())
         assert end is not None
@@ -100,7 +103,10 @@ class SignalsView(APIView):
 def points_to(points: Points, made: Span | None = None) -> list[dict[str, Any]]:
     """`made` is the time of which history was made afterwards."""
     items, (begins, until) = [], (made[0].timestamp(), made[1].timestamp()) if made else (0.0, 0.0)
-    for at, gauges, counters in zip(points.at.tolist(), points.gauges.tolist(), points.counters.tolist(), strict=True):
+    waited = np.stack([percentiles(points.waits, percent) for percent in WAITS], axis=1).tolist()
+    for at, gauges, counters, waits in zip(
+        points.at.tolist(), points.gauges.tolist(), points.counters.tolist(), waited, strict=True
+    ):
         means = {name: known(values[1]) for name, values in zip(GAUGES, gauges, strict=True)}
         added = {name: known(value) for name, value in zip(COUNTERS, counters, strict=True)}
         items.append({
@@ -109,6 +115,7 @@ def points_to(points: Points, made: Span | None = None) -> list[dict[str, Any]]:
             "arrived": added["arrived"], "finished": added["finished"],
             "serviceSeconds": added["service_seconds"],
             "waitedLe1s": added["waited_le_1s"], "waitedLe5s": added["waited_le_5s"],
+            **{f"waitP{percent}Seconds": known(wait) for percent, wait in zip(WAITS, waits, strict=True)},
             "madeAfterwards": begins <= at < until,
         })  # fmt: skip
     return items

@@ -59,7 +59,9 @@ class Target:
 class Samples:
     """One sample for each target, in their order (DESIGN section 1, "signal"); -1 and NaN where a backend lacks it.
 
-    Counters grow from the beginning of the deployment. `replica_active` has the running requests by replica key.
+    Counters grow from the beginning of the deployment. `replica_active` has the running requests by replica key. `waits`
+    counts the started requests by how long they had waited, int64 [n, BUCKETS] of `deployments.core.waits`; None, or a
+    row of -1, where a backend lacks it.
     """
 
     queued: Int64s
@@ -70,6 +72,7 @@ class Samples:
     waited_le_1s: Int64s
     waited_le_5s: Int64s
     replica_active: Mapping[int, int]
+    waits: Int64s | None = None
 
 
 class RuntimeBackend(Protocol):

@@ -18,6 +18,7 @@ from deployments.backends.base import (
     Samples,
     Target,
 )
+from deployments.core import waits
 from deployments.models import Replica
 
 P = ParamSpec("P")
@@ -82,7 +83,19 @@ def _samples(said: Samples, count: int) -> Samples:
     columns: dict[str, Any] = {name: _whole(getattr(said, name), count, MOST_REQUESTS, IMPOSSIBLE) for name in GAUGES}
     columns |= {name: _whole(getattr(said, name), count, MOST_EVER, UNKNOWN) for name in COUNTERS}
     running = {int(key): storable_count(active) for key, active in said.replica_active.items()}
-    return Samples(**columns, service_seconds=_seconds(said.service_seconds, count), replica_active=running)
+    return Samples(**columns, service_seconds=_seconds(said.service_seconds, count), replica_active=running,
+                   waits=_waits(said.waits, count))  # fmt: skip
+
+
+def _waits(values: object, count: int) -> Int64s | None:
+    """A row that holds what is no count is unknown as a whole."""
+    if values is None:
+        return None
+    found = np.asarray(values)
+    if found.shape != (count, waits.BUCKETS):
+        raise BackendError(f"the runtime answered {found.shape} counts of waits to {count} targets")
+    column = _whole(found.reshape(-1), found.size, MOST_EVER, UNKNOWN).reshape(found.shape)
+    return np.where((column < 0).any(axis=1, keepdims=True), waits.UNKNOWN, column)
 
 
 def _column(values: object, count: int) -> Floats:

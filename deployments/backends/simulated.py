@@ -21,6 +21,7 @@ from django.db.models.functions import Coalesce
 
 from console.common import clock
 from deployments.backends.base import Observation, RuntimeState, Samples, Target
+from deployments.core.waits import BUCKETS
 from deployments.models import Replica, ReplicaPlacement, SimulatedFault, SimulatedReplica, SimulatedWorkload
 from deployments.sim import packing
 from deployments.sim.demand import Demand, RateDemand, RequestDemand
@@ -234,4 +235,13 @@ def _columns(targets: Sequence[Target], samples: Mapping[int, Sample]) -> Sample
         waited_le_1s=whole([one.waited_le_1s if one else 0 for one in counters]),
         waited_le_5s=whole([one.waited_le_5s if one else 0 for one in counters]),
         replica_active={key: n for one in order if one for key, n in one.active_by_replica.items()},
+        waits=_wait_counts(order),
     )
+
+
+def _wait_counts(order: Sequence[Sample | None]) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
+    counts = np.zeros((len(order), BUCKETS), np.int64)
+    for row, one in zip(counts, order, strict=True):
+        if one is not None and one.wait_counts:
+            row[: len(one.wait_counts)] = one.wait_counts
+    return counts

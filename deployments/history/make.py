@@ -16,6 +16,7 @@ from deployments.backends.simulated import demand_of
 from deployments.core import explain
 from deployments.core.record import Row, decision_records
 from deployments.core.snapshot import MAX_OFFERINGS, Deployments, Instances, Offerings
+from deployments.core.waits import counted_by_row
 from deployments.history.hours import HOUR, WARM_UP, Hour
 from deployments.loop.points import Points, from_samples
 from deployments.loop.tick import PARAMS
@@ -26,6 +27,7 @@ from deployments.sim.startup import load_seconds
 
 Json = dict[str, Any]
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.uint32]
 
 LOOK_BACK = 600  # seconds before a run whose requests say how many replicas it begins with
 LONGEST_REQUEST = 120  # seconds that a request of the traces runs at most
@@ -86,6 +88,7 @@ class _Reel:
         self._of_row = [part for part in parts for _ in part[2]["slots"]]
         self._at: list[float] = []
         self._samples: list[Floats] = []
+        self._waits: list[Counts] = []
         self._decisions: dict[int, list[Decided]] = {hour.begins: [] for hour, _, _ in parts}
 
     def add(self, step: Step) -> None:
@@ -95,19 +98,20 @@ class _Reel:
         columns = [getattr(step.sample, name) for name in SAMPLED]
         self._at.append(step.at_s)
         self._samples.append(np.array([*columns[:2], step.plan.ready, step.plan.starting, *columns[2:]], np.float64))
+        self._waits.append(counted_by_row(step.waits).astype(np.uint32))
         rows = np.flatnonzero(step.plan.changed).tolist()
         rows = [row for row in rows if _covers(self._of_row[row][0], step.at_s)]
         if rows:
             self._decide(step, rows)
 
     def made(self, hour: Hour) -> Made:
-        samples = np.array(self._samples)
+        samples, waits = np.array(self._samples), np.array(self._waits)
         points: dict[int, Points] = {}
         for of, lane, shard in self._parts:
             if of == hour:
                 for row, key in zip(range(lane.rows.start, lane.rows.stop), shard["deployments"]["key"], strict=True):
                     made = from_samples(np.array(self._at) + hour.begins, samples[:, :4, row], samples[:, 4:, row],
-                                        int(PARAMS.sample_s))  # fmt: skip
+                                        int(PARAMS.sample_s), np.cumsum(waits[:, row], axis=0, dtype=np.int64))  # fmt: skip
                     points[key] = made.between(hour.start, hour.end)
         return Made(hour, points, self._decisions[hour.begins])
 

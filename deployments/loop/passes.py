@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 from django.db import connection
 
+from deployments.core.waits import BUCKETS, UNKNOWN
 from deployments.loop.blocks import Block, UnreadableBlockError
 from deployments.loop.points import Points, from_samples
 from deployments.models import Deployment, Replica, SignalBlock
@@ -65,14 +66,16 @@ def points_of(passes: Sequence[Pass], keys: Sequence[int]) -> list[Points]:
     there = np.zeros((len(passes), len(keys)), np.bool_)
     gauges = np.zeros((len(passes), len(keys), len(GAUGES)))
     totals = np.zeros((len(passes), len(keys), len(TOTALS)))
+    waits = np.full((len(passes), len(keys), BUCKETS), UNKNOWN)
     for place, (_, block) in enumerate(passes):
         rows, found = block.rows_of(wanted[order])
         there[place, order] = found
         if len(block.key):
             gauges[place, order] = np.stack([getattr(block, name)[rows] for name in GAUGES], axis=1)
             totals[place, order] = np.stack([getattr(block, name)[rows] for name in TOTALS], axis=1)
+            waits[place, order] = block.waits(rows)
     return [
-        from_samples(at[seen], gauges[seen, place], totals[seen, place], FINEST_S)
+        from_samples(at[seen], gauges[seen, place], totals[seen, place], FINEST_S, waits[seen, place])
         for place, seen in enumerate(np.ascontiguousarray(there.T))
     ]
 

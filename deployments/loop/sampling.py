@@ -8,7 +8,7 @@ from django.db import connection
 from claims.models import InstanceType
 from deployments.backends.base import RuntimeBackend, Samples, Target
 from deployments.core import policy
-from deployments.loop.blocks import Block
+from deployments.loop.blocks import Block, pack_waits
 from deployments.loop.columns import read_rows
 
 _TARGETS = """
@@ -33,6 +33,7 @@ def sample_shard(instance_type: InstanceType, backend: RuntimeBackend, now: date
         key=keys, queued=samples.queued, active=samples.active, ready=ready, starting=starting,
         arrived=samples.arrived, finished=samples.finished, service_seconds=samples.service_seconds,
         waited_le_1s=samples.waited_le_1s, waited_le_5s=samples.waited_le_5s,
+        packed_waits=b"" if samples.waits is None else pack_waits(samples.waits),
     )  # fmt: skip
     _note_active(samples)
     with connection.cursor() as cursor:

@@ -1,7 +1,8 @@
 """A queue state as bytes, so that it outlives the process.
 
-Layout, version 1: the mark, one byte of version, then zlib over a header (`_HEADER`) and the columns of the
-waiting and of the running requests, each column 8 bytes a value, little-endian. Floats come back bit by bit.
+Layout, version 2: the mark, one byte of version, then zlib over a header (`_HEADER`), the columns of the waiting and of
+the running requests and the counts of waits, each column 8 bytes a value, little-endian. Floats come back bit by bit.
+Version 1 had no counts of waits: they begin with nothing.
 """
 
 import struct
@@ -12,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from deployments.core.waits import BUCKETS
 from deployments.sim.queue import Counters, QueueState
 
-VERSION = 1
+VERSION = 2
 _MARK = b"HQ"
 _PREFIX = len(_MARK) + 1
 # until_s, the six counters, the numbers of waiting and of running requests
@@ -31,7 +33,8 @@ class UnreadableState(ValueError):
 def to_bytes(state: QueueState) -> bytes:
     """The state in about 10 bytes for each request that waits and 20 for each that runs."""
     header = _HEADER.pack(state.until_s, *astuple(state.counters), len(state.waiting), len(state.running))
-    body = header + _packed(state.waiting, _WAITING) + _packed(state.running, _RUNNING)
+    waits = np.array(state.waits, "<i8").tobytes()
+    body = header + _packed(state.waiting, _WAITING) + _packed(state.running, _RUNNING) + waits
     return _MARK + bytes([VERSION]) + zlib.compress(body, _LEVEL)
 
 
@@ -40,24 +43,27 @@ def from_bytes(data: bytes | bytearray | memoryview) -> QueueState:
     data = bytes(data)
     if len(data) < _PREFIX or not data.startswith(_MARK):
         raise UnreadableState("These bytes are not a queue state.")
-    if data[_PREFIX - 1] != VERSION:
-        raise UnreadableState(f"The queue state has version {data[_PREFIX - 1]}; this code reads {VERSION}.")
+    if not 1 <= data[_PREFIX - 1] <= VERSION:
+        raise UnreadableState(f"The queue state has version {data[_PREFIX - 1]}; this code reads 1 to {VERSION}.")
     try:
-        return _read(zlib.decompress(data[_PREFIX:]))
+        return _read(zlib.decompress(data[_PREFIX:]), counted=data[_PREFIX - 1] > 1)
     except (zlib.error, struct.error) as error:
         raise UnreadableState(f"The queue state is damaged: {error}.") from error
 
 
-def _read(body: bytes) -> QueueState:
+def _read(body: bytes, *, counted: bool) -> QueueState:
     until_s, *counters, waiting, running = _HEADER.unpack_from(body)
     split = _HEADER.size + 8 * len(_WAITING) * waiting
-    if len(body) != split + 8 * len(_RUNNING) * running:
+    end = split + 8 * len(_RUNNING) * running
+    counts, odd = divmod(len(body) - end, 8)
+    if odd or not 0 <= counts <= (BUCKETS if counted else 0):
         raise UnreadableState("The queue state is damaged: it has not the length it says.")
     return QueueState(
         until_s,
         _unpacked(body[_HEADER.size : split], _WAITING),
-        _unpacked(body[split:], _RUNNING),
+        _unpacked(body[split:end], _RUNNING),
         Counters(*counters),
+        tuple(np.frombuffer(body, "<i8", offset=end).tolist()),
     )
 
 

@@ -11,14 +11,17 @@ Service times do not depend on how busy a replica is, up to its slots.
 """
 
 import math
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deployments.core.waits import BUCKETS, EDGES_S
 
 Floats = NDArray[np.float64]
 
@@ -57,12 +60,14 @@ class QueueState:
 
     waiting: ordered by id
     running: ordered by end, then id, which is also a heap
+    waits: the started requests by how long they had waited (`deployments.core.waits`), without zeros at the end
     """
 
     until_s: float
     waiting: tuple[Waiting, ...] = ()
     running: tuple[Running, ...] = ()
     counters: Counters = Counters()
+    waits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Sample:
     queued, active: requests that wait and that run
     active_by_replica: running requests of each replica given to `advance`, zeros included
     waits: float64 [n], waits in seconds of the requests that first started in the slice, in order of start
+    wait_counts: those of all that have started, as the state keeps them
     """
 
     at_s: float
@@ -100,6 +106,7 @@ class Sample:
     active_by_replica: Mapping[int, int]
     counters: Counters
     waits: Floats
+    wait_counts: tuple[int, ...] = ()
 
 
 class Line:
@@ -253,8 +260,19 @@ def advance(
         line.serve(arrivals[first:last].tolist(), services[first:last].tolist(), end)
     line.until_s = float(until)
     active = {replica.key: line.active_on(replica.key) for replica in replicas}
-    sample = Sample(line.until_s, len(line.waiting), line.active, active, line.counters(), np.array(line.waits))
-    return line.state(), sample
+    counts = _with_counts(state.waits, line.waits)
+    sample = Sample(line.until_s, len(line.waiting), line.active, active, line.counters(), np.array(line.waits), counts)
+    return replace(line.state(), waits=counts), sample
+
+
+def _with_counts(before: tuple[int, ...], waits: Sequence[float]) -> tuple[int, ...]:
+    """As `core.waits.counted` does, for few."""
+    counts = [*before, *[0] * (BUCKETS - len(before))]
+    for wait in waits:
+        counts[bisect_left(EDGES_S, wait)] += 1
+    while counts and not counts[-1]:
+        counts.pop()
+    return tuple(counts)
 
 
 def _check(state: QueueState, arrivals: Floats, services: Floats, replicas: Sequence[Replica], until: float) -> None:

@@ -1,5 +1,5 @@
 /* Charts from JSON endpoints: {unit, from, to, span, series: [{name, color, style, feed, points: [[ms, value|null], ...]}],
-   notes: [{kind, text, at, until, moment}], made: {from, to, text}}. One crosshair for all charts of a page, colours from CSS, a table of the same
+   notes: [{kind, text, at, until, moment}], made: {from, to, text}, summary: text}. One crosshair for all charts of a page, colours from CSS, a table of the same
    data below each. */
 (() => {
   "use strict";
@@ -156,7 +156,7 @@
         grid: { color: color("grid") }, ticks: { color: color("text"), maxRotation: 0, autoSkipPadding: 24 }, border: { display: false },
         stacked: kind === "bar", offset: kind === "bar",
       },
-      y: { beginAtZero: true, title: { display: true, text: data.unit, color: color("text") }, max: data.unit === "%" ? 100 : undefined, grace: data.unit === "%" ? 0 : "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
+      y: { beginAtZero: true, title: { display: true, text: data.unit, color: color("text") }, max: data.unit === "%" ? 100 : undefined, grace: data.unit === "%" ? 0 : "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: data.unit === "s" ? undefined : 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
     },
     plugins: {
       legend: legend(data.made),
@@ -224,6 +224,13 @@
     entry.canvas.after(entry.note);
   };
 
+  const summarise = ({ canvas, data }) => {
+    const holder = document.getElementById(`${canvas.id}-summary`);
+    if (!holder) return;
+    holder.textContent = data.summary ?? "";
+    holder.hidden = !data.summary;
+  };
+
   const load = async (entry) => {
     const url = new URL(entry.canvas.dataset.chartUrl, location.href);
     const range = new URLSearchParams(location.search).get("range");
@@ -239,6 +246,7 @@
     if (data) {
       entry.data = data;
       say(entry, "");
+      summarise(entry);
       draw(entry);
     } else if (!entry.data) {
       say(entry, "This chart's data did not come. It is asked for again.");

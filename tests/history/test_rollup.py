@@ -11,7 +11,7 @@ from deployments.history.chunks import store
 from deployments.history.hours import HOUR, hours_before
 from deployments.history.make import Made
 from deployments.loop import history, rollup
-from deployments.loop.points import Points
+from deployments.loop.points import Points, unknown_waits
 from deployments.models import Deployment, HistoryRun, HistoryState, SignalChunk
 from tests import fleet, world
 from tests.cast import Cast
@@ -44,7 +44,7 @@ def steady(start: int, end: int) -> Points:
     at = np.arange(start, end, 5)
     n = len(at)
     counters = np.tile([7.0, 7.0, 70.0, 7.0, 7.0, 49.0], (n, 1))
-    return Points(at, np.ones(n, np.int64), np.full((n, 4, 3), 2.0), counters)
+    return Points(at, np.ones(n, np.int64), np.full((n, 4, 3), 2.0), counters, unknown_waits(n))
 
 
 def sample(of: Deployment, minutes: int) -> None:

@@ -1,6 +1,9 @@
 """Points of history: counters add up exactly, gauges keep their extremes, whatever the resolution."""
 
+import zlib
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from deployments.loop.blocks import Block, UnreadableBlockError
+from deployments.core.waits import BUCKETS, UNKNOWN
+from deployments.loop.blocks import GROUP, Block, UnreadableBlockError, pack_waits
 from deployments.loop.points import COUNTERS, Points, UnreadablePointsError, aggregate, from_samples
 
 START = 1_800_000_000.0
@@ -26,6 +30,19 @@ def samples(draw: st.DrawFn) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
     if reset < n:
         totals[reset:] -= totals[reset - 1]
     return at, gauges, totals
+
+
+@st.composite
+def wait_counts(draw: st.DrawFn) -> tuple["np.ndarray", "np.ndarray"]:
+    """Times, and counts of waits that grow, begin anew and are not known now and then."""
+    at, _, _ = draw(samples())
+    n = len(at)
+    counts = np.cumsum(draw(arrays(np.int64, (n, BUCKETS), elements=st.integers(0, 40), fill=st.just(0))), axis=0)
+    reset = draw(st.integers(1, 2 * n))
+    if reset < n:
+        counts[reset:] -= counts[reset - 1]
+    counts[draw(arrays(np.bool_, n, elements=st.booleans(), fill=st.just(False)))] = UNKNOWN
+    return at, counts
 
 
 def added(totals: "np.ndarray") -> "np.ndarray":
@@ -103,9 +120,52 @@ def test_a_gauge_that_is_unknown_now_and_then_is_that_of_the_other_samples() -> 
     assert points.gauges[0, 0].tolist() == [4, 5, 6]
 
 
+@given(wait_counts())
+def test_counts_of_waits_add_up_exactly_at_every_resolution(given_: tuple["np.ndarray", "np.ndarray"]) -> None:
+    at, counts = given_
+    grown = np.zeros(BUCKETS, np.int64)
+    for before, after in pairwise(counts):
+        if before[0] >= 0 and after[0] >= 0:
+            grown += after if (after < before).any() else after - before
+    fine = from_samples(at, np.zeros((len(at), 4)), np.zeros((len(at), 5)), 5, counts)
+    for points in (fine, aggregate(fine, 60), aggregate(aggregate(fine, 60), 3600), Points.from_bytes(fine.to_bytes())):
+        assert points.waits[points.waits[:, 0] >= 0].sum(axis=0).tolist() == grown.tolist()
+    both = (counts[:-1, 0] >= 0) & (counts[1:, 0] >= 0)
+    assert (aggregate(fine, 3600).waits[:, 0] >= 0).any() == both.any()
+
+
+def test_points_and_blocks_of_the_version_before_are_read_and_know_no_waits() -> None:
+    points = from_samples(
+        np.array([0.0, 5.0]) + START, np.zeros((2, 4)), np.zeros((2, 5)), 5, np.zeros((2, BUCKETS), np.int64)
+    )
+    body = zlib.decompress(points.to_bytes()[9:])
+    old = Points.from_bytes(b"hrsp\x01" + points.to_bytes()[5:9] + zlib.compress(body[: -4 * BUCKETS]))
+    assert (old.at.tolist(), old.counters.tolist()) == (points.at.tolist(), points.counters.tolist())
+    assert old.waits.tolist() == [[UNKNOWN] * BUCKETS]
+    new = block([10, 20]).to_bytes()
+    before = Block.from_bytes(b"hrsb\x01" + new[5:9] + new[13:])
+    assert before.queued.tolist() == [11, 21]
+    assert before.waits(np.arange(2)).tolist() == [[UNKNOWN] * BUCKETS] * 2
+
+
+@pytest.mark.parametrize("n", [1, GROUP - 1, GROUP, 3 * GROUP + 5])
+def test_counts_of_waits_stay_with_their_deployments(n: int) -> None:
+    keys, counts = np.random.default_rng(n).permutation(n), np.arange(n * BUCKETS).reshape(n, BUCKETS)
+    again = Block.from_bytes(replace(block(keys.tolist()), packed_waits=pack_waits(counts)).to_bytes())
+    wanted = np.random.default_rng(n).permutation(keys)[: n // 2 + 1]
+    rows, there = again.rows_of(wanted)
+    assert there.all()
+    assert again.waits(rows).tolist() == [counts[keys.tolist().index(key)].tolist() for key in wanted]
+    damaged = replace(again, packed_waits=again.packed_waits[:-3])
+    assert (damaged.waits(np.array([n - 1])) == UNKNOWN).all()
+    assert (replace(again, packed_waits=b"").waits(rows) == UNKNOWN).all()
+
+
 def block(keys: list[int]) -> Block:
     n = len(keys)
-    counters = {name: np.array(keys) * 10 for name in ("arrived", "finished", "waited_le_1s", "waited_le_5s")}
+    counters: dict[str, Any] = {
+        name: np.array(keys) * 10 for name in ("arrived", "finished", "waited_le_1s", "waited_le_5s")
+    }
     return Block(key=np.array(keys), queued=np.array(keys) + 1, active=np.arange(n), ready=np.arange(n),
                  starting=np.zeros(n), service_seconds=np.full(n, 0.5), **counters)  # fmt: skip
 
@@ -117,7 +177,10 @@ def test_a_block_finds_its_deployments_whatever_the_order() -> None:
     assert again.queued[rows[there]].tolist() == [11, 31]
 
 
-@pytest.mark.parametrize("data", [b"", b"hrsb", b"hrsb\x02\x00\x00\x00\x00", b"hrsb\x01\x01\x00\x00\x00nonsense"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"hrsb", b"hrsb\x03\x00\x00\x00\x00", b"hrsb\x02\x00\x00\x00\x00", b"hrsb\x01\x01\x00\x00\x00nonsense"],
+)
 def test_what_is_not_a_block_of_this_version_is_refused(data: bytes) -> None:
     with pytest.raises(UnreadableBlockError):
         Block.from_bytes(data)

@@ -15,7 +15,7 @@ from console.organizations.models import AuditEvent
 from deployments.history.chunks import store
 from deployments.history.hours import hours_before
 from deployments.history.make import Made
-from deployments.loop.points import Points
+from deployments.loop.points import Points, unknown_waits
 from deployments.models import Decision, HistoryRun, HistoryState
 from tests.cast import Cast
 from tests.pages.conftest import Running
@@ -37,7 +37,7 @@ def past(cast: Cast, running: Running) -> HistoryRun:
     for hour in hours_before(end.timestamp(), run.made_from.timestamp()):
         at = np.arange(int(hour.start), int(hour.end), 5)
         gauges = np.tile(np.array([1.0, 6.0, 3.0, 0.0])[:, None], (len(at), 1, 3))
-        points = Points(at, np.ones(len(at), np.int64), gauges, np.full((len(at), 6), 2.0))
+        points = Points(at, np.ones(len(at), np.int64), gauges, np.full((len(at), 6), 2.0), unknown_waits(len(at)))
         store(Made(hour, {of.key: points}, []), {of.key})
     newest = Decision.objects.filter(deployment=of).latest("id")
     Decision.objects.create(id=17, deployment=of, at=end - timedelta(minutes=3), current=2, wanted=3, granted=3,

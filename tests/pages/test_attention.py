@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def decide(of: Deployment, wanted: int, granted: int, bound: str = "CAPACITY") -
 
 
 def sampled(of: Deployment, at: datetime, queued: int = 0) -> SignalBlock:
-    column = {name: np.array([0]) for name in Block.__slots__ if name != "key"}
+    column: dict[str, Any] = {name: np.array([0]) for name in Block.__slots__ if name not in ("key", "packed_waits")}
     block = Block(key=np.array([of.key]), **{**column, "queued": np.array([queued])})
     return SignalBlock.objects.create(instance_type=of.instance_type, at=at, payload=block.to_bytes())
 

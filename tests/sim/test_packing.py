@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployments.core.waits import BUCKETS
 from deployments.sim.packing import UnreadableState, from_bytes, to_bytes
 from deployments.sim.queue import Counters, QueueState, Replica, advance
 
@@ -16,6 +17,7 @@ states = st.builds(
     st.lists(st.tuples(whole, seconds, seconds), max_size=5).map(tuple),
     st.lists(st.tuples(seconds, whole, whole, seconds, seconds), max_size=5).map(tuple),
     st.builds(Counters, whole, whole, whole, seconds, whole, whole),
+    st.lists(whole, max_size=BUCKETS).map(tuple),
 )
 
 
@@ -37,10 +39,16 @@ def test_a_run_goes_on_from_bytes_as_if_never_stopped() -> None:
     assert state == whole
 
 
+def test_a_state_of_the_version_before_is_read_and_its_waits_begin_with_nothing() -> None:
+    state = QueueState(3.0, ((4, 1.0, 2.0),), ((9.0, 3, 1, 0.5, 8.5),), Counters(5, 4, 3, 2.0, 1, 1))
+    body = zlib.decompress(to_bytes(state)[3:])
+    assert from_bytes(b"HQ\x01" + zlib.compress(body)) == state
+
+
 def test_another_version_is_refused_by_number() -> None:
     data = bytearray(to_bytes(QueueState(1.0)))
     data[2] = 9
-    with pytest.raises(UnreadableState, match="version 9; this code reads 1"):
+    with pytest.raises(UnreadableState, match="version 9; this code reads 1 to 2"):
         from_bytes(data)
 
 
@@ -52,6 +60,9 @@ def test_another_version_is_refused_by_number() -> None:
         (to_bytes(QueueState(1.0))[:-4], "damaged"),
         (b"HQ\x01" + zlib.compress(b"short"), "damaged"),
         (b"HQ\x01" + zlib.compress(bytes(72) + b"more"), "damaged"),
+        (b"HQ\x01" + zlib.compress(bytes(72) + bytes(8)), "damaged"),
+        (b"HQ\x02" + zlib.compress(bytes(72) + b"more"), "damaged"),
+        (b"HQ\x02" + zlib.compress(bytes(72) + bytes(8 * (BUCKETS + 1))), "damaged"),
     ],
 )
 def test_damaged_bytes_are_refused(data: bytes, message: str) -> None:

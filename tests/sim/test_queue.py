@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployments.core.waits import BUCKETS, EDGES_S
 from deployments.sim.queue import QueueState, Replica, Sample, advance
 from tests.sim.reference import SlowQueue
 
@@ -148,6 +149,20 @@ def test_a_request_that_starts_again_counts_its_wait_once() -> None:
 def test_what_still_queues_is_in_no_waiting_counter() -> None:
     _, sample = queue_of([(0.0, 10.0), (0.5, 1.0)], [Replica(1, 1, 0.0)], 9.0)
     assert (sample.counters.arrived, sample.counters.started, sample.counters.waited_le_5s) == (2, 1, 1)
+
+
+@given(scenarios(), st.lists(moments, max_size=4))
+def test_waits_are_counted_as_they_were_wherever_time_is_cut(scenario: Scenario, cuts: list[float]) -> None:
+    state, waits = QueueState(0.0), list[float]()
+    for until in [*sorted(cuts), scenario.end]:
+        state, sample = scenario.run(state, until)
+        waits += sample.waits.tolist()
+        assert sample.wait_counts == state.waits
+    by_hand = [sum(low < wait <= high for wait in waits) for low, high in pairwise([-1.0, *EDGES_S, np.inf])]
+    assert [*state.waits, *[0] * (BUCKETS - len(state.waits))] == by_hand
+    assert sum(by_hand) == state.counters.started
+    assert sum(by_hand[: EDGES_S.index(1) + 1]) == state.counters.waited_le_1s
+    assert sum(by_hand[: EDGES_S.index(5) + 1]) == state.counters.waited_le_5s
 
 
 def test_a_wait_of_exactly_the_limit_is_within_it() -> None:

@@ -17,6 +17,7 @@ KINDS = {
     "replicas": series.deployment_replicas,
     "queue": series.deployment_queue,
     "waits": series.deployment_waits,
+    "in-time": series.deployment_in_time,
 }
 
 
