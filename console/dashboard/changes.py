@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from console.dashboard.said import value_in_words
 from console.organizations.models import AuditEvent
 
 SECRET = {"api_key", "apikey", "secret", "password", "sha256"}
@@ -59,7 +60,7 @@ def shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(shown(one) for one in value)
-    return json.dumps(value) if isinstance(value, Mapping) else str(value)
+    return json.dumps(value) if isinstance(value, Mapping) else value_in_words(str(value))
 
 
 def words(path: str) -> str:

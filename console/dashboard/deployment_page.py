@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest
 
@@ -12,6 +13,7 @@ from claims.selectors import prices_at
 from console.common import clock
 from console.dashboard.access import actor_in
 from console.dashboard.afterwards import makings
+from console.dashboard.changes import changes
 from console.dashboard.forms import AutoscalingForm, HoldForm, MemoryForm, NoteForm
 from console.dashboard.live import last_sample
 from console.dashboard.marks import marks_of
@@ -30,10 +32,14 @@ from deployments.selectors import (
     names_of,
     replicas_of,
 )
-
-SHOWN = 25
 from deployments.startups import start_ups_of
 
+SHOWN = 25
+<<<<<<< HEAD
+from deployments.startups import start_ups_of
+
+=======
+>>>>>>> 5605346 (Say what was done and changed in plain words)
 EVENTS = 10
 FAILED_WITHIN = timedelta(hours=1)
 
@@ -57,10 +63,10 @@ def page_context(
         "rollout": rollout_of(one, replicas),
         "marks": [(mark, mark.deletable_by(actor)) for mark in marks_of(one, start, now)],
         "memory": memory_of(one),
+        "startups": start_ups_of(one),
         "costs": costs_of(one, replicas, now) if actor.sees_money else None,
         "gateways": one.gateways.order_by("name"),
-        "startups": start_ups_of(one),
-        "events": AuditEvent.objects.filter(object_type="Deployment", object_id=str(one.id)).order_by("-id")[:EVENTS],
+        "events": [(event, changes(event)) for event in events_of(one)],
         "classes": classes_in_words(one.autoscaling.capacity_classes),
         "makings": makings(organization, actor),
         "ranges": list(RANGES),
@@ -68,6 +74,10 @@ def page_context(
         **blank_forms(one, request.GET),
         **(forms or {}),
     }
+
+
+def events_of(one: Deployment) -> QuerySet[AuditEvent]:
+    return AuditEvent.objects.filter(object_type="Deployment", object_id=str(one.id)).order_by("-id")[:EVENTS]
 
 
 def blank_forms(one: Deployment, asked: Mapping[str, str]) -> dict[str, Form]:

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 from claims.core.conditions import DEGRADED, FALSE, PROGRESSING, TRUE, UNDER_USED
 from claims.core.states import InstanceState, Status
 from console.common.money import to_cents
+from console.dashboard.said import action_in_words
 from deployments.core.reasons import Reason, sentence
 from deployments.core.states import ReplicaState
 from deployments.models import Deployment, Replica
@@ -66,15 +67,6 @@ BOUNDS = {
     "CLASS": "capacity class", "ZONE": "zone", "SIZE": "size", "PRIORITY": "priority", "BACKOFF": "back-off",
     "DISABLED": "disabled", "SHADOW": "shadow",
 }  # fmt: skip
-
-DONE = {"create": "created", "delete": "deleted", "update": "changed", "resize": "resized", "set": "set",
-        "revoke": "revoked", "disable": "disabled", "enable": "enabled", "autoscaling": "given new autoscaling",
-        "freeze": "frozen", "pin": "pinned", "release": "let go of a hold", "memory": "told what it needs of memory", "restart": "asked to start anew",
-        "zones": "given other zones", "request": "asked for", "cancel": "cancelled",
-        "acknowledge": "acknowledged", "snooze": "snoozed", "show": "shown again",
-        "adopt": "taken over", "remove": "removed", "withdraw": "reduction withdrawn", "cordon": "cordoned", "drain": "drained for work",
-        "bad": "marked bad", "clear": "used again", "change": "changed", "rotate": "given a new secret", "test": "tested",
-        "replay": "sent again", "approve": "approved", "refuse": "refused"}  # fmt: skip
 
 ENDINGS = {
     "OLD_REVISION": "Replaced by the newest revision.", "MOVED_TO_OTHER_TYPE": "Its deployment moved to another type.",
@@ -235,8 +227,7 @@ def span(seconds: float) -> str:
 @register.filter
 def action(name: str) -> str:
     """`claim.create` of the audit trail, in words."""
-    noun, _, verb = name.partition(".")
-    return f"{noun.capitalize()} {DONE.get(verb, verb)}"
+    return action_in_words(name)
 
 
 @register.filter

@@ -17,6 +17,7 @@ from console.common import clock
 from console.common.ids import parse_uuid
 from console.dashboard.access import actor_in, member_page
 from console.dashboard.changes import changes
+from console.dashboard.said import action_in_words
 from console.organizations.models import AuditEvent
 from console.organizations.selectors import audit_of
 from deployments.models import Deployment, Gateway
@@ -40,7 +41,7 @@ class AuditForm(forms.Form):
     """What to look for; all of it may be empty."""
 
     who = forms.CharField(required=False, max_length=150)
-    what = forms.CharField(required=False, max_length=60, widget=forms.TextInput({"list": "actions"}))
+    what = forms.CharField(required=False, max_length=60, widget=forms.Select)
     object = forms.CharField(required=False, max_length=150, label="Object (name or id)")
     since = forms.DateTimeField(required=False, label="From (UTC)", widget=Moment)
     until = forms.DateTimeField(required=False, label="Until (UTC)", widget=Moment)
@@ -52,6 +53,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     actor, form = actor_in(request), AuditForm(request.GET)
     whose = request.GET.get("of", "") if actor.is_platform else ""
     every = platform_events() if whose == "platform" else audit_of(actor)
+    form.fields["what"].widget.choices = what_choices(known_actions(every), form["what"].value() or "")
     found = matching(every, form, request.GET.get("range", ""))
     before = request.GET.get("before", "") if PLACE.fullmatch(request.GET.get("before", "")) else ""
     rows = list((found.filter(id__lt=int(before)) if before else found)[: SHOWN + 1])
@@ -59,7 +61,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     return render(request, "audit/list.html", {
         "form": form, "rows": described(shown), "older": shown[-1].id if len(rows) > SHOWN else None,
         "before": before, "ranges": list(RANGES), "range": request.GET.get("range", ""), "of": whose,
-        "actions": known_actions(every), "filtered": any(request.GET.get(name) for name in [*form.fields, "range"]),
+        "filtered": any(request.GET.get(name) for name in [*form.fields, "range"]),
     })  # fmt: skip
 
 
@@ -90,6 +92,18 @@ def matching(found: QuerySet[AuditEvent], form: AuditForm, range_: str) -> Query
 def known_actions(found: QuerySet[AuditEvent]) -> list[str]:
     """Actions among the newest events, to choose from."""
     return sorted(set(found.values_list("action", flat=True)[:RECENT]))
+
+
+def what_choices(actions: Sequence[str], asked: str) -> list[tuple[str, str | list[tuple[str, str]]]]:
+    """By what they are about: all of it, then each action in words. What the address asks for is among them."""
+    groups: dict[str, list[str]] = {}
+    for one in sorted({*actions, asked} - {""}):
+        groups.setdefault(one.partition(".")[0], []).append(one)
+    found: list[tuple[str, str | list[tuple[str, str]]]] = [("", "Anything")]
+    for noun, some in groups.items():
+        every = (f"{noun}.", f"{noun.capitalize()}: anything")
+        found.append((noun.capitalize(), [every, *((one, action_in_words(one)) for one in some if one != every[0])]))
+    return found
 
 
 def described(events: Sequence[AuditEvent]) -> list[dict[str, Any]]:
