@@ -35,11 +35,6 @@ from deployments.selectors import (
 from deployments.startups import start_ups_of
 
 SHOWN = 25
-<<<<<<< HEAD
-from deployments.startups import start_ups_of
-
-=======
->>>>>>> 5605346 (Say what was done and changed in plain words)
 EVENTS = 10
 FAILED_WITHIN = timedelta(hours=1)
 
