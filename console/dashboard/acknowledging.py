@@ -1,11 +1,13 @@
 """Writes about notices: acknowledged, snoozed, shown again. Recorded as every change is."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from console.common.errors import NotFound
 from console.dashboard.attention import Notice
+from console.dashboard.groups import Group
 from console.dashboard.models import Attention
 from console.organizations.actors import Actor
 from console.organizations.services import audit_record
@@ -21,34 +23,44 @@ def until(choice: str, now: datetime) -> datetime | None:
     return {"1h": now + timedelta(hours=1), "8h": now + timedelta(hours=8)}.get(choice)
 
 
-def notice_hide(*, actor: Actor, notice: Notice, now: datetime, snoozed_until: datetime | None = None) -> Attention:
-    """Hide a notice until it happens anew or, snoozed, until then. Doing it again moves the time."""
+def notice_hide(*, actor: Actor, notice: Notice | Group, now: datetime, snoozed_until: datetime | None = None) -> None:
+    """Hide a notice, or each of a group, until it happens anew or, snoozed, until then. Doing it again moves the time."""
     actor.require_write()
     organization = actor.require_organization()
-    key = notice.snooze_key if snoozed_until else notice.key
+    keys = [one.snooze_key if snoozed_until else one.key for one in each(notice)]
     with transaction.atomic():
         mine = Attention.objects.filter(organization=organization)
         mine.filter(snoozed_until__lt=now).delete()
         mine.filter(at__lt=now - KEPT).delete()
-        row, _ = Attention.objects.update_or_create(
-            organization=organization, key=key,
-            defaults={"user": actor.user, "at": now, "snoozed_until": snoozed_until},
+        Attention.objects.bulk_create(
+            [Attention(organization=organization, key=key, user=actor.user, at=now, snoozed_until=snoozed_until)
+             for key in sorted(set(keys))],
+            update_conflicts=True, unique_fields=["organization", "key"],
+            update_fields=["user", "at", "snoozed_until"],
         )  # fmt: skip
         audit_record(
             actor=actor, action="notice.snooze" if snoozed_until else "notice.acknowledge", obj_type="Notice",
-            obj_id=notice.subject[:64], obj_name=notice.title[:150],
+            obj_id=subject(notice), obj_name=notice.title[:150],
             after={"until": snoozed_until.isoformat()} if snoozed_until else None,
         )  # fmt: skip
-    return row
 
 
-def notice_show(*, actor: Actor, notice: Notice) -> None:
-    """Show a hidden notice again; NotFound when nothing hides it."""
+def notice_show(*, actor: Actor, notice: Notice | Group) -> None:
+    """Show a hidden notice, or each of a group, again; NotFound when nothing hides any of it."""
     actor.require_write()
     organization = actor.require_organization()
+    keys = {key for one in each(notice) for key in one.hiding_keys()}
     with transaction.atomic():
-        gone, _ = Attention.objects.filter(organization=organization, key__in=notice.hiding_keys()).delete()
+        gone, _ = Attention.objects.filter(organization=organization, key__in=keys).delete()
         if not gone:
-            raise NotFound("Notice", notice.subject)
-        audit_record(actor=actor, action="notice.show", obj_type="Notice", obj_id=notice.subject[:64],
+            raise NotFound("Notice", subject(notice))
+        audit_record(actor=actor, action="notice.show", obj_type="Notice", obj_id=subject(notice),
                      obj_name=notice.title[:150])  # fmt: skip
+
+
+def each(notice: Notice | Group) -> Sequence[Notice]:
+    return notice.notices if isinstance(notice, Group) else [notice]
+
+
+def subject(notice: Notice | Group) -> str:
+    return (notice.kind if isinstance(notice, Group) else notice.subject)[:64]

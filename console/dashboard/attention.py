@@ -49,6 +49,11 @@ class Notice:
     url: str
     since: datetime | None = None
     until: datetime | None = None
+    about: str = ""  # what it is about, by name
+
+    @property
+    def kind(self) -> str:
+        return self.subject.partition(":")[0]
 
     @property
     def key(self) -> str:
@@ -122,7 +127,7 @@ def holds(row: Attention, now: datetime) -> bool:
 def _late(facts: Facts) -> list[Notice]:
     return [
         Notice("bad", f"loop:{one.kind}", f"{one.since.isoformat()}+{len(one.parts)}", f"The loop {one.name} is late",
-               f"{one.meaning}; what you see may be old", reverse("overview"), one.since)
+               f"{one.meaning}; what you see may be old", reverse("overview"), one.since, about=one.name)
         for one in facts.late
     ]  # fmt: skip
 
@@ -155,7 +160,7 @@ def _short(facts: Facts) -> list[Notice]:
         text = f"{one.last_granted} of {one.last_wanted} wanted replicas have GPUs"
         text += "; fewer than its min run" if below else ""
         found.append(Notice("bad" if below else "warn", f"short:{one.id}", str(last_enough),
-                            f"{one.name} is short of capacity", text, reverse("deployment", args=[one.id]), since))  # fmt: skip
+                            f"{one.name} is short of capacity", text, reverse("deployment", args=[one.id]), since, about=one.name))  # fmt: skip
     return found
 
 
@@ -167,7 +172,7 @@ def _lost_signals(facts: Facts) -> list[Notice]:
     return [
         Notice("bad", f"signals:{one.id}", lost[one.key].isoformat() if lost[one.key] else NEVER,  # type: ignore[union-attr]
                f"Signals of {one.name} are lost", "no usable sample has come; its size is held as it is",
-               reverse("deployment", args=[one.id]), lost[one.key])
+               reverse("deployment", args=[one.id]), lost[one.key], about=one.name)
         for one in sampled
         if one.key in lost
     ]  # fmt: skip
@@ -180,7 +185,7 @@ def _failing(facts: Facts) -> list[Notice]:
     last: dict[int, datetime | None] = dict(ready.order_by())
     return [
         Notice("bad", f"failing:{one.id}", str(last.get(one.key) or NEVER), f"Replicas of {one.name} fail",
-               failing[one.key], reverse("deployment", args=[one.id]))
+               failing[one.key], reverse("deployment", args=[one.id]), about=one.name)
         for one in facts.deployments
         if one.key in failing
     ]  # fmt: skip
@@ -207,7 +212,8 @@ def _degraded(facts: Facts) -> list[Notice]:
     lost: dict[UUID, datetime] = dict(held.values_list("holder_id").annotate(at=Max("instance__lost_at")).order_by())
     return [
         Notice("warn", f"degraded:{one.id}", str(lost.get(one.id, NEVER)), f"{one.name} is degraded",
-               degraded[one.key], reverse("claim", args=[one.id]) + "#conditions", lost.get(one.id))
+               degraded[one.key], reverse("claim", args=[one.id]) + "#conditions", lost.get(one.id),
+               about=one.name)
         for one in facts.claims
         if one.key in degraded
     ]  # fmt: skip
@@ -219,7 +225,8 @@ def _under_used(facts: Facts, touched: dict[str, int]) -> list[Notice]:
     good = last_good_days(use, facts.now) if use else {}
     return [
         Notice("info", f"unused:{claim.id}", f"{touched.get(str(claim.id), 0)}-{good[claim.key].date() if claim.key in good else NEVER}",
-               f"{claim.name} is under-used", use_text(use[claim.key]), reverse("claim", args=[claim.id]) + "#use-card")
+               f"{claim.name} is under-used", use_text(use[claim.key]), reverse("claim", args=[claim.id]) + "#use-card",
+               about=claim.name)
         for claim in facts.claims
         if claim.key in use and claim.status != Status.DELETING
     ]  # fmt: skip
@@ -238,7 +245,7 @@ def _waiting(facts: Facts, touched: dict[str, int]) -> list[Notice]:
             level_ = "warn" if condition(claim, "Ready", "WaitingForPool") else "info"
             found.append(Notice(level_, f"waiting:{claim.id}", str(touched.get(str(claim.id), 0)),
                                 f"{claim.name} waits for instances", f"{allocated} allocated, {pending} pending",
-                                reverse("claim", args=[claim.id])))  # fmt: skip
+                                reverse("claim", args=[claim.id]), about=claim.name))  # fmt: skip
     return found
 
 
@@ -255,7 +262,7 @@ def _quota(facts: Facts, touched: dict[str, int]) -> list[Notice]:
     return [
         Notice(QUOTA_LEVELS[level_of(row)], f"quota:{key}", f"{changed.get(key, 0)}-{claimed.get(key, 0)}",
                f"Quota of {row.instance_type} in {row.zone}", quota_text(row),
-               reverse("quota-of", args=[row.zone, row.instance_type]))
+               reverse("quota-of", args=[row.zone, row.instance_type]), about=f"{row.instance_type} in {row.zone}")
         for key, row in rows.items()
     ]  # fmt: skip
 
@@ -276,7 +283,7 @@ def _holds(facts: Facts) -> list[Notice]:
         Notice("info" if hold.expires_at else "warn", f"hold:{hold.id}", "", hold_title(hold),
                f"{hold.reason}, by {hold.created_by}" + ("" if hold.expires_at else ", until somebody ends it"),
                reverse("deployment", args=[hold.deployment.id]) if hold.deployment else reverse("deployments"),
-               hold.created_at, hold.expires_at)
+               hold.created_at, hold.expires_at, about=hold.deployment.name if hold.deployment else "all of them")
         for hold in facts.holds
     ]  # fmt: skip
 

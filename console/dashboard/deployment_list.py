@@ -16,6 +16,7 @@ from console.dashboard.access import actor_in, organization_in
 from console.dashboard.deployment_page import is_short
 from console.dashboard.forms import BulkForm, FreezeForm
 from console.dashboard.live import Now, Trend, last_sample, trends
+from console.dashboard.signals import signals_lost
 from deployments.core import explain
 from deployments.models import Decision, Deployment, Hold
 from deployments.selectors import concerning, deployments_of, holds_in_force, last_decisions, names_of
@@ -32,6 +33,13 @@ HEADS = [
     ("decided", "Last decision", "last_decided_at"),
 ]  # fmt: skip
 SORTS = {name: column for name, _, column in HEADS}
+FAILING = [{"type": "ReplicasFailing"}]
+
+
+def with_lost_signals(found: Found) -> Found:
+    return found.filter(key__in=signals_lost(found, clock.now()))  # type: ignore[arg-type]
+
+
 STATES: dict[str, tuple[str, Callable[[Found], Found]]] = {
     "short": (
         "short of capacity",
@@ -40,6 +48,13 @@ STATES: dict[str, tuple[str, Callable[[Found], Found]]] = {
     "starting": ("with replicas starting", lambda found: found.filter(Q(starting__gt=0))),
     "ready": ("ready", lambda found: found.filter(status=Status.READY, disabled=False)),
     "changing": ("creating or updating", lambda found: found.filter(status__in=[Status.CREATING, Status.UPDATING])),
+    "failing": (
+        "with replicas that fail",
+        lambda found: found.filter(conditions__contains=FAILING).exclude(
+            conditions__contains=[{**FAILING[0], "status": "STATUS_FALSE"}]
+        ),
+    ),
+    "lost": ("whose signals are lost", with_lost_signals),
     "error": ("in error", lambda found: found.filter(status__in=[Status.ERROR, Status.FAILED])),
     "deleting": ("being deleted", lambda found: found.filter(status=Status.DELETING)),
     "disabled": ("disabled", lambda found: found.filter(disabled=True)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import numpy as np
 from django.db.models import QuerySet
@@ -9,13 +10,27 @@ from django.db.models import QuerySet
 from deployments.core.params import Params
 from deployments.loop.blocks import Block, UnreadableBlockError
 from deployments.models import SignalBlock
-from deployments.selectors import Brief
 
 STALE = timedelta(seconds=Params().stale_s)
 CHUNK = 20
 
 
-def signals_lost(deployments: Iterable[Brief], now: datetime) -> dict[int, datetime | None]:
+class Watched(Protocol):
+    """A deployment, or what is known of one, with the number of its ready replicas."""
+
+    @property
+    def key(self) -> int: ...
+    @property
+    def instance_type_id(self) -> int: ...
+    @property
+    def disabled(self) -> bool: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def ready(self) -> int: ...
+
+
+def signals_lost(deployments: Iterable[Watched], now: datetime) -> dict[int, datetime | None]:
     """By deployment key the time of its last usable sample; None: before all that is kept.
 
     Those that are disabled, have no ready replica or are too new have nothing to lose. Two queries, the second only

@@ -1,6 +1,6 @@
 """Claims: list, page, reserve. Changes are in `claim_changes`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -29,9 +29,11 @@ from claims.selectors import (
 )
 from claims.services.edges import lead_of
 from claims.supply import supply_of
+from claims.use import use_of_day
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, member_page, organization_in
+from console.dashboard.attention import degradation
 from console.dashboard.forms import CountForm
 from console.dashboard.machines import Machine, Viewer, machines_of, users_of
 from console.dashboard.reserve import Steps, meaning, steps
@@ -49,17 +51,32 @@ NARROW = {
 @require_safe
 @member_page
 def claim_list(request: HttpRequest) -> HttpResponse:
-    """Narrowed to what the address names: zone, type, kind, and those that wait for instances."""
+    """Narrowed to what the address names: zone, type, kind, and those that wait for instances, are degraded or under-used."""
     found = claims_of(organization_in(request))
     narrowed = {name: value for name in NARROW if (value := request.GET.get(name, "").strip()[:60])}
     found = found.filter(**{NARROW[name]: value for name, value in narrowed.items()})
-    claims, waiting = list(found), request.GET.get("waiting") == "1"
+    claims, words = list(found), list(narrowed.values())
     windows = next_of(claims, clock.now())
     rows = [{**row_of(claim), "window": windows.get(claim.key)} for claim in claims]
-    return render(request, "claims/list.html", {
-        "rows": [row for row in rows if row["pending"] or not waiting],
-        "narrowed": [*narrowed.values(), *(["waiting for instances"] if waiting else [])],
-    })  # fmt: skip
+    for name, (said, keeps) in ONLY.items():
+        if request.GET.get(name) == "1":
+            rows, words = keeps(rows), [*words, said]
+    return render(request, "claims/list.html", {"rows": rows, "narrowed": words})
+
+
+Rows = list[dict[str, Any]]
+
+
+def under_used(rows: Rows) -> Rows:
+    use = use_of_day([row["claim"] for row in rows], clock.now())
+    return [row for row in rows if (one := use.get(row["claim"].key)) and one.under]
+
+
+ONLY: dict[str, tuple[str, Callable[[Rows], Rows]]] = {
+    "waiting": ("waiting for instances", lambda rows: [row for row in rows if row["pending"]]),
+    "degraded": ("degraded", lambda rows: [row for row in rows if degradation(row["claim"])]),
+    "unused": ("under-used", under_used),
+}
 
 
 def row_of(claim: CapacityClaim) -> dict[str, Any]:

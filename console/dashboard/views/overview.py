@@ -21,6 +21,7 @@ from console.dashboard.acknowledging import notice_hide, notice_show, until
 from console.dashboard.afterwards import makings
 from console.dashboard.attention import Facts, Notice, board, notices
 from console.dashboard.billing import without_price
+from console.dashboard.groups import Group, grouped, grouped_hidden, meant
 from console.dashboard.lateness import late_kinds
 from console.dashboard.live import totals
 from console.organizations.actors import Actor
@@ -39,8 +40,11 @@ def overview(request: HttpRequest) -> HttpResponse:
     organization, actor, now = organization_in(request), actor_in(request), clock.now()
     spent = money(organization, now) if actor.sees_money else {}
     facts = facts_of(organization, now, spent.get("missing", ""), spent.get("budget"))
+    shown = board(organization, notices(facts), now)
     return render(request, "overview.html", {
-        "board": board(organization, notices(facts), now),
+        "notices": grouped(shown.shown),
+        "hidden": grouped_hidden(shown.hidden),
+        "hidden_count": len(shown.hidden),
         "all": request.GET.get("hidden") == "1",
         "tomorrow": until("tomorrow", now),
         "kpis": kpis(facts),
@@ -76,7 +80,9 @@ def attention(request: HttpRequest) -> HttpResponse:
     actor.require_write()
     spent = money(organization, now) if actor.sees_money else {}
     found = notices(facts_of(organization, now, spent.get("missing", ""), spent.get("budget")))
-    notice = next((one for one in found if one.key == request.POST.get("key")), None)
+    made = board(organization, found, now)
+    listed = [row.notice for row in made.hidden] if request.POST.get("do") == "show" else made.shown
+    notice = meant(request.POST.get("key", ""), found, listed)
     if notice is None:
         messages.info(request, "That is over, or it happened anew in the meantime.")
     else:
@@ -84,7 +90,7 @@ def attention(request: HttpRequest) -> HttpResponse:
     return redirect(reverse("overview") + ("?hidden=1" if request.POST.get("hidden") == "1" else ""))
 
 
-def deal(actor: Actor, notice: Notice, wanted: str, now: datetime) -> str:
+def deal(actor: Actor, notice: Notice | Group, wanted: str, now: datetime) -> str:
     """Do what is wanted with the notice; says what was done."""
     if wanted == "show":
         with suppress(NotFound):  # somebody was there first
