@@ -64,6 +64,12 @@ class Amount:
     def total(self) -> Decimal:
         return self.reserved + self.on_demand
 
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(
+            self.reserved_seconds + other.reserved_seconds, self.on_demand_seconds + other.on_demand_seconds,
+            self.reserved + other.reserved, self.on_demand + other.on_demand,
+        )  # fmt: skip
+
     def plus(self, rate: str, gpu_seconds: int, usd: Decimal) -> "Amount":
         if rate == rating.RESERVED:
             return Amount(self.reserved_seconds + gpu_seconds, self.on_demand_seconds, self.reserved + usd,
@@ -109,12 +115,13 @@ def unused_reserved(organization: Organization, start: datetime, end: datetime, 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Which part of the usage: all of it where nothing is named."""
+    """Which part of the usage: all of it where nothing is named. `held`: what is held now alone."""
 
     kind: UsageKind | None = None
     holder: uuid.UUID | None = None
     zone: str = ""
     instance_type: str = ""
+    held: bool = False
 
 
 def narrowed(rows: Iterable[UsageRow], chosen: Chosen, offerings: Mapping[int, Offering]) -> list[UsageRow]:
@@ -139,6 +146,8 @@ def intervals(organization: Organization, chosen: Chosen, start: datetime, end: 
         found = found.filter(offering__zone__name=chosen.zone)
     if chosen.instance_type:
         found = found.filter(offering__instance_type__name=chosen.instance_type)
+    if chosen.held:
+        found = found.filter(ended_at__isnull=True)
     return found.select_related("offering__zone", "offering__instance_type", "instance").order_by("-started_at", "-id")
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Count, Q, QuerySet, Sum
 from django.urls import reverse
 
-from claims.core.states import LIVE_STATES, InstanceState
+from claims.core.states import HELD_STATES, LIVE_STATES, InstanceState
 from claims.core.waits import Expected
 from claims.models import CapacityClaim, Instance, Source, Work
 from console.organizations.actors import Actor
@@ -16,6 +16,13 @@ from console.organizations.models import Organization
 from deployments.core.states import ReplicaState
 from deployments.models import ReplicaPlacement
 
+# As `claims.selectors.pools` counts them.
+_POOL = Q(source=Source.POOL, state__in=HELD_STATES)
+USES = {
+    "free": _POOL & Q(claim__isnull=True, state=InstanceState.READY, work="", gpus_used=0),
+    "claimed": _POOL & Q(claim__isnull=False),
+    "demand": _POOL & Q(claim__isnull=True, gpus_used__gt=0),
+}
 OTHERS = "another organization"
 STATES = ["READY", "JOINING", "REQUESTED", "DRAINING", "FAILED", "RELEASING", "LOST", "KEPT", *Work.values]
 
@@ -40,16 +47,18 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the address asks for; empty is everything. `holder` is nobody, ours, others, or an organization's id."""
+    """What the address asks for; empty is everything. `holder` is nobody, ours, others, or an organization's id; `use` is
+    a word of USES, of the managed pool."""
 
     zone: str = ""
     type: str = ""
     state: str = ""
     holder: str = ""
+    use: str = ""
 
     @classmethod
     def of(cls, asked: Mapping[str, str]) -> "Wanted":
-        return cls(*(asked.get(name, "").strip() for name in ("zone", "type", "state", "holder")))
+        return cls(*(asked.get(name, "").strip() for name in ("zone", "type", "state", "holder", "use")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,8 @@ def machines_wanted(viewer: Viewer, wanted: Wanted) -> QuerySet[Instance]:
         found = found.filter(offering__instance_type__name=wanted.type)
     if wanted.state in STATES:
         found = found.filter(_in_state(wanted.state))
+    if wanted.use in USES:
+        found = found.filter(USES[wanted.use])
     return found.filter(_held_by(viewer, wanted.holder)) if wanted.holder else found
 
 

@@ -103,6 +103,28 @@ def test_every_cut_adds_up_and_every_amount_leads_to_its_intervals(month: Cast, 
         assert f"{line.amount.gpu_seconds / 3600:,.1f} GPU-hours" in behind
 
 
+def test_figures_above_the_table_lead_to_what_they_are_the_sum_of(month: Cast) -> None:
+    browser = month.admin.browser()
+    page = browser.get(reverse("billing")).content.decode()
+    behind = {}
+    for query in ("month=2026-03&held=1", "month=2026-03&kind=claim", "month=2026-03&kind=replica", "month=2026-03"):
+        address = f"{reverse('billing-lines')}?{query}"
+        assert query.endswith("replica") or address.replace("&", "&amp;") in page
+        behind[query] = browser.get(address).context
+    start = metering.month_of(NOW)
+    rows = metering.usage(month.organization, start, NOW, NOW)
+    whole, claims = metering.total(rows), metering.total(row for row in rows if row.kind == "CLAIM")
+    totals = {query: one["whole"].total for query, one in behind.items()}
+    assert totals["month=2026-03"] == whole
+    assert totals["month=2026-03&kind=claim"] == claims
+    assert totals["month=2026-03&kind=replica"] == whole - claims
+    held = behind["month=2026-03&held=1"]
+    ids = set(UsageInterval.objects.filter(organization=month.organization, ended_at=None).values_list("id", flat=True))
+    assert {row["interval"].id for row in held["rows"]} == ids != set()
+    assert held["whole"].total == sum(row["amount"].total for row in held["rows"])
+    assert "held now" in plain(browser.get(reverse("billing-lines"), {"held": "1"}).content)
+
+
 def test_the_amounts_of_intervals_add_up_to_the_whole(month: Cast) -> None:
     start = metering.month_of(NOW)
     ids = set(UsageInterval.objects.values_list("id", flat=True))

@@ -44,8 +44,11 @@ def seen_by(who: Member, wanted: Wanted = EVERYTHING) -> list[Machine]:
 
 def test_the_grid_counts_each_pool(cast: Cast, running: Running) -> None:
     text = page(cast.viewer)
-    assert "<b>2</b> free of 3" in text
-    assert "1 claimed, 0 on demand" in text
+    assert "<b>2</b> free</a> of <a" in text
+    assert "use=claimed#instances" in text
+    assert "1 claimed</a>, 0 on demand" in text
+    for use, count in (("free", 2), ("claimed", 1), ("demand", 0)):
+        assert len(seen_by(cast.viewer, Wanted(zone="US-WEST-04A", type="gb200-4x", use=use))) == count
     world.claim(cast.admin.actor, world.offering(), 4, name="large")
     pool_resize(actor=world.PLATFORM, offering=world.offering(), size=1)
     text = page(cast.viewer)

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from claims.core.conditions import DEGRADED, FALSE, PROGRESSING, TRUE, UNDER_USED
 from claims.core.states import InstanceState, Status
+from claims.models import Instance
 from console.common.money import to_cents
 from console.dashboard.said import action_in_words
 from deployments.core.reasons import Reason, sentence
@@ -183,6 +184,12 @@ def in_place(count: int) -> str:
         return ""
     they = "it becomes" if count == 1 else "they become"
     return f" ({count} where your own on-demand replicas run: {they} part of the claim, and nothing moves)"
+
+
+@register.filter
+def without_zone(instance: Instance) -> str:
+    """Its name, where the zone is said beside it."""
+    return instance.name.removeprefix(f"{instance.offering.zone.name.lower()}-")
 
 
 @register.filter

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from claims import bills, metering
-from claims.bills import Chosen, Month, UnusedReserved
+from claims.bills import Amount, Chosen, Month, UnusedReserved
 from claims.budgets import budget_state
 from claims.core.rating import PriceMissing
 from claims.forecast import Forecast, forecast
@@ -27,6 +27,8 @@ from console.dashboard.paging import paged
 from console.organizations.models import Organization
 
 SHOWN = 50
+KINDS = {"claim": UsageKind.CLAIM, "replica": UsageKind.REPLICA}
+KIND_WORDS = {"claim": "claims", "replica": "replicas on demand"}
 NONE = Decimal(0)
 
 
@@ -141,13 +143,24 @@ def billing_lines(request: HttpRequest) -> HttpResponse:
                "filters": filters_in(request)}  # fmt: skip
     try:
         costs = bills.interval_amounts(organization, {row.id for row in page}, start, end, now)
-        rows = bills.narrowed(metering.usage(organization, start, end, now), chosen, places)
+        whole = whole_of(organization, chosen, start, end, places, now)
     except PriceMissing as missing:
         context["missing"] = without_price(missing)
     else:
-        context["whole"] = bills.amount(rows)
+        context["whole"] = whole
         context["rows"] = [{"interval": row, "amount": costs.get(row.id, bills.Amount())} for row in page]
     return render(request, "billing/lines.html", context)
+
+
+def whole_of(
+    organization: Organization, chosen: Chosen, start: datetime, end: datetime, places: Mapping[int, Offering],
+    now: datetime,
+) -> Amount:  # fmt: skip
+    """What all of the chosen intervals cost together, those on other pages too."""
+    if not chosen.held:
+        return bills.amount(bills.narrowed(metering.usage(organization, start, end, now), chosen, places))
+    held = bills.intervals(organization, chosen, start, min(end, now)).values_list("id", flat=True)
+    return sum(bills.interval_amounts(organization, set(held), start, end, now).values(), Amount())
 
 
 def month_in(request: HttpRequest, months: list[Month]) -> Month:
@@ -171,12 +184,15 @@ def period(request: HttpRequest, month: Month) -> tuple[datetime, datetime]:
 
 def chosen_in(request: HttpRequest) -> Chosen:
     claim, deployment = (parse_uuid(request.GET.get(name, "")) for name in ("claim", "deployment"))
-    kind = UsageKind.CLAIM if claim else UsageKind.REPLICA if deployment else None
-    return Chosen(kind, claim or deployment, request.GET.get("zone", ""), request.GET.get("type", ""))
+    kind = UsageKind.CLAIM if claim else UsageKind.REPLICA if deployment else KINDS.get(request.GET.get("kind", ""))
+    return Chosen(kind, claim or deployment, request.GET.get("zone", ""), request.GET.get("type", ""),
+                  held=request.GET.get("held") == "1")  # fmt: skip
 
 
 def filters_in(request: HttpRequest) -> Mapping[str, str]:
-    return {name: value for name in TABLES if (value := request.GET.get(name, ""))}
+    found = {name: value for name in TABLES if (value := request.GET.get(name, ""))}
+    kind, held = request.GET.get("kind", ""), request.GET.get("held") == "1"
+    return found | ({"of": KIND_WORDS[kind]} if kind in KINDS else {}) | ({"held": "now"} if held else {})
 
 
 def offerings() -> dict[int, Offering]:

@@ -94,6 +94,7 @@ def filters(viewer: Viewer, rows: Sequence[PoolRow], wanted: Wanted) -> list[tup
         ("type", "Instance type", wanted.type, [(one, one) for one in types]),
         ("state", "State", wanted.state, [(one, STATE_WORDS.get(one, one.capitalize())) for one in STATES]),
         ("holder", "Held by", wanted.holder, holders),
+        ("use", "Use of the pool", wanted.use, [("free", "Free"), ("claimed", "Claimed"), ("demand", "On demand")]),
     ]
 
 
