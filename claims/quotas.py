@@ -1,5 +1,6 @@
 """Quota over time: what it was when, what was claimed of it, and which claims commit it now."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import Lag
 
 from claims.core.quota import Commitment
-from claims.models import CapacityClaim, ClaimKind, Offering, QuotaChange, UsageInterval, UsageKind
+from claims.models import CapacityClaim, ClaimKind, Offering, QuotaChange, QuotaRequest, UsageInterval, UsageKind
 from claims.selectors import UNRELEASED, ClaimPoint, levels
 from console.common.errors import NotFound
 from console.organizations.models import Organization
@@ -31,6 +32,21 @@ def offering_named(zone: str, instance_type: str) -> Offering:
 def quota_path(offering: Offering) -> str:
     """The page of a quota, for who is told of it."""
     return f"/quota/{quote(offering.zone.name, safe='')}/{quote(offering.instance_type.name, safe='')}"
+
+
+def quota_requests_of(organization: Organization, offering: Offering | None = None) -> QuerySet[QuotaRequest]:
+    """Newest first."""
+    found = QuotaRequest.objects.filter(organization=organization).order_by("-created_at", "-id")
+    found = found.select_related("organization", "offering__zone", "offering__instance_type")
+    return found.filter(offering=offering) if offering else found
+
+
+def quota_request_get(organization: Organization, id: uuid.UUID) -> QuotaRequest:
+    """One request; NotFound also for another organization's."""
+    found = quota_requests_of(organization).filter(pk=id).first()
+    if found is None:
+        raise NotFound("QuotaRequest", id)
+    return found
 
 
 def quota_changes(organization: Organization, offering: Offering | None = None) -> QuerySet[QuotaChange]:

@@ -1,9 +1,16 @@
 from django.urls import path
 
-from claims.api import budgets, expected, focus, history, statements, v1
+from claims.api import budgets, expected, focus, history, quota_requests, statements, v1
 
 urlpatterns = [
     path("quota", v1.QuotaView.as_view(), name="api-quota"),
+    path("quota-requests", quota_requests.QuotaRequestsView.as_view(), name="api-quota-requests"),
+    path("quota-requests/<str:id>", quota_requests.QuotaRequestView.as_view(), name="api-quota-request"),
+    path(
+        "quota-requests/<str:id>/withdraw",
+        quota_requests.QuotaRequestWithdrawView.as_view(),
+        name="api-quota-request-withdraw",
+    ),
     path("capacity", v1.CapacityView.as_view(), name="api-capacity"),
     path("usage", v1.UsageView.as_view(), name="api-usage"),
     path("budgets", budgets.BudgetsView.as_view(), name="api-budgets"),

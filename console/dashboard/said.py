@@ -14,7 +14,7 @@ ACTIONS = {
     "channel.change": "Notification channel changed",
     "channel.create": "Notification channel created",
     "channel.delete": "Notification channel deleted",
-    "channel.disable": "Notification channel switched off after failures",
+    "channel.disable": "Notification channel switched off, as its receiver asked",
     "channel.rotate": "Secret of a notification channel renewed",
     "channel.test": "Notification channel tried out",
     "claim.create": "Claim created",

@@ -17,7 +17,7 @@ from django.urls import URLPattern, reverse
 
 from claims.core.window_rules import WindowAsked
 from claims.models import Price
-from claims.services import window_create
+from claims.services import quota_request_create, window_create
 from console.common import clock
 from console.dashboard.urls import urlpatterns
 from console.notifications.channels import channel_create, channel_test
@@ -38,7 +38,7 @@ ELSEWHERE = {"sign-in": "test_kit", "sign-out": "test_kit", "switch-organization
 # What a viewer may not even see: forms that change something, and what is for admins to read.
 FOR_ADMINS = {"deployment-new", "deployment-delete", "claim-new", "claim-delete", "gateway-new", "gateway-edit",
               "gateway-delete", "claim-window-new", "claim-window", "claim-window-delete", "members", "member-remove", "tokens", "token-new", "token-revoke", "channel-new", "channel", "channel-rotate",
-              "channel-delete", "delivery"}  # fmt: skip
+              "channel-delete", "delivery", "quota-request"}  # fmt: skip
 FOR_MONEY = {
     "billing",
     "billing-csv",
@@ -104,7 +104,10 @@ def everything(cast: Cast, running: Running) -> list[Address]:
                                 target="oncall@example.com", kinds=["SHORTAGE"])  # fmt: skip
     told = Delivery.objects.get(pk=channel_test(actor=cast.admin.actor, channel=channel, now=now).pk)
     Notification.objects.filter(pk=told.notification_id).update(kind="SHORTAGE")
+    asked = quota_request_create(actor=cast.admin.actor, organization=cast.organization, offering=world.offering(),
+                                 wanted=99, reason="launch", now=now)  # fmt: skip
     return addresses({
+        "requests": asked.id,
         "channels": channel.id, "deliveries": told.pk, "notifications": told.notification_id,
         "windows": window.id,
         "deployments": of.id, "claims": running.claim.id, "gateways": of.gateways.get().id, "tokens": token.id,

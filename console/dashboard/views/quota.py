@@ -10,14 +10,14 @@ from django.views.decorators.http import require_safe
 
 from claims.core.quota import Level, level
 from claims.models import Offering, QuotaChange
-from claims.quotas import NUMBERS, committed_claims, offering_named, quota_changes
+from claims.quotas import NUMBERS, committed_claims, offering_named, quota_changes, quota_requests_of
 from claims.selectors import QuotaRow, quota_of, quotas_of
 from console.common import clock
 from console.dashboard import org_series
 from console.dashboard.access import member_page, organization_in
 from console.dashboard.paging import paged
 
-SHOWN = 25
+SHOWN, REQUESTS_SHOWN = 25, 20
 RANGES = {"7d": timedelta(days=7), "30d": timedelta(days=30), "90d": timedelta(days=90), "all": None}
 # Level -> (state class, icon, word)
 WORDS = {
@@ -75,7 +75,17 @@ def quota(request: HttpRequest) -> HttpResponse:
     rows = [Shown(row) for row in quotas_of(organization)]
     worst = [one for one in rows if one.level in (Level.OVER, Level.FULL, Level.ALARM, Level.NOTICE)]
     page = paged(request, quota_changes(organization), SHOWN)
-    return render(request, "quota/list.html", {"rows": rows, "worst": worst, "page": page, "changes": described(page)})
+    return render(
+        request,
+        "quota/list.html",
+        {
+            "rows": rows,
+            "worst": worst,
+            "page": page,
+            "changes": described(page),
+            "requests": quota_requests_of(organization)[:REQUESTS_SHOWN],
+        },
+    )
 
 
 @require_safe
@@ -87,6 +97,7 @@ def quota_page(request: HttpRequest, zone: str, type: str) -> HttpResponse:
         "one": Shown(quota_of(organization, offering)), "offering": offering,
         "claims": committed_claims(organization, offering), "page": page, "changes": described(page),
         "ranges": list(RANGES), "range": range_of(request),
+        "requests": quota_requests_of(organization, offering)[:REQUESTS_SHOWN],
     })  # fmt: skip
 
 
