@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from claims import models, services
 from claims.admin.base import ThroughServiceAdmin, confirmed_action
+from claims.admin.quota_csv import QuotaCsv
 from claims.core.states import LIVE_STATES
 from claims.effects import withdrawal_effects
 from claims.selectors import COUNTING, IN_CLUSTER, POOL_LIVE, PROMISED, claim_effective
@@ -18,7 +19,7 @@ from console.organizations.admin import ReadOnlyAdmin, platform_actor
 
 
 @admin.register(models.Quota)
-class QuotaAdmin(ThroughServiceAdmin):
+class QuotaAdmin(QuotaCsv, ThroughServiceAdmin):
     list_display = ["organization", "zone", "instance_type", "limit", "reserved", "other_usage", "committed", "free"]
     list_filter = ["organization", "offering__zone", "offering__instance_type"]
     search_fields = ["organization__slug", "organization__id", "offering__instance_type__name"]
