@@ -37,7 +37,7 @@ def text_of(*lines: str, header: str = HEADER) -> bytes:
 
 def exported(cast: Cast) -> bytes:
     answer = cast.platform.browser().get(reverse("admin:claims_quota_export"))
-    return b"".join(answer.streaming_content)  # type: ignore[attr-defined, arg-type]
+    return b"".join(answer.streaming_content)  # type: ignore[attr-defined]
 
 
 def sent(cast: Cast, data: bytes) -> Any:
