@@ -67,9 +67,10 @@ class QuotaRequestAdmin(ReadOnlyAdmin):
 
     def _decide(self, request: HttpRequest, one: QuotaRequest, data: dict[str, Any]) -> None:
         actor, comment, now = platform_actor(request), data["comment"], clock.now()
-        if request.POST.get("decision") == REFUSE:
+        decision = request.POST.get("decision", "").lower()
+        if decision == REFUSE:
             services.quota_request_refuse(actor=actor, request=one, comment=comment, now=now)
-        elif request.POST.get("decision") == APPROVE:
+        elif decision == APPROVE:
             if data["granted"] is None:
                 raise InvalidArgument.of("granted", "say how many instances the limit is to be")
             services.quota_request_approve(actor=actor, request=one, granted=data["granted"], comment=comment, now=now)

@@ -13,7 +13,7 @@ class Kind(models.TextChoices):
     """What a notification is about."""
 
     SHORTAGE = "SHORTAGE", "Short of capacity"
-    CLAIM_DEGRADED = "CLAIM_DEGRADED", "Claim lost instances"
+    CLAIM_DEGRADED = "CLAIM_DEGRADED", "Claim degraded"
     QUOTA_NOTICE = "QUOTA_NOTICE", "Quota nearly used"
     QUOTA_REQUEST = "QUOTA_REQUEST", "Quota request decided"
     CLAIM_UNDER_USED = "CLAIM_UNDER_USED", "Claim under-used"

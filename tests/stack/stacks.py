@@ -17,6 +17,7 @@ from bench.running import children_of, free_port
 from console.stack import postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+SLOW = {"meter", "roll-up", "quota-notices", "budget-notices", "shortage-notices"}  # once a minute, or less often
 # The program that each part of the stack runs, to find its process by.
 PARTS = {
     "postgres": "bin/postgres -D",
@@ -99,7 +100,7 @@ class Stack:
 
     def loops_move(self) -> bool:
         """Whether every loop of five seconds or less completes a pass from now on."""
-        before = {name: count for name, count in self.passes().items() if name not in ("meter", "roll-up")}
+        before = {name: count for name, count in self.passes().items() if name not in SLOW}
         until(lambda: all(self.passes().get(name, 0) > count for name, count in before.items()), 60, "a loop stands")
         return bool(before)
 

@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
             name='Notification',
             fields=[
                 ('id', models.UUIDField(default=console.common.ids.new_id, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('SHORTAGE', 'Short of capacity'), ('CLAIM_DEGRADED', 'Claim lost instances'), ('QUOTA_NOTICE', 'Quota nearly used'), ('QUOTA_REQUEST', 'Quota request decided'), ('CLAIM_UNDER_USED', 'Claim under-used'), ('BUDGET', 'Budget'), ('STATEMENT_CLOSED', 'Statement closed'), ('TEST', 'Test')], max_length=20)),
+                ('kind', models.CharField(choices=[('SHORTAGE', 'Short of capacity'), ('CLAIM_DEGRADED', 'Claim degraded'), ('QUOTA_NOTICE', 'Quota nearly used'), ('QUOTA_REQUEST', 'Quota request decided'), ('CLAIM_UNDER_USED', 'Claim under-used'), ('BUDGET', 'Budget'), ('STATEMENT_CLOSED', 'Statement closed'), ('TEST', 'Test')], max_length=20)),
                 ('key', models.CharField(max_length=200)),
                 ('subject', models.CharField(max_length=200)),
                 ('text', models.TextField()),
