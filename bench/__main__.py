@@ -8,7 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-BENCHES = ["stack", "pages"]
+BENCHES = ["stack", "pages", "claims"]
 
 
 def main() -> None:

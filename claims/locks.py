@@ -15,7 +15,11 @@ from console.organizations.models import Organization
 
 def offerings_lock(keys: Iterable[int]) -> None:
     """Hold the offerings until the transaction ends; ordered by key, so that two writers never wait for each other."""
-    list(Offering.objects.select_for_update(no_key=True).filter(key__in=set(keys)).order_by("key").values_list("key"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT key FROM claims_offering WHERE key = ANY(%s::bigint[]) ORDER BY key FOR NO KEY UPDATE",
+            [sorted(set(keys))],
+        )
 
 
 def quota_lock(organization: Organization, offering: Offering) -> Quota | None:

@@ -11,14 +11,14 @@ from django.db import IntegrityError, transaction
 
 from claims import locks
 from claims.core import rules
-from claims.core.conditions import timestamp
+from claims.core.conditions import claim_conditions, timestamp
 from claims.core.rules import ClaimResources
 from claims.core.states import Status
 from claims.foreseen import no_longer_offered
-from claims.holdings import holding_of
+from claims.holdings import Holding, holding_of
 from claims.models import CapacityClaim, ClaimKind, Offering
-from claims.selectors import claim_get, claims_of
-from claims.services import edges, fulfilment, life
+from claims.selectors import claim_get, counted
+from claims.services import fulfilment, life
 from claims.services import instances as hands
 from claims.services.quota import quota_check
 from console.common import clock
@@ -61,8 +61,7 @@ def claim_create(
         claim = _insert(actor, organization, offering, name, resources, chosen, now)
         audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
-        claim_settle(actor=actor, claim=claim, now=now)
-    return claim_get(organization, claim.id)
+        return claim_settle(actor=actor, claim=claim, now=now, new=True)
 
 
 def claim_resize(*, actor: Actor, claim_id: uuid.UUID, resources: ClaimResources) -> CapacityClaim:
@@ -80,15 +79,14 @@ def claim_resize(*, actor: Actor, claim_id: uuid.UUID, resources: ClaimResources
         if claim.status == Status.DELETING:
             raise NotFound("CapacityClaim", claim_id)
         if resources.instance_count == claim.target:
-            return claim
+            return claim_get(organization, claim_id)
         _require_offered(claim, resources.instance_count)
         if claim.kind == ClaimKind.CUSTOMER:
             quota_check(
                 organization=organization, offering=claim.offering, claim_key=claim.key,
                 promised=max(resources.instance_count, claim.window_peak),
             )  # fmt: skip
-        _retarget(actor, claim, resources.instance_count, "claim.resize", clock.now())
-    return claim_get(organization, claim.id)
+        return _retarget(actor, claim, resources.instance_count, "claim.resize", clock.now())
 
 
 def claim_withdraw(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
@@ -105,8 +103,7 @@ def claim_withdraw(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
         held = len(holding_of(claim).counting)
         if claim.reduction_at is None or held <= claim.wanted:
             raise FailedPrecondition("NO_REDUCTION", str(claim.id), f"No reduction of {claim.name} waits for its time.")
-        _retarget(actor, claim, held, "claim.withdraw", clock.now())
-    return claim_get(organization, claim.id)
+        return _retarget(actor, claim, held, "claim.withdraw", clock.now())
 
 
 def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
@@ -116,7 +113,7 @@ def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
     with transaction.atomic():
         claim = claim_locked(organization, claim_id)
         if claim.status == Status.DELETING:
-            return claim
+            return claim_get(organization, claim_id)
         now = clock.now()
         was = claim.status
         life.claim_move(claim, Status.DELETING)
@@ -124,8 +121,7 @@ def claim_delete(*, actor: Actor, claim_id: uuid.UUID) -> CapacityClaim:
         claim.save(update_fields=["status", "reduction_at", "updated_at"])
         audit_record(actor=actor, action="claim.delete", obj_type="CapacityClaim", obj_id=str(claim.id),
                      obj_name=claim.name, before={"instanceCount": claim.target}, organization=organization)  # fmt: skip
-        claim_settle(actor=actor, claim=claim, now=now, was=was)
-    return claim_get(organization, claim.id)
+        return claim_settle(actor=actor, claim=claim, now=now, was=was)
 
 
 def _require_offered(claim: CapacityClaim, target: int) -> None:
@@ -134,7 +130,7 @@ def _require_offered(claim: CapacityClaim, target: int) -> None:
         raise FailedPrecondition("OFFERING_WITHDRAWN", str(claim.offering), text)
 
 
-def _retarget(actor: Actor, claim: CapacityClaim, target: int, action: str, now: datetime) -> None:
+def _retarget(actor: Actor, claim: CapacityClaim, target: int, action: str, now: datetime) -> CapacityClaim:
     """Give the locked claim another target, now or when its interval has passed (C7), and take the first step."""
     before, claim.target = _counted(claim), target
     waits = hands.reduction_wait(claim=claim, held=len(holding_of(claim).counting), now=now)
@@ -145,7 +141,7 @@ def _retarget(actor: Actor, claim: CapacityClaim, target: int, action: str, now:
     claim.save(update_fields=["target", "reduction_at", "reduced_at", "status", "updated_at"])
     audit_record(actor=actor, action=action, obj_type="CapacityClaim", obj_id=str(claim.id), obj_name=claim.name,
                  before=before, after=_counted(claim), organization=claim.organization)  # fmt: skip
-    claim_settle(actor=actor, claim=claim, now=now, was=was)
+    return claim_settle(actor=actor, claim=claim, now=now, was=was)
 
 
 def _counted(claim: CapacityClaim) -> dict[str, Any]:
@@ -154,13 +150,15 @@ def _counted(claim: CapacityClaim) -> dict[str, Any]:
     return {"instanceCount": claim.target, **({"effectiveAt": timestamp(at)} if at else {})}
 
 
-def claim_settle(*, actor: Actor, claim: CapacityClaim, now: datetime, was: str | None = None) -> None:
-    """The first step of a change, in its own transaction; the loop takes the others. `was`: its status before."""
-    holding = fulfilment.claim_step(claim=claim, now=now)
-    if claim.window_peak:
-        claim.refresh_from_db(fields=edges.COLUMNS)
+def claim_settle(
+    *, actor: Actor, claim: CapacityClaim, now: datetime, was: str | None = None, new: bool = False
+) -> CapacityClaim:
+    """The first step of a change, in its own transaction; the loop takes the others. `was`: its status before. Returns
+    the claim with what it has then."""
+    holding = fulfilment.claim_step(claim=claim, now=now, new=new)
     fulfilment.claim_describe(holding=holding, by=actor.name, now=now, was=was)
     _tell(claim.organization)
+    return counted(claim, holding.instances)
 
 
 def offering_wanted(name: str, resources: ClaimResources) -> Offering:
@@ -222,7 +220,8 @@ def _earlier(
 def _twin(
     actor: Actor, organization: Organization, name: str, resources: ClaimResources, now: datetime
 ) -> CapacityClaim | None:
-    same = claims_of(organization).filter(
+    same = CapacityClaim.objects.filter(
+        organization=organization,
         created_by_token=actor.token,
         created_by_user=actor.user,
         created_at__gt=now - REPEAT_WITHIN,
@@ -232,7 +231,8 @@ def _twin(
         sent_instance_id=resources.instance_id,
         sent_zone=resources.zones[0],
     )
-    return same.exclude(status=Status.DELETING).first()
+    found = same.exclude(status=Status.DELETING).order_by("created_at", "key").values_list("id", flat=True).first()
+    return claim_get(organization, found) if found else None
 
 
 def _insert(
@@ -244,34 +244,44 @@ def _insert(
     id: uuid.UUID,
     now: datetime,
 ) -> CapacityClaim:
+    claim = CapacityClaim(
+        id=id,
+        organization=organization,
+        offering=offering,
+        name=name,
+        kind=resources.kind,
+        target=resources.instance_count,
+        sent_capacity_type=resources.capacity_type,
+        sent_instance_id=resources.instance_id,
+        sent_zone=resources.zones[0],
+        created_at=now,
+        updated_at=now,
+        created_by_user=actor.user,
+        created_by_token=actor.token,
+    )
+    if claim.kind == ClaimKind.CUSTOMER:  # its first step changes nothing about them
+        claim.conditions = claim_conditions(Holding(claim, []).facts(offering.zone.name), [], now)
     try:
-        with transaction.atomic():
-            return CapacityClaim.objects.create(
-                id=id,
-                organization=organization,
-                offering=offering,
-                name=name,
-                kind=resources.kind,
-                target=resources.instance_count,
-                sent_capacity_type=resources.capacity_type,
-                sent_instance_id=resources.instance_id,
-                sent_zone=resources.zones[0],
-                created_at=now,
-                updated_at=now,
-                created_by_user=actor.user,
-                created_by_token=actor.token,
-            )
+        claim.save(force_insert=True)
     except IntegrityError as error:
         raise AlreadyExists("CapacityClaim", id) from error
+    return claim
 
 
 def claim_locked(organization: Organization, claim_id: uuid.UUID) -> CapacityClaim:
     """The claim as it is once nobody else can change it: quota, offering and row held, in that order."""
-    claim = claim_get(organization, claim_id)
+    found = CapacityClaim.objects.filter(organization=organization, id=claim_id)
+    found = found.select_related("offering__zone", "offering__instance_type", "organization")
+    claim = found.first()
+    if claim is None:
+        raise NotFound("CapacityClaim", claim_id)
     if claim.kind == ClaimKind.CUSTOMER:
         locks.quota_lock(organization, claim.offering)
     locks.offerings_lock([claim.offering_id])
-    return claim_get(organization, claim_id)
+    claim = found.first()
+    if claim is None:
+        raise NotFound("CapacityClaim", claim_id)
+    return claim
 
 
 def _tell(organization: Organization) -> None:

@@ -61,28 +61,25 @@ def offering_settle(*, offering: Offering, now: datetime, finish: bool) -> list[
     return sorted(touched)
 
 
-def claim_step(*, claim: CapacityClaim, now: datetime) -> Holding:
-    """The first step of a claim that was just made or changed, in the caller's transaction; takes the offering's lock.
-    Returns what the claim has then.
+def claim_step(*, claim: CapacityClaim, now: datetime, new: bool = False) -> Holding:
+    """The first step of a claim that was just made (`new`) or changed, in the caller's transaction; takes the offering's
+    lock. Returns what the claim has then.
 
     Others are left to the loop, unless they wait for the same pool, or this claim does: then the order of creation
     decides (C4), and everybody takes a step.
     """
     locks.offerings_lock([claim.offering_id])
-    holding = holding_of(claim)
-    if claim.window_peak:
+    holding = Holding(claim, []) if new else holding_of(claim)
+    if claim.window_peak or (claim.kind == ClaimKind.SERVERLESS and _concerns_others(holding)):
         offering_settle(offering=claim.offering, now=now, finish=False)
-    elif claim.kind == ClaimKind.CUSTOMER:
-        _take_back([holding])
-        _release([holding], now)
+        claim.refresh_from_db(fields=edges.COLUMNS)
+        return holding_of(claim)
+    changed = _take_back([holding]) | _release([holding], now)
+    if claim.kind == ClaimKind.CUSTOMER:
         _request(claim.offering, [holding], now)
-    elif _concerns_others(holding):
-        offering_settle(offering=claim.offering, now=now, finish=False)
     else:
-        _take_back([holding])
-        _release([holding], now)
         _fill_from_pool(claim.offering, [holding], now)
-    return holding_of(claim)
+    return holding_of(claim) if changed else holding
 
 
 def _concerns_others(holding: Holding) -> bool:
@@ -157,7 +154,7 @@ def _fill_from_pool(offering: Offering, holdings: Iterable[Holding], now: dateti
         if len(got) < missing[key]:
             got += convertible_keys(holding.claim.organization_id, offering.key, missing[key] - len(got))
         if got:
-            hands.give_to_claim(claim=holding.claim, keys=got, now=now)
+            holding.instances += hands.give_to_claim(claim=holding.claim, keys=got, now=now)
             touched.add(holding.claim.organization_id)
     return touched
 
@@ -168,7 +165,9 @@ def _request(offering: Offering, holdings: Iterable[Holding], now: datetime) -> 
     for holding in holdings:
         if holding.claim.kind == ClaimKind.CUSTOMER and holding.to_request:
             count = min(holding.to_request, hands.LARGEST_STEP)
-            hands.new_instances(offering=offering, source=Source.CUSTOMER, count=count, now=now, claim=holding.claim)
+            holding.instances += hands.new_instances(
+                offering=offering, source=Source.CUSTOMER, count=count, now=now, claim=holding.claim
+            )  # fmt: skip
             touched.add(holding.claim.organization_id)
     return touched
 

@@ -54,7 +54,7 @@ def free_pool_keys(offering_key: int, most: int) -> list[int]:
     return list(free.order_by("key").values_list("key", flat=True)[:most])
 
 
-def give_to_claim(*, claim: CapacityClaim, keys: Sequence[int], now: datetime) -> None:
+def give_to_claim(*, claim: CapacityClaim, keys: Sequence[int], now: datetime) -> list[Instance]:
     """Set pool instances aside for the claim, which pays for them from now on (B1). The claimant's own on-demand
     replicas on them stay where they are and cost nothing more (C4, B8)."""
     ledger.close_on_demand(instance_keys=keys, now=now)
@@ -62,7 +62,9 @@ def give_to_claim(*, claim: CapacityClaim, keys: Sequence[int], now: datetime) -
         claim=claim, organization_id=claim.organization_id, claimed_at=now, kept=False
     )
     relieve(claim=claim, count=len(keys), now=now)
-    ledger.open_claim_intervals(claim=claim, instances=list(Instance.objects.filter(key__in=keys)), now=now)
+    got = list(Instance.objects.filter(key__in=keys).order_by("key"))
+    ledger.open_claim_intervals(claim=claim, instances=got, now=now)
+    return got
 
 
 def relieve(*, claim: CapacityClaim, count: int, now: datetime) -> None:

@@ -1,7 +1,8 @@
 """Quota: checked under its row's lock when claims grow, changed under the same lock by administrators (C3)."""
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Max, Q, Sum
+from django.db.models.functions import Greatest
 
 from claims import ledger, locks
 from claims.core import quota as rule
@@ -22,24 +23,25 @@ from console.organizations.services import audit_record
 MOST = 1_000_000
 
 
-def commitments_of(organization: Organization, offering: Offering) -> dict[int, rule.Commitment]:
-    """By claim key: what each CUSTOMER claim of the organization commits in the offering, DELETING included."""
-    live = Count("instances", filter=UNRELEASED)
-    rows = CapacityClaim.objects.filter(organization=organization, offering=offering, kind=ClaimKind.CUSTOMER)
-    return {
-        key: rule.Commitment(promised, unreleased)
-        for key, promised, unreleased in rows.annotate(n=live, most=PROMISED)
-        .order_by("key")
-        .values_list("key", "most", "n")
-    }
+def commitments_of(
+    organization: Organization, offering: Offering, claim_key: int | None
+) -> tuple[int, rule.Commitment | None]:
+    """Instances that all CUSTOMER claims of the organization commit in the offering, DELETING included; and what one of
+    them does. One row, however many claims there are."""
+    claims = CapacityClaim.objects.filter(organization=organization, offering=offering, kind=ClaimKind.CUSTOMER)
+    each = claims.annotate(n=Count("instances", filter=UNRELEASED), most=PROMISED)
+    mine = Q(key=claim_key)
+    found = each.aggregate(
+        total=Sum(Greatest("most", "n")), promised=Max("most", filter=mine), unreleased=Max("n", filter=mine)
+    )
+    one = None if found["promised"] is None else rule.Commitment(found["promised"], found["unreleased"])
+    return found["total"] or 0, one
 
 
 def quota_check(*, organization: Organization, offering: Offering, claim_key: int | None, promised: int) -> None:
     """Refuse when the claim (None: a new one) may not come to want `promised` instances. Holds the quota row until commit."""
     row = locks.quota_lock(organization, offering)
-    commitments = commitments_of(organization, offering)
-    total = rule.committed(commitments.values())
-    mine = commitments.get(claim_key) if claim_key is not None else None
+    total, mine = commitments_of(organization, offering, claim_key)
     before = mine.instances if mine else 0
     delta = max(promised, mine.unreleased if mine else 0) - before
     if mine and promised <= mine.promised:

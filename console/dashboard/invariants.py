@@ -25,6 +25,12 @@ CLAIMS = """
 IN_USE = """
     SELECT i.* FROM claims_instance i WHERE i.source = 'POOL' AND i.state = 'READY' AND i.claim_id IS NULL
        AND i.lost_at IS NULL AND i.work = '' AND i.gpus_used > 0"""
+# Intervals that are not empty, and for each of them those that began before it: one pass over a sorted ledger, however
+# often an instance changed hands.
+HELD = """
+    SELECT *, coalesce(ended_at, 'infinity') AS end_ FROM claims_usageinterval
+    WHERE ended_at IS NULL OR ended_at > started_at"""
+EARLIER = "ORDER BY started_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
 WAITING = f"SELECT w.offering_id FROM ({CLAIMS}) w WHERE w.kind = 'SERVERLESS' AND w.counting < w.effective"
 
 INVARIANTS: dict[str, str] = {
@@ -115,14 +121,15 @@ INVARIANTS: dict[str, str] = {
         FULL JOIN (SELECT * FROM claims_usageinterval WHERE kind = 'REPLICA' AND ended_at IS NULL) u
           ON u.resource_key = p.replica_id AND u.instance_id = p.instance_id
         WHERE p.replica_id IS NULL OR u.id IS NULL OR u.gpus <> p.gpus""",
-    "Intervals of one resource do not overlap": """
-        SELECT a.id, b.id AS other FROM claims_usageinterval a JOIN claims_usageinterval b
-          ON a.kind = b.kind AND a.resource_key = b.resource_key AND a.instance_id = b.instance_id AND a.id < b.id
-         AND tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)""",
-    "A claim's tenure of an instance overlaps nothing else that is paid for there (B8)": """
-        SELECT a.id AS tenure, b.id, b.kind, a.instance_id FROM claims_usageinterval a JOIN claims_usageinterval b
-          ON a.instance_id = b.instance_id AND a.kind = 'CLAIM' AND a.id <> b.id
-         AND tstzrange(a.started_at, a.ended_at) && tstzrange(b.started_at, b.ended_at)""",
+    "Intervals of one resource do not overlap": f"""
+        SELECT id, kind, resource_key, instance_id, started_at, nullif(until, 'infinity') AS until FROM (
+            SELECT u.*, max(end_) OVER (PARTITION BY kind, resource_key, instance_id {EARLIER}) AS until
+            FROM ({HELD}) u) u WHERE until > started_at""",
+    "A claim's tenure of an instance overlaps nothing else that is paid for there (B8)": f"""
+        SELECT id, kind, instance_id, started_at, nullif(until, 'infinity') AS until FROM (
+            SELECT u.*, CASE WHEN kind = 'CLAIM' THEN max(end_) OVER (PARTITION BY instance_id {EARLIER})
+                        ELSE max(end_) FILTER (WHERE kind = 'CLAIM') OVER (PARTITION BY instance_id {EARLIER}) END AS until
+            FROM ({HELD}) u) u WHERE until > started_at""",
     "Rated slices lie inside their interval and do not overlap (B5)": """
         SELECT s.id, s.interval_id FROM (
             SELECT s.*, lead(s.started_at) OVER (PARTITION BY s.interval_id ORDER BY s.started_at) AS following
