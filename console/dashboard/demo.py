@@ -5,6 +5,7 @@ Everything is made through the services that everybody uses. Safe to repeat: wha
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -12,8 +13,9 @@ from django.db import connection, transaction
 
 from claims.catalogue import catalogue_load
 from claims.core.rules import ClaimResources
+from claims.core.window_rules import WindowAsked
 from claims.models import CapacityClaim, Instance, Offering, Quota
-from claims.services import claim_create, pool_adopt, quota_set
+from claims.services import claim_create, pool_adopt, quota_set, window_create
 from console.common import clock
 from console.common.files import write_secret
 from console.organizations.actors import Actor, system
@@ -47,6 +49,9 @@ QUOTAS = {
     ("rival", "gd-1xgh200", RENO): (8, 0, 0),
 }
 SPARE_QUOTA = (4, 0, 0)
+# A claim that has one more instance while its users are at work.
+BY_DAY = "prod-west"
+DAYTIME = WindowAsked(datetime(2026, 1, 5, 8), timedelta(hours=10), "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", "America/Los_Angeles", 3)  # fmt: skip  # noqa: DTZ001
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +170,11 @@ def claims(actors: dict[str, Actor]) -> None:
         actor = actors[slug]
         whose = actor.require_organization()
         if not CapacityClaim.objects.filter(organization=whose, name=name).exists():
-            claim_create(
+            claim = claim_create(
                 actor=actor, organization=whose, name=name, resources=ClaimResources(type_, count, kind, (zone,))
             )
+            if name == BY_DAY:
+                window_create(actor=actor, claim_id=claim.id, asked=DAYTIME)
 
 
 def deployment(actor: Actor, load: Load) -> Deployment | None:

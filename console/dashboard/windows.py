@@ -100,13 +100,13 @@ class Calendar:
     lacking: Sequence[Span]
 
 
-def calendar_of(spans: Sequence[Span], zone: ZoneInfo, available: int) -> Calendar | None:
-    """None where nothing is promised."""
+def calendar_of(spans: Sequence[Span], zone: ZoneInfo, available: int, now: datetime) -> Calendar | None:
+    """None where nothing is promised. What lacked earlier today is not told any more."""
     if not spans:
         return None
     most = max(1, available, *(one.count for one in spans))
     rows = [Row(day, [_box(bar, most) for bar in day.bars]) for day in days_of(spans, zone)]
-    return Calendar(zone.key, rows, most, available, [one for one in spans if one.lacking])
+    return Calendar(zone.key, rows, most, available, [one for one in spans if one.lacking and one.end > now])
 
 
 def _box(bar: Bar, most: int) -> Box:
@@ -123,5 +123,5 @@ def claim_calendar(
     zone = shown[0].one.window.zone
     spans = window_spans([claim], {claim.offering_id: quota} if quota else {}, now, zone).get(claim.key, [])
     if quota is None:
-        return calendar_of(spans, zone, claim.offering.pool_wanted)
-    return calendar_of(spans, zone, max(0, quota.limit - quota.other_usage))
+        return calendar_of(spans, zone, claim.offering.pool_wanted, now)
+    return calendar_of(spans, zone, max(0, quota.limit - quota.other_usage), now)

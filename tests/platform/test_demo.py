@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from claims.models import CapacityClaim, Instance, Offering
+from claims.models import CapacityClaim, ClaimWindow, Instance, Offering
 from claims.selectors import quotas_of
 from console.dashboard.demo import demo_load
 from console.organizations.models import AuditEvent, Organization, User
@@ -46,6 +46,8 @@ def test_the_demo_is_what_it_says(tmp_path: Path) -> None:
     assert min(row.free for row in quotas.values()) >= 2
     claims = CapacityClaim.objects.filter(organization=demo)
     assert set(claims.values_list("kind", "status")) == {("CUSTOMER", "STATUS_READY"), ("SERVERLESS", "STATUS_READY")}
+    (window,) = ClaimWindow.objects.all()
+    assert (window.claim.name, window.count, window.time_zone) == ("prod-west", 3, "America/Los_Angeles")
     deployments = Deployment.objects.filter(organization=demo)
     assert deployments.count() == 8
     assert set(deployments.values_list("gpu_count", flat=True)) == {1, 2, 4, 8}

@@ -128,6 +128,6 @@ def window_delete(request: HttpRequest, id: UUID, window: UUID) -> HttpResponse:
 @member_page
 def pool_calendar_page(request: HttpRequest, zone: str, type: str) -> HttpResponse:
     """What the claims of a managed pool, of everybody, promise in the next two weeks."""
-    offering = offering_named(zone, type)
-    calendar = calendar_of(pool_calendar(offering, clock.now(), UTC_ZONE), UTC_ZONE, offering.pool_wanted)
+    offering, now = offering_named(zone, type), clock.now()
+    calendar = calendar_of(pool_calendar(offering, now, UTC_ZONE), UTC_ZONE, offering.pool_wanted, now)
     return render(request, "capacity/calendar.html", {"offering": offering, "calendar": calendar})
