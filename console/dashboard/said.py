@@ -78,13 +78,15 @@ ACTIONS = {
 
 # Values that are stored as names and whose words are not simply these in lower case.
 VALUES = {
+    "API_TYPE_OPENAI": "OpenAI",
     "BAD": "marked bad",
     "CORDON": "cordoned",
     "DRAIN": "being drained",
     "FREEZE": "frozen",
     "PIN": "pinned",
 }  # fmt: skip
-PREFIX = re.compile(r"^(STATUS|CAPACITY_CLASS|RUNTIME_ENGINE)_")
+WIRE = re.compile(r"(STATUS|CAPACITY_CLASS|CAPACITY_TYPE|API_TYPE)_([A-Z_]+)")  # names of the vendor's API
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)")
 
 
 def action_in_words(name: str) -> str:
@@ -101,7 +103,10 @@ def stored_names() -> frozenset[str]:
 
 
 def value_in_words(value: str) -> str:
-    """A stored name as a reader says it; anything else as it is."""
-    if value not in stored_names():
+    """A stored name, or one of the API, as a reader says it, and a time as pages write them; anything else as it is."""
+    if moment := MOMENT.fullmatch(value):
+        return f"{moment[1]} {moment[2]} UTC"
+    wire = WIRE.fullmatch(value)
+    if not wire and value not in stored_names():
         return value
-    return VALUES.get(value) or PREFIX.sub("", value).lower().replace("_", " ")
+    return VALUES.get(value) or (wire[2] if wire else value).lower().replace("_", " ")

@@ -77,6 +77,10 @@ def test_every_stored_name_is_said_without_capitals_or_underscores() -> None:
         assert words, name
         assert words == words.lower(), name
         assert "_" not in words, name
+    assert value_in_words("CAPACITY_TYPE_SERVERLESS") == "serverless"
+    assert value_in_words("API_TYPE_OPENAI") == "OpenAI"
+    assert value_in_words("2026-11-27T17:25:35Z") == "2026-11-27 17:25:35 UTC"
+    assert value_in_words("FLASH_ATTN") == "FLASH_ATTN", "of an engine's environment"
     assert value_in_words("US-WEST-04A") == "US-WEST-04A"
     assert value_in_words("meta/LLAMA_3") == "meta/LLAMA_3"
 
