@@ -11,11 +11,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from console.common.errors import Refusal
+from console.organizations.admin import RoomyAdmin
 
 MOST_AT_ONCE = 200
 
 
-class ThroughServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ThroughServiceAdmin(RoomyAdmin):
     """Saves through a service; a refusal is said and changes nothing."""
 
     def save_through(self, request: HttpRequest, obj: Any, form: forms.ModelForm[Any]) -> None:

@@ -15,14 +15,16 @@ from claims.admin.quota_csv import QuotaCsv
 from claims.core.states import LIVE_STATES
 from claims.effects import withdrawal_effects
 from claims.selectors import COUNTING, IN_CLUSTER, POOL_LIVE, PROMISED, claim_effective
-from console.organizations.admin import ReadOnlyAdmin, platform_actor
+from console.organizations.admin import OrganizationFilter, ReadOnlyAdmin, RoomyAdmin, platform_actor
 
 
 @admin.register(models.Quota)
 class QuotaAdmin(QuotaCsv, ThroughServiceAdmin):
     list_display = ["organization", "zone", "instance_type", "limit", "reserved", "other_usage", "committed", "free"]
-    list_filter = ["organization", "offering__zone", "offering__instance_type"]
-    search_fields = ["organization__slug", "organization__id", "offering__instance_type__name"]
+    list_filter = [OrganizationFilter, "offering__zone", "offering__instance_type"]
+    search_fields = ["organization__slug", "organization__id", "organization__name", "offering__instance_type__name",
+                     "offering__zone__name"]  # fmt: skip
+    autocomplete_fields = ["organization", "offering"]
     list_select_related = ["organization", "offering__zone", "offering__instance_type"]
     fields = ["organization", "offering", "limit", "reserved", "other_usage"]
 
@@ -72,6 +74,7 @@ class QuotaAdmin(QuotaCsv, ThroughServiceAdmin):
 @admin.register(models.Offering)
 class OfferingAdmin(ThroughServiceAdmin):
     list_display = ["zone", "instance_type", "claimable", "withdrawn_at", "pool_size", "standing", "to_leave"]
+    search_fields = ["zone__name", "instance_type__name"]
     list_filter = ["zone", "instance_type", "claimable", ("withdrawn_at", admin.EmptyFieldListFilter)]
     list_select_related = ["zone", "instance_type"]
     fields = ["zone", "instance_type", "pool_size", "claimable"]
@@ -124,13 +127,13 @@ class OfferingAdmin(ThroughServiceAdmin):
 
 
 @admin.register(models.Zone)
-class ZoneAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ZoneAdmin(RoomyAdmin):
     list_display = ["name"]
     search_fields = ["name"]
 
 
 @admin.register(models.InstanceType)
-class InstanceTypeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class InstanceTypeAdmin(RoomyAdmin):
     list_display = ["name", "gpus", "gpu_model", "gpu_memory_gib"]
     search_fields = ["name", "gpu_model"]
 
@@ -139,9 +142,9 @@ class InstanceTypeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class ClaimAdmin(ReadOnlyAdmin):
     list_display = ["name", "organization", "offering", "kind", "status", "target", "window_count", "effective", "allocated",
                     "reduction_at", "reduced_at", "join_failures", "created_at"]  # fmt: skip
-    list_filter = ["status", "kind", ("reduction_at", admin.EmptyFieldListFilter), "organization", "offering__zone",
+    list_filter = ["status", "kind", ("reduction_at", admin.EmptyFieldListFilter), OrganizationFilter, "offering__zone",
                    "offering__instance_type"]  # fmt: skip
-    search_fields = ["name", "id"]
+    search_fields = ["name", "id", "organization__slug"]
     list_select_related = ["organization", "offering__zone", "offering__instance_type"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.CapacityClaim]:

@@ -11,7 +11,7 @@ from claims import models, services
 from claims.admin.base import confirmed_action
 from claims.effects import work_effects
 from claims.models import Instance, Work
-from console.organizations.admin import ReadOnlyAdmin, platform_actor
+from console.organizations.admin import OrganizationFilter, ReadOnlyAdmin, platform_actor
 
 TITLES = {
     Work.CORDON.value: "Cordon machines",
@@ -23,16 +23,25 @@ TITLES = {
 
 @admin.register(models.Instance)
 class InstanceAdmin(ReadOnlyAdmin):
-    list_display = ["name", "offering", "source", "state", "work", "kept_back", "organization", "claim", "replicas",
-                    "gpus_used", "gpus", "drain_until", "lost_at", "last_error"]  # fmt: skip
-    list_filter = ["state", "work", "kept", "source", "offering__zone", "offering__instance_type", "organization"]
-    search_fields = ["name", "claim__name", "work_reason"]
+    list_display = ["name", "condition", "organization", "claim", "gpus_in_use", "source", "drain_until", "lost_at",
+                    "offering", "last_error"]  # fmt: skip
+    list_filter = ["state", "work", "kept", "source", "offering__zone", "offering__instance_type", OrganizationFilter]
+    search_fields = ["name", "claim__name", "organization__slug", "work_reason"]
     list_select_related = ["offering__zone", "offering__instance_type", "organization", "claim"]
     actions = ["cordon", "drain", "mark_bad", "end_work"]
 
-    @admin.display(description="kept", ordering="kept")
-    def kept_back(self, instance: Instance) -> str:
-        return "takes nothing new" if instance.kept else "-"
+    @admin.display(description="state", ordering="state")
+    def condition(self, instance: Instance) -> str:
+        """Its state, and why it takes nothing new where that is so."""
+        also = [
+            *([instance.get_work_display().lower()] if instance.work else []),
+            *(["kept for a claim"] if instance.kept else []),
+        ]
+        return ", ".join([instance.get_state_display().lower(), *also])
+
+    @admin.display(description="GPUs in use", ordering="gpus_used")
+    def gpus_in_use(self, instance: Instance) -> str:
+        return f"{instance.gpus_used} of {instance.gpus}"
 
     @admin.action(description="Cordon: nothing new")
     def cordon(self, request: HttpRequest, queryset: QuerySet[Instance]) -> HttpResponse | None:

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from claims import models, services
 from claims.admin.base import ThroughServiceAdmin
-from console.organizations.admin import ReadOnlyAdmin, platform_actor
+from console.organizations.admin import OrganizationFilter, ReadOnlyAdmin, platform_actor
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -28,12 +28,25 @@ class PriceAdmin(ThroughServiceAdmin):
     the on-demand price)."""
 
     form = PriceForm
-    list_display = ["instance_type", "zone", "kind", "usd_per_gpu_hour", "valid"]
+    list_display = ["instance_type", "where", "kind", "usd_per_gpu_hour", "begins", "ends"]
     list_filter = ["instance_type", "zone", "kind"]
+    search_fields = ["instance_type__name", "zone__name"]
     list_select_related = ["instance_type", "zone"]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    @admin.display(description="zone", ordering="zone__name")
+    def where(self, price: models.Price) -> str:
+        return price.zone.name if price.zone else "zones without their own"
+
+    @admin.display(description="from", ordering="valid")
+    def begins(self, price: models.Price) -> Any:
+        return price.valid.lower
+
+    @admin.display(description="until", empty_value="until another is set")
+    def ends(self, price: models.Price) -> Any:
+        return price.valid.upper
 
     def save_through(self, request: HttpRequest, obj: models.Price, form: forms.ModelForm[Any]) -> None:
         made = services.price_set(
@@ -50,28 +63,33 @@ class UsageIntervalAdmin(ReadOnlyAdmin):
         "kind",
         "organization",
         "holder_name",
-        "offering",
-        "instance",
         "gpus",
         "started_at",
         "ended_at",
+        "instance",
+        "offering",
     ]
-    list_filter = ["kind", "organization", "offering__zone", "offering__instance_type"]
-    search_fields = ["holder_name", "holder_id"]
+    list_filter = ["kind", ("ended_at", admin.EmptyFieldListFilter), OrganizationFilter, "offering__zone",
+                   "offering__instance_type"]  # fmt: skip
+    search_fields = ["holder_name", "holder_id", "organization__slug", "instance__name"]
+    ordering = ["-id"]
     list_select_related = ["organization", "offering__zone", "offering__instance_type", "instance"]
 
 
 @admin.register(models.RatedSlice)
 class RatedSliceAdmin(ReadOnlyAdmin):
     list_display = ["id", "organization", "interval", "started_at", "ended_at", "rate", "usd_per_gpu_hour", "usd"]
-    list_filter = ["organization", "rate"]
+    list_filter = [OrganizationFilter, "rate"]
+    search_fields = ["interval__holder_name", "organization__slug"]
     list_select_related = ["organization", "interval"]
+    ordering = ["-id"]
 
 
 @admin.register(models.QuotaChange)
 class QuotaChangeAdmin(ReadOnlyAdmin):
     list_display = ["at", "organization", "offering", "limit", "reserved", "other_usage", "user"]
-    list_filter = ["organization"]
+    list_filter = [OrganizationFilter]
+    search_fields = ["organization__slug", "offering__instance_type__name", "offering__zone__name", "user__username"]
     list_select_related = ["organization", "offering__zone", "offering__instance_type", "user"]
 
 
@@ -79,6 +97,7 @@ class QuotaChangeAdmin(ReadOnlyAdmin):
 class MeterCursorAdmin(ReadOnlyAdmin):
     list_display = ["organization", "rated_until", "closed_until", "problem"]
     list_filter = [("problem", admin.EmptyFieldListFilter)]
+    search_fields = ["organization__slug"]
     list_select_related = ["organization"]
 
 
@@ -96,7 +115,7 @@ class StatementLineInline(admin.TabularInline):  # type: ignore[type-arg]
 @admin.register(models.Statement)
 class StatementAdmin(ReadOnlyAdmin):
     list_display = ["month", "organization", "status", "closed_at", "total"]
-    list_filter = ["status", "organization", "month"]
+    list_filter = ["status", OrganizationFilter, "month"]
     search_fields = ["organization__slug", "organization__id", "organization__name"]
     list_select_related = ["organization"]
     inlines = [StatementLineInline]

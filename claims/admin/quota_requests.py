@@ -17,7 +17,7 @@ from claims.selectors import quota_of
 from claims.services.quota_requests import limit_of
 from console.common import clock
 from console.common.errors import InvalidArgument, Refusal
-from console.organizations.admin import ReadOnlyAdmin, platform_actor
+from console.organizations.admin import OrganizationFilter, ReadOnlyAdmin, platform_actor
 
 APPROVE, REFUSE = "approve", "refuse"
 
@@ -38,7 +38,7 @@ class DecisionForm(forms.Form):
 class QuotaRequestAdmin(ReadOnlyAdmin):
     list_display = ["organization", "offering", "limit_before", "wanted", "granted", "state", "created_at", "created_by",
                     "decided_by"]  # fmt: skip
-    list_filter = ["state", "organization", "offering__zone", "offering__instance_type"]
+    list_filter = ["state", OrganizationFilter, "offering__zone", "offering__instance_type"]
     search_fields = ["organization__slug", "organization__id", "offering__instance_type__name", "reason"]
     list_select_related = ["organization", "offering__zone", "offering__instance_type"]
     actions = ["approve"]
