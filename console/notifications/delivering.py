@@ -23,7 +23,7 @@ from console.organizations.services import audit_record
 
 LOOP = "deliver"
 LEASE = timedelta(seconds=120)  # well above the longest attempt
-AT_ONCE = 8
+AT_ONCE = 16
 BEGINS_FOR_S = 8.0  # a pass begins no attempt after that, so that it ends in time
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(hours=2)
 JITTER = 0.2

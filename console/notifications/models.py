@@ -136,6 +136,7 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["next_at"], name="delivery_due", condition=Q(state__in=UNDER_WAY)),
             models.Index(fields=["channel", "-id"], name="delivery_by_channel"),
+            models.Index(fields=["channel"], name="delivery_being_sent", condition=Q(state=DeliveryState.SENDING)),
         ]
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 from console.common import clock
 from console.common.errors import FailedPrecondition
 from console.loops.models import Loop
-from console.notifications import channels, delivering, signing
+from console.notifications import channels, delivering, signing, tasks
 from console.notifications.models import Attempt, Channel, Delivery, DeliveryState, Kind, Notification
 from console.notifications.sending import Outcome, send
 from console.notifications.services import notify
@@ -407,6 +407,14 @@ def test_the_task_is_a_pass_of_its_loop(cast: Cast, channel: Channel, hook: Rece
     deliver()
     deliver()
     assert len(hook.got) == 1
+    assert Loop.objects.get(name="deliver").passes == 1
+
+
+def test_one_pass_a_process_so_that_receivers_that_hang_leave_threads_to_others(cast: Cast, hook: Receiver) -> None:
+    with tasks._here:
+        deliver()
+    assert not Loop.objects.exists(), "it did not even begin"
+    deliver()
     assert Loop.objects.get(name="deliver").passes == 1
 
 

@@ -14,7 +14,7 @@ from tests.cast import Cast
 pytestmark = pytest.mark.django_db
 
 LISTS = ["claims_quota", "claims_offering", "claims_price", "claims_zone", "claims_instancetype", "claims_capacityclaim",
-         "claims_instance", "claims_usageinterval", "claims_ratedslice", "claims_quotachange", "claims_quotarequest", "claims_metercursor", "deployments_deployment",
+         "claims_instance", "claims_usageinterval", "claims_ratedslice", "claims_quotachange", "claims_quotarequest", "notifications_notification", "notifications_channel", "notifications_delivery", "claims_metercursor", "deployments_deployment",
          "deployments_gateway", "deployments_replica", "deployments_decision", "organizations_organization",
          "organizations_membership", "organizations_user", "organizations_apitoken", "organizations_auditevent"]  # fmt: skip
 
