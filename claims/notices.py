@@ -8,9 +8,9 @@ from django.db import transaction
 
 from claims.budgets import BudgetState, budget_state
 from claims.core.quota import Level, level
-from claims.models import Budget, Quota, QuotaLevel
+from claims.models import Budget, CapacityClaim, Quota, QuotaLevel
 from claims.quotas import quota_path
-from claims.selectors import QuotaRow, quotas_of
+from claims.selectors import QuotaRow, committed, quotas_of
 from console.common.money import to_cents
 from console.notifications.models import Kind
 from console.notifications.services import notify
@@ -20,14 +20,23 @@ PERCENT = {Level.NOTICE: 80, Level.ALARM: 95, Level.FULL: 95, Level.OVER: 95}
 
 
 def quota_notices_pass(*, now: datetime) -> int:
-    """Tell of every quota of which 80 or 95 % came to be used since it was last looked at; returns how many."""
-    owners = Organization.objects.filter(pk__in=Quota.objects.order_by().values("organization")).order_by("pk")
+    """Tell of every quota of which 80 or 95 % came to be used since it was last looked at; returns how many. A level is
+    told when it is reached, and again only after use has been below it: what is stored is how high it was last. Three
+    queries where nothing has changed."""
+    known = {
+        (org, of): percent for org, of, percent in QuotaLevel.objects.values_list("organization", "offering", "percent")
+    }
+    used, moved = committed(CapacityClaim.objects.all()), []
+    for org, of, limit, other in Quota.objects.values_list("organization", "offering", "limit", "other_usage"):
+        reached = PERCENT.get(level(limit=limit, used=used.get((org, of), 0) + other), 0)
+        if reached != known.get((org, of), 0):
+            moved.append(org)
+    owners = Organization.objects.filter(pk__in=moved).order_by("pk") if moved else []
     return sum(quota_notices(organization=one, now=now) for one in owners)
 
 
 def quota_notices(*, organization: Organization, now: datetime) -> int:
-    """Two queries where nothing has changed. A level is told when it is reached, and again only after use has been below
-    it: what is stored is how high it was last."""
+    """Tell of the quotas of one organization that have reached another level."""
     known = dict(QuotaLevel.objects.filter(organization=organization).values_list("offering", "percent"))
     told = 0
     for row in quotas_of(organization):

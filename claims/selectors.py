@@ -179,13 +179,17 @@ def quotas_of(organization: Organization) -> list[QuotaRow]:
 
 def committed_by_offering(organization: Organization) -> dict[int, int]:
     """Instances committed by CUSTOMER claims, by offering key (C3)."""
-    live = Count("instances", filter=UNRELEASED)
-    claims = CapacityClaim.objects.filter(organization=organization, kind=ClaimKind.CUSTOMER)
-    found: dict[int, list[rule.Commitment]] = {}
-    rows = claims.annotate(n=live, most=PROMISED).values_list("offering_id", "most", "n")
-    for offering, promised, unreleased in rows:
-        found.setdefault(offering, []).append(rule.Commitment(promised, unreleased))
-    return {offering: rule.committed(rows) for offering, rows in found.items()}
+    found = committed(CapacityClaim.objects.filter(organization=organization))
+    return {offering: instances for (_, offering), instances in found.items()}
+
+
+def committed(claims: QuerySet[CapacityClaim]) -> dict[tuple[int, int], int]:
+    """Instances that the CUSTOMER claims among these commit, by keys of organization and offering (C3): one query."""
+    counted = claims.filter(kind=ClaimKind.CUSTOMER).annotate(n=Count("instances", filter=UNRELEASED), most=PROMISED)
+    found: dict[tuple[int, int], list[rule.Commitment]] = {}
+    for *place, promised, unreleased in counted.values_list("organization_id", "offering_id", "most", "n"):
+        found.setdefault((place[0], place[1]), []).append(rule.Commitment(promised, unreleased))
+    return {place: rule.committed(rows) for place, rows in found.items()}
 
 
 def quota_of(organization: Organization, offering: Offering) -> QuotaRow:

@@ -24,6 +24,7 @@ from console.organizations.services import audit_record
 LOOP = "deliver"
 LEASE = timedelta(seconds=120)  # well above the longest attempt
 AT_ONCE = 16
+LOOKS_EVERY_S = 1.0
 BEGINS_FOR_S = 8.0  # a pass begins no attempt after that, so that it ends in time
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(hours=2)
 JITTER = 0.2
@@ -65,7 +66,7 @@ def deliver_pass(*, now: datetime) -> int:
                     running[pool.submit(send, one, int(at.timestamp()))] = one
             if not running:
                 return made
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=LOOKS_EVERY_S, return_when=FIRST_COMPLETED)
             for future in done:
                 delivery_record(delivery=running.pop(future), outcome=outcome_of(future), now=clock.now())
                 made += 1

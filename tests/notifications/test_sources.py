@@ -101,10 +101,13 @@ def test_a_pass_that_looked_before_another_stored_it_tells_nothing(cast: Cast, o
 
 def test_a_pass_where_nothing_changed_asks_little(cast: Cast, of: Offering) -> None:
     world.claim(cast.admin.actor, of, 19, "CUSTOMER")
+    world.quota(cast.other, of, limit=3, other_usage=3)
     quota_pass()
+    assert len(told(Kind.QUOTA_NOTICE)) == 2, "each organization hears of its own"
+    now = clock.now()
     with CaptureQueriesContext(connection) as found:
-        quota_notices_pass(now=clock.now())
-    assert len(found) <= 5
+        assert quota_notices_pass(now=now) == 0
+    assert len(found) == 3
 
 
 # --- budgets ---------------------------------------------------------------------------------------
