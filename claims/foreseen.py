@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from claims.core.states import WANTED_STATES, Status
-from claims.holdings import Holding, holding_of, holdings_of
+from claims.holdings import Holding, awaited, holding_of, holdings_of
 from claims.models import CapacityClaim, ClaimKind, Instance
 from claims.selectors import convertible_keys, pool_live, unclaimed
 
@@ -106,13 +106,7 @@ def would_free(claim: CapacityClaim, going: Sequence[Instance]) -> Freed:
 def _pool_free(claim: CapacityClaim) -> int:
     """Instances that the pool has free for it; claims that wait and are older come first (C4)."""
     free = unclaimed(claim.offering_id).filter(organization__isnull=True).count()
-    older = 0
-    for holding in holdings_of(claim.offering):
-        if holding.claim.key == claim.key:
-            break
-        if holding.claim.kind == ClaimKind.SERVERLESS:
-            older += holding.missing
-    return max(0, free - older)
+    return max(0, free - awaited(holdings_of(claim.offering), claim))
 
 
 def no_longer_offered(claim: CapacityClaim, target: int) -> str:

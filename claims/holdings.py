@@ -1,13 +1,15 @@
 """A claim with its instances, as read under the lock of its offering: what it has, lacks and has too much of."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
 from claims.core import allocation
 from claims.core.allocation import Held
 from claims.core.conditions import ClaimFacts
-from claims.core.states import WANTED_STATES, InstanceState, Status
-from claims.models import CapacityClaim, Instance, Offering, Source, Work
+from claims.core.states import LIVE_STATES, WANTED_STATES, InstanceState, Status
+from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source, Work
 
 # What the platform does to a machine that then serves nobody.
 AWAY = frozenset({Work.DRAIN, Work.BAD})
@@ -55,6 +57,13 @@ class Holding:
         (C3)."""
         occupied = sum(one.lost_at is None and one.work != Work.BAD for one in self.instances)
         return 0 if self.deleting else max(0, self.effective - occupied)
+
+    @property
+    def unreleased(self) -> int:
+        """What quota stays committed to until its release is confirmed (C3), as `selectors.UNRELEASED` counts it."""
+        return sum(
+            one.state in LIVE_STATES and one.lost_at is None and one.work != Work.BAD for one in self.instances
+        )  # fmt: skip
 
     @property
     def surplus(self) -> int:
@@ -122,6 +131,12 @@ def holdings_of(offering: Offering) -> list[Holding]:
         assert instance.claim_id is not None
         by_claim[instance.claim_id].instances.append(instance)
     return list(by_claim.values())
+
+
+def awaited(holdings: Iterable[Holding], before: CapacityClaim | None = None) -> int:
+    """Instances of the managed pool that these claims wait for; with `before`, those that are served before it (C4)."""
+    first = takewhile(lambda one: before is None or one.claim.key != before.key, holdings)
+    return sum(one.missing for one in first if one.claim.kind == ClaimKind.SERVERLESS)
 
 
 def holding_of(claim: CapacityClaim) -> Holding:

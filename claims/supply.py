@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from claims import joining
 from claims.core.states import PENDING_STATES
-from claims.holdings import Holding, holdings_of
+from claims.holdings import Holding, awaited, holdings_of
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source, Work
 
 
@@ -69,19 +69,14 @@ def _joins(offering: Offering, now: datetime) -> Iterator[Freed]:
 def supply_of(claim: CapacityClaim, now: datetime) -> Supply:
     """Where what a SERVERLESS claim lacks will come from. Older claims are served first (C4)."""
     holdings = holdings_of(claim.offering)
-    ahead = 0
-    for holding in holdings:
-        if holding.claim.key == claim.key:
-            return _dealt(_sorted(claim.offering, holdings, now), ahead, holding.missing)
-        ahead += holding.missing if holding.claim.kind == ClaimKind.SERVERLESS else 0
-    return Supply((), 0, ahead)
+    mine, ahead = next((one.missing for one in holdings if one.claim.key == claim.key), 0), awaited(holdings, claim)
+    return _dealt(_sorted(claim.offering, holdings, now), ahead, mine)
 
 
 def supply_for_new(offering: Offering, count: int, now: datetime) -> Supply:
     """The same for `count` instances of a claim that does not exist yet, and beyond what is free now."""
     holdings = holdings_of(offering)
-    ahead = sum(one.missing for one in holdings if one.claim.kind == ClaimKind.SERVERLESS)
-    return _dealt(_sorted(offering, holdings, now), ahead, count)
+    return _dealt(_sorted(offering, holdings, now), awaited(holdings), count)
 
 
 def _sorted(offering: Offering, holdings: Iterable[Holding], now: datetime) -> list[Freed]:

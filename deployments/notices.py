@@ -10,8 +10,8 @@ from django.db import connection
 from console.notifications.models import Kind
 from console.notifications.services import notify
 from console.organizations.models import Organization
+from deployments.core.plan import SHORT
 
-SHORT = ("CAPACITY", "CLASS", "ZONE", "SIZE", "PRIORITY")
 SHORT_FOR = timedelta(minutes=5)
 MOST_OF_ONE, MOST = 20, 500  # of an organization, and in all; the others follow in the next pass
 

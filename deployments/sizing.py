@@ -12,7 +12,8 @@ import numpy as np
 from django.db.models import Sum
 
 from claims.models import CapacityClaim
-from deployments.core.plan import Bound
+from console.organizations.models import AuditEvent
+from deployments.core.plan import SHORT
 from deployments.core.sizing import Need, Sizing, sizing
 from deployments.models import Decision, Deployment
 from deployments.zones import all_zones, common_zones
@@ -27,13 +28,15 @@ Row = tuple[int, datetime, int, int, str, bool]
 @dataclass(frozen=True, slots=True)
 class Advice:
     """What another number of instances would have done from `since` to `until`. `simulated`: a part of that time was made
-    afterwards; `deployments`: by name, those that may use the claim."""
+    afterwards; `deployments`: by name, those that may use the claim; `gone`: those that were deleted since then, whose
+    decisions went with them, so that their need is not in it."""
 
     since: datetime
     until: datetime
     deployments: Sequence[str]
     simulated: bool
     sizing: Sizing
+    gone: Sequence[str]
 
     @property
     def shrink_to(self) -> int | None:
@@ -47,7 +50,7 @@ class Advice:
 
 
 def advice(claim: CapacityClaim, now: datetime) -> Advice | None:
-    """For the size that the claim is to have; None where nothing is recorded. Four queries, however much there is."""
+    """For the size that the claim is to have; None where nothing is recorded. Five queries, however much there is."""
     using = users(claim)
     rows = _decisions([one.key for one in using], now - PERIOD)
     if not rows:
@@ -55,7 +58,7 @@ def advice(claim: CapacityClaim, now: datetime) -> Advice | None:
     since = max(now - PERIOD, min(row[1] for row in rows))
     need = need_of(using, rows, since, now)
     held = sizing(need, held=claim.target, per_instance=claim.offering.instance_type.gpus, others=_others(claim))
-    return Advice(since, now, [one.name for one in using], any(row[5] for row in rows), held)
+    return Advice(since, now, [one.name for one in using], any(row[5] for row in rows), held, _gone(claim, since))
 
 
 def users(claim: CapacityClaim) -> list[Deployment]:
@@ -81,7 +84,7 @@ def need_of(using: Sequence[Deployment], rows: Collection[Row], since: datetime,
     for key, at, wants, granted, bound, _ in sorted(rows, key=lambda row: row[1]):
         first = int(np.searchsorted(stamps, max(at, since).timestamp()))
         wanted[first:, column[key]] = wants
-        short[first:, column[key]] = max(0, wants - granted) if bound == Bound.CAPACITY.name else 0
+        short[first:, column[key]] = max(0, wants - granted) if bound in SHORT else 0
     gpus = np.array([one.gpu_count for one in using], np.int64)
     return Need(gpus, np.diff(stamps, append=until.timestamp()), wanted, short)
 
@@ -92,6 +95,14 @@ def _decisions(keys: Collection[int], since: datetime) -> list[Row]:
     of = Decision.objects.filter(deployment__in=keys)
     before = of.filter(at__lt=since).order_by("deployment_id", "-at").distinct("deployment_id")
     return [*before.values_list(*columns), *of.filter(at__gte=since).order_by("at").values_list(*columns)]
+
+
+def _gone(claim: CapacityClaim, since: datetime) -> list[str]:
+    """Deployments of the organization that were deleted since then, of whatever type: the audit trail has no more."""
+    deleted = AuditEvent.objects.filter(
+        organization=claim.organization_id, object_type="Deployment", action="deployment.delete", at__gte=since
+    )
+    return list(deleted.order_by("object_name").values_list("object_name", flat=True).distinct())
 
 
 def _others(claim: CapacityClaim) -> int:

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q
 from claims import locks
 from claims.core import allocation
 from claims.core.states import LIVE_STATES, InstanceState
-from claims.holdings import Holding, holding_of, holdings_of
+from claims.holdings import Holding, awaited, holding_of, holdings_of
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source
 from claims.selectors import convertible_keys, waiting_claims
 from claims.services import edges, life
@@ -53,9 +53,9 @@ def offering_settle(*, offering: Offering, now: datetime, finish: bool) -> list[
     # An order that is kept: claims by creation first, then the shrinking of the pool, then growth on demand (C4, C13).
     touched |= _fill_from_pool(offering, holdings, now) | _request(offering, holdings, now)
     current = holdings_of(offering) if touched else holdings
-    awaited = sum(one.missing for one in current if _waits(one))
-    hands.pool_reconcile(offering=offering, awaited=awaited, now=now)
-    hands.keep(offering=offering, claims_wait=awaited > 0)
+    lacking = awaited(current)
+    hands.pool_reconcile(offering=offering, awaited=lacking, now=now)
+    hands.keep(offering=offering, claims_wait=lacking > 0)
     if finish:
         touched |= {one.claim.organization_id for one in current if _finish(one, offering, now)}
     return sorted(touched)

@@ -26,11 +26,11 @@ from console.dashboard.lateness import SCALE, Late
 from console.dashboard.models import Attention
 from console.dashboard.signals import signals_lost
 from console.organizations.models import AuditEvent, Organization
+from deployments.core.plan import SHORT
 from deployments.models import Decision, Deployment, Hold, HoldKind, Replica
 from deployments.selectors import Brief
 
 LEVELS = ("info", "warn", "bad")
-SHORT = ("CAPACITY", "CLASS", "ZONE", "SIZE", "PRIORITY")
 NEVER = "never"
 QUOTA_LEVELS = {Level.OVER: "bad", Level.FULL: "bad", Level.ALARM: "bad", Level.NOTICE: "warn"}
 

@@ -31,6 +31,9 @@ class AdviceShape(serializers.Serializer):  # type: ignore[type-arg]
     until = serializers.DateTimeField()
     simulated = serializers.BooleanField(help_text="A part of that time is history that was made afterwards.")
     deployments = serializers.ListField(child=serializers.CharField())
+    deletedDeployments = serializers.ListField(
+        child=serializers.CharField(), help_text="Deleted in that time: their need is not in it."
+    )
     instanceCount = serializers.IntegerField(help_text="The claim's target, of which all this is said.")
     filled = FilledShape(many=True, help_text="How long the need filled so many of its instances.")
     usedGpuHours = serializers.FloatField()
@@ -63,6 +66,7 @@ def advice_to(found: Advice) -> dict[str, Any]:
         "until": timestamp(found.until),
         "simulated": found.simulated,
         "deployments": list(found.deployments),
+        "deletedDeployments": list(found.gone),
         "instanceCount": sizing.held,
         "filled": [{"instances": count, "seconds": seconds} for count, seconds in enumerate(sizing.at)],
         "usedGpuHours": sizing.used_gpu_s / 3600,

@@ -32,6 +32,10 @@ class Bound(IntEnum):
     SHADOW = 12  # decided, not acted on
 
 
+# Names of the bounds that are a want of GPUs: more are wanted than could be had.
+SHORT = tuple(one.name for one in (Bound.CAPACITY, Bound.CLASS, Bound.ZONE, Bound.SIZE, Bound.PRIORITY))
+
+
 @dataclass(frozen=True, slots=True)
 class Signal(Columns):
     """Stage 1."""

@@ -9,14 +9,15 @@ from django.conf import settings
 from django.db import transaction
 
 from claims import pricing
+from claims.core.quota import Commitment
 from claims.core.quote import HOURS_A_MONTH, hourly
 from claims.core.rules import ClaimResources
-from claims.core.states import InstanceState, Status
+from claims.core.states import Status
 from claims.core.waits import Spread
 from claims.foreseen import Freed, Growth, no_longer_offered, would_free, would_get, would_give_up
-from claims.holdings import holding_of
+from claims.holdings import Holding, holding_of
 from claims.joining import join_time
-from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Work
+from claims.models import CapacityClaim, ClaimKind, Instance, Offering
 from claims.selectors import QuotaRow, quota_of, reduction_time
 from claims.windows import Standing
 from console.common.errors import NotFound
@@ -115,7 +116,7 @@ def claim_preview(claim: CapacityClaim, count: int, now: datetime, windows: Stan
     before = 0 if deleting else holding.effective
     return ClaimPreview(
         claim, before, after, at, going, gets, join_time(claim.offering) if gets.total else None,
-        _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, most, holding.instances),
+        _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, most, holding),
         _price(claim, before, after, now), no_longer_offered(claim, count), would_free(claim, going),
     )  # fmt: skip
 
@@ -151,14 +152,13 @@ def _impact(claim: CapacityClaim, going: Sequence[Instance], now: datetime, late
     return impact_of(type_, change, now, later).seen_by(claim.organization_id)
 
 
-def _quota(claim: CapacityClaim, promised: int, instances: Sequence[Instance]) -> QuotaChange | None:
+def _quota(claim: CapacityClaim, promised: int, holding: Holding) -> QuotaChange | None:
     if claim.kind != ClaimKind.CUSTOMER:
         return None
     row = quota_of(claim.organization, claim.offering)
-    unreleased = sum(one.state != InstanceState.RELEASED and one.lost_at is None and one.work != Work.BAD
-                     for one in instances)  # fmt: skip
-    mine = max(claim.promised, unreleased)
-    return QuotaChange(row, row.committed - mine + promised, max(0, max(promised, unreleased) - mine))
+    mine = Commitment(claim.promised, holding.unreleased)
+    asked = max(promised, mine.unreleased) - mine.instances
+    return QuotaChange(row, row.committed - mine.instances + promised, max(0, asked))
 
 
 def _price(claim: CapacityClaim, before: int, count: int, now: datetime) -> Price | None:

@@ -10,7 +10,9 @@ from django.urls import reverse
 
 from claims.models import CapacityClaim
 from console.common import clock
+from deployments.core.plan import SHORT
 from deployments.models import Decision, Deployment
+from deployments.services import deployment_delete
 from deployments.sizing import advice, users
 from tests import fleet, world
 from tests.cast import Cast
@@ -67,6 +69,35 @@ def test_growing_by_so_many_would_have_avoided_so_much_shortage(cast: Cast) -> N
     assert found.sizing.short_s == pytest.approx(1.5 * HOUR, abs=1)
     assert [(one.more, round(one.avoided_s / HOUR, 2)) for one in found.sizing.growth] == [(1, 1), (3, 1.5)]
     assert found.simulated
+
+
+@pytest.mark.parametrize("bound", SHORT)
+def test_every_want_of_gpus_is_a_shortage(cast: Cast, bound: str) -> None:
+    claim, chat = claimed(cast, 2), deployment(cast)
+    decided(chat, 5, 2)
+    decided(chat, 2, 4, 2)
+    decided(chat, 1, 2)
+    Decision.objects.filter(bound="CAPACITY").update(bound=bound)
+    found = advice(claim, clock.now())
+    assert found is not None
+    assert found.sizing.short_s == pytest.approx(HOUR, abs=1)
+
+
+def test_what_was_deleted_meanwhile_is_named_since_its_need_is_not_in_it(cast: Cast) -> None:
+    claim, chat, goes = claimed(cast, 2), deployment(cast), deployment(cast, "goes")
+    decided(chat, 5, 1)
+    decided(goes, 5, 1)
+    deployment_delete(actor=cast.admin.actor, deployment_id=goes.id)
+    Deployment.objects.filter(key=goes.key).delete()
+    other = fleet.deployment(cast.outsider.actor, fleet.gateway(cast.outsider.actor), world.offering(), name="theirs")
+    deployment_delete(actor=cast.outsider.actor, deployment_id=other.id)
+    found = advice(claim, clock.now())
+    assert found is not None
+    assert (found.deployments, found.gone) == (["chat"], ["goes"])
+    text = cast.viewer.browser().get(reverse("claim-sizing", args=[claim.id])).content.decode()
+    assert "their decisions went with them: goes" in text
+    told = cast.viewer.api().get(f"/api/v1/claims/{claim.id}/sizing").json()["advice"]
+    assert told["deletedDeployments"] == ["goes"]
 
 
 def test_what_was_decided_before_the_week_counts_from_its_start(cast: Cast) -> None:
