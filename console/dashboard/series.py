@@ -92,7 +92,7 @@ def deployment_queue(deployment: Deployment, start: datetime, end: datetime) -> 
 
 def deployment_waits(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:
     """How long requests waited before they started: percentiles of each point, and of the whole range in words."""
-    points = history.chart_series(deployment, start, end, end)
+    points = history.chart_series(deployment, start, end, end, waits=True)
     since, made = shown_since([deployment.key], deployment.created_at)
     rows = [series(f"p{percent}", color, stamped(points, waits.percentiles(points.waits, percent), 3))
             for percent, color in PERCENTILES.items()]  # fmt: skip

@@ -97,7 +97,9 @@ class SignalsView(APIView):
             raise InvalidArgument.of("start", "must lie before end")
         if (end - start).total_seconds() / step > MOST_POINTS:
             raise InvalidArgument.of("resolution", f"gives more than {MOST_POINTS} points; choose a coarser one")
-        return Response(page(points_to(history.series(deployment, start, end, step), history_span([deployment.key]))))
+        return Response(
+            page(points_to(history.series(deployment, start, end, step, waits=True), history_span([deployment.key])))
+        )
 
 
 def points_to(points: Points, made: Span | None = None) -> list[dict[str, Any]]:

@@ -47,14 +47,15 @@ LEVELS = {
 FINER = {60: 5, 3600: 60}
 
 
-def series(deployment: Deployment, start: datetime, end: datetime, step: int) -> Points:
-    """Points of `step` seconds (5, 60 or 3600) of a deployment that begin in [start, end), the open span included."""
+def series(deployment: Deployment, start: datetime, end: datetime, step: int, *, waits: bool = False) -> Points:
+    """Points of `step` seconds (5, 60 or 3600) of a deployment that begin in [start, end), the open span included; with
+    the counts of waits of that one too where these are asked for."""
     first = floor(start, LEVELS[step].span)
     written = chunks(deployment.key, step, first, end)
     parts = [one.points for one in written]
     opens = max(first, written[-1].until if written else _written_before(deployment.key, step, first))
     if opens < end:
-        parts.append(_open(deployment, opens, end, step))
+        parts.append(_open(deployment, opens, end, step, waits))
     return joined(parts).between(start.timestamp(), end.timestamp())
 
 
@@ -65,11 +66,11 @@ def _written_before(key: int, step: int, first: datetime) -> datetime:
     return first if last is None else last[1] or last[0] + timedelta(seconds=LEVELS[step].span)
 
 
-def _open(deployment: Deployment, start: datetime, end: datetime, step: int) -> Points:
+def _open(deployment: Deployment, start: datetime, end: datetime, step: int, waits: bool) -> Points:
     """What no chunk of this resolution holds yet."""
     if step == min(LEVELS):
-        return points_between(deployment, start, end)
-    return aggregate(series(deployment, start, end, FINER[step]), step)
+        return points_between(deployment, start, end, waits=waits)
+    return aggregate(series(deployment, start, end, FINER[step], waits=waits), step)
 
 
 def chunks(key: int, step: int, start: datetime, end: datetime) -> list[Chunk]:
@@ -80,11 +81,13 @@ def chunks(key: int, step: int, start: datetime, end: datetime) -> list[Chunk]:
     return [Chunk(at, until or at + span, Points.from_bytes(payload)) for at, until, payload in rows]
 
 
-def chart_series(deployment: Deployment, start: datetime, end: datetime, now: datetime) -> Points:
+def chart_series(
+    deployment: Deployment, start: datetime, end: datetime, now: datetime, *, waits: bool = False
+) -> Points:
     """At most 600 points for a chart of any range, from the finest resolution that reaches back far enough."""
     step, wide = chart_step(start, end, now)
     first = floor(start, wide)
-    return aggregate(series(deployment, first, end, step), wide)
+    return aggregate(series(deployment, first, end, step, waits=waits), wide)
 
 
 def chart_step(start: datetime, end: datetime, now: datetime) -> tuple[int, int]:

@@ -56,8 +56,8 @@ def passes_sparse(type_keys: Sequence[int], start: datetime, end: datetime, *, s
     return {key: readable((at, payload) for shard, at, payload in rows if shard == key) for key in type_keys}
 
 
-def points_of(passes: Sequence[Pass], keys: Sequence[int]) -> list[Points]:
-    """5 s points of each deployment of `keys`."""
+def points_of(passes: Sequence[Pass], keys: Sequence[int], *, waits: bool) -> list[Points]:
+    """5 s points of each deployment of `keys`; their counts of waits cost most, and are UNKNOWN unless asked for."""
     if not passes or not keys:
         return [Points.none() for _ in keys]
     wanted = np.array(keys, np.int64)
@@ -66,23 +66,30 @@ def points_of(passes: Sequence[Pass], keys: Sequence[int]) -> list[Points]:
     there = np.zeros((len(passes), len(keys)), np.bool_)
     gauges = np.zeros((len(passes), len(keys), len(GAUGES)))
     totals = np.zeros((len(passes), len(keys), len(TOTALS)))
-    waits = np.full((len(passes), len(keys), BUCKETS), UNKNOWN)
+    counts = np.full((len(passes), len(keys), BUCKETS), UNKNOWN) if waits else None
     for place, (_, block) in enumerate(passes):
         rows, found = block.rows_of(wanted[order])
         there[place, order] = found
         if len(block.key):
             gauges[place, order] = np.stack([getattr(block, name)[rows] for name in GAUGES], axis=1)
             totals[place, order] = np.stack([getattr(block, name)[rows] for name in TOTALS], axis=1)
-            waits[place, order] = block.waits(rows)
+            if counts is not None:
+                counts[place, order] = block.waits(rows)
     return [
-        from_samples(at[seen], gauges[seen, place], totals[seen, place], FINEST_S, waits[seen, place])
+        from_samples(
+            at[seen],
+            gauges[seen, place],
+            totals[seen, place],
+            FINEST_S,
+            None if counts is None else counts[seen, place],
+        )
         for place, seen in enumerate(np.ascontiguousarray(there.T))
     ]
 
 
-def points_between(deployment: Deployment, start: datetime, end: datetime) -> Points:
+def points_between(deployment: Deployment, start: datetime, end: datetime, *, waits: bool) -> Points:
     """5 s points of one deployment in [start, end), in whatever shard it was."""
-    (points,) = points_of(passes_between(types_of(deployment), start, end), [deployment.key])
+    (points,) = points_of(passes_between(types_of(deployment), start, end), [deployment.key], waits=waits)
     return points.between(start.timestamp(), end.timestamp())
 
 

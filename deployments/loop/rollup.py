@@ -18,7 +18,7 @@ from deployments.models import UNDER_WAY, Deployment, HistoryRun, Replica, Signa
 BLOCKS_KEPT = timedelta(hours=2)
 REPLICAS_KEPT = timedelta(days=2)  # rows of replicas that have ended
 SETTLE = timedelta(seconds=30)  # a pass that began before the hour may write its block a little after it
-BATCH = 500
+BATCH = 200  # deployments whose hour is in memory at once, in 60 MB
 
 
 def roll_up(now: datetime) -> int:
@@ -53,8 +53,14 @@ def _roll_hour(instance_type: InstanceType, hour: datetime, end: datetime) -> in
     passes = passes_between([instance_type.key], hour, end)
     for at in range(0, len(deployments), BATCH):
         some = deployments[at : at + BATCH]
-        points = [one.between(hour.timestamp(), end.timestamp()) for one in points_of(passes, [d.key for d in some])]
-        points = [points_between(d, hour, end) if d.key in elsewhere else p for d, p in zip(some, points, strict=True)]
+        points = [
+            one.between(hour.timestamp(), end.timestamp())
+            for one in points_of(passes, [d.key for d in some], waits=True)
+        ]
+        points = [
+            points_between(d, hour, end, waits=True) if d.key in elsewhere else p
+            for d, p in zip(some, points, strict=True)
+        ]
         rows = {d.key: p for d, p in zip(some, points, strict=True)}
         _finish(rows, hour)
         _write(5, [(key, hour, p) for key, p in rows.items()])
