@@ -25,6 +25,7 @@ from console.common.money import to_cents
 from console.dashboard.lateness import SCALE, Late
 from console.dashboard.models import Attention
 from console.dashboard.signals import signals_lost
+from console.dashboard.windows import windows_lacking
 from console.organizations.models import AuditEvent, Organization
 from deployments.core.plan import SHORT
 from deployments.models import Decision, Deployment, Hold, HoldKind, Replica
@@ -103,7 +104,7 @@ def notices(facts: Facts) -> list[Notice]:
     """Worst first, then what began first. The number of queries does not depend on how much there is."""
     touched = last_changes(facts)
     found = [*_late(facts), *_unpriced(facts), *_short(facts), *_lost_signals(facts), *_failing(facts),
-             *_degraded(facts), *_under_used(facts, touched), *_quota(facts, touched), *_holds(facts), *_waiting(facts, touched), *_budget(facts)]  # fmt: skip
+             *_degraded(facts), *_under_used(facts, touched), *_quota(facts, touched), *_windows(facts), *_holds(facts), *_waiting(facts, touched), *_budget(facts)]  # fmt: skip
     return sorted(found, key=lambda one: (-LEVELS.index(one.level), one.since or facts.now, one.subject))
 
 
@@ -265,6 +266,19 @@ def _quota(facts: Facts, touched: dict[str, int]) -> list[Notice]:
                reverse("quota-of", args=[row.zone, row.instance_type]), about=f"{row.instance_type} in {row.zone}")
         for key, row in rows.items()
     ]  # fmt: skip
+
+
+def _windows(facts: Facts) -> list[Notice]:
+    """Windows that today's pool or quota cannot give whole in two weeks (C12); the same shortfall is one occurrence."""
+    found = []
+    for claim, spans in windows_lacking(facts.claims, facts.quotas, facts.now):
+        first, most = spans[0], max(one.lacking for one in spans)
+        more = f", and {len(spans) - 1} times more in two weeks" if spans[1:] else ""
+        text = (f"{first.lacking} of {first.count} instances lack from {first.start:%Y-%m-%d %H:%M:%S} UTC "
+                f"to {first.end:%Y-%m-%d %H:%M:%S} UTC{more}")  # fmt: skip
+        found.append(Notice("warn", f"window:{claim.id}", str(most), f"{claim.name}: a window cannot be had whole", text,
+                            reverse("claim", args=[claim.id]) + "#windows"))  # fmt: skip
+    return found
 
 
 def level_of(row: QuotaRow) -> Level:

@@ -1,6 +1,6 @@
 """Windows and calendars as the pages show them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -64,6 +64,19 @@ def shown_windows(claim: CapacityClaim, now: datetime) -> list[Shown]:
 def next_of(claims: Collection[CapacityClaim], now: datetime) -> dict[int, Shown]:
     """By claim key, the window that is open or comes next. One query."""
     return {key: Shown(one, now) for key, one in next_windows(claims, now).items()}
+
+
+def windows_lacking(
+    claims: Iterable[CapacityClaim], quotas: Iterable[QuotaRow], now: datetime
+) -> list[tuple[CapacityClaim, list[Span]]]:
+    """Claims with windows that cannot be had whole in two weeks, and when. No query where no claim has windows, else
+    three."""
+    having = [one for one in claims if one.window_peak]
+    if not having:
+        return []
+    spans = window_spans(having, {row.offering.key: row for row in quotas}, now, UTC_ZONE)
+    found = [(one, [span for span in spans.get(one.key, []) if span.lacking and span.end > now]) for one in having]
+    return [(claim, lacking) for claim, lacking in found if lacking]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from claims.core.window_rules import WindowAsked
 from claims.models import CapacityClaim, ClaimUse, Price, SimulatedNode
-from claims.services import claim_resize
+from claims.services import claim_resize, pool_resize, window_create
 from claims.tasks import fulfil
 from console.common import clock
 from console.common.errors import NotFound, PermissionDenied
@@ -241,6 +242,21 @@ def test_quota_is_called_attention_to_at_80_and_again_at_95_percent(cast: Cast, 
     world.quota(cast.organization, of, limit=18)
     assert len(shown(cast, "quota:")) == 1
     assert "new customer claims are refused" in one(cast, "quota:").text
+
+
+def test_c12_a_window_that_the_pool_cannot_give_is_called_attention_to(cast: Cast, quiet: Running) -> None:
+    start = (clock.now() + timedelta(days=1)).replace(hour=8, minute=0, second=0, microsecond=0)
+    wanted = WindowAsked(start.replace(tzinfo=None), timedelta(hours=2), "FREQ=DAILY", "UTC", 3)
+    window_create(actor=cast.admin.actor, claim_id=quiet.claim.id, asked=wanted)
+    assert shown(cast, "window:") == []
+    pool_resize(actor=world.PLATFORM, offering=quiet.claim.offering, size=2)
+    notice = one(cast, "window:")
+    assert f"1 of 3 instances lack from {start:%Y-%m-%d %H:%M:%S} UTC" in notice.text
+    assert "and 12 times more in two weeks" in notice.text
+    notice_hide(actor=person(cast), notice=notice, now=clock.now())
+    assert shown(cast, "window:") == []
+    pool_resize(actor=world.PLATFORM, offering=quiet.claim.offering, size=1)
+    assert len(shown(cast, "window:")) == 1, "it got worse"
 
 
 def used(claim: CapacityClaim, hours: Iterable[int], share: float, looks: int = 60) -> None:
