@@ -18,7 +18,9 @@ from tests.cast import Cast
 def test_every_beat_of_this_half_names_a_task_there_is() -> None:
     named = {str(entry["task"]) for entry in settings.CELERY_BEAT_SCHEDULE.values()}
     ours = {name for name in named if name.startswith("deployments.")}
-    assert ours == {tasks.scale.name, tasks.actuate.name, tasks.roll_up.name, tasks.history.name}
+    assert ours == {
+        tasks.scale.name, tasks.actuate.name, tasks.roll_up.name, tasks.history.name, tasks.shortage_notices.name,
+    }  # fmt: skip
 
 
 @pytest.mark.django_db
