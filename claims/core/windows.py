@@ -13,7 +13,6 @@ No search goes further than two years (overlaps) or four (the next occurrence).
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -47,10 +46,12 @@ class Occurrence:
     end: datetime
 
 
-@cache
+ZONE_NAMES = frozenset(available_timezones()) - {"Factory", "localtime"}
+
+
 def zone_names() -> frozenset[str]:
     """Time zones of the IANA database that somebody may name."""
-    return frozenset(available_timezones()) - {"Factory", "localtime"}
+    return ZONE_NAMES
 
 
 def instant(day: date, at: time, zone: ZoneInfo) -> datetime:
