@@ -1,6 +1,6 @@
 """What the page of a deployment shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,9 +20,10 @@ from console.dashboard.marks import marks_of
 from console.dashboard.series import RANGES
 from console.organizations.models import AuditEvent, Organization
 from deployments.core import explain
+from deployments.core.states import ReplicaState
 from deployments.costs import costs_of
 from deployments.memory import Fit, memory_fit
-from deployments.models import Decision, Deployment
+from deployments.models import Decision, Deployment, Replica
 from deployments.rollout import rollout_of
 from deployments.selectors import (
     concerning,
@@ -35,6 +36,7 @@ from deployments.selectors import (
 from deployments.startups import start_ups_of
 
 SHOWN = 25
+MOST_REPLICAS = 200
 EVENTS = 10
 FAILED_WITHIN = timedelta(hours=1)
 
@@ -54,6 +56,7 @@ def page_context(
         "holds": concerning(holds_in_force(organization, now), one),
         "decisions": explained(decisions_of(one, SHOWN), organization),
         "replicas": replicas,
+        "listed": listed(replicas),
         "failed": failed_of(one, now - FAILED_WITHIN),
         "rollout": rollout_of(one, replicas),
         "marks": [(mark, mark.deletable_by(actor)) for mark in marks_of(one, start, now)],
@@ -69,6 +72,13 @@ def page_context(
         **blank_forms(one, request.GET),
         **(forms or {}),
     }
+
+
+def listed(replicas: Sequence[Replica]) -> Sequence[Replica]:
+    """Those that the table has: all of them, or of very many those first that are not simply ready."""
+    if len(replicas) <= MOST_REPLICAS:
+        return replicas
+    return sorted(replicas, key=lambda one: (one.state == ReplicaState.READY, one.key))[:MOST_REPLICAS]
 
 
 def events_of(one: Deployment) -> QuerySet[AuditEvent]:
