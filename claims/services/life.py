@@ -30,7 +30,7 @@ def claim_settle_status(
     """Bring status and conditions of a claim to what it holds; whether anything changed. `was`: its status before the
     caller moved it."""
     claim, conditions = holding.claim, holding.claim.conditions
-    before = claim.status
+    before, now = claim.status, _not_before(claim, now)
     if not holding.deleting and (may_be_ready or holding.allocated != holding.effective):
         wanted = allocation.next_status(
             Status(claim.status), allocated=holding.allocated, effective=holding.effective
@@ -47,6 +47,7 @@ def claim_settle_status(
 
 def conditions_set(*, claim: CapacityClaim, conditions: list[Condition], by: str, now: datetime) -> None:
     """Store other conditions of a claim, whose offering is locked; its status stays."""
+    now = _not_before(claim, now)
     before, claim.conditions = claim.conditions, conditions
     claim.save(update_fields=["conditions"])
     _enter(claim, claim.status, before, by, now)
@@ -54,8 +55,14 @@ def conditions_set(*, claim: CapacityClaim, conditions: list[Condition], by: str
 
 def claim_remove(*, claim: CapacityClaim, by: str, now: datetime) -> None:
     """The row of a claim that nothing is left of goes; its history stays."""
-    _event(claim, STATUS, claim.status, GONE, "Released", "All its instances are released", by, now).save()
+    _event(claim, STATUS, claim.status, GONE, "Released", "All its instances are released", by,
+           _not_before(claim, now)).save()  # fmt: skip
     claim.delete()
+
+
+def _not_before(claim: CapacityClaim, now: datetime) -> datetime:
+    """A pass reads the time when it begins and may then wait for the lock: what it does comes after what it waited for."""
+    return max(now, claim.updated_at)
 
 
 def _enter(claim: CapacityClaim, was: str, conditions: Sequence[Condition], by: str, now: datetime) -> None:

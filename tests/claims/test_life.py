@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from claims import provisioning
 from claims.core import allocation
 from claims.core.conditions import ClaimFacts, Condition, claim_conditions
 from claims.core.states import CLAIM_TRANSITIONS, ImpossibleStep, Status, stepped
 from claims.models import CapacityClaim, ClaimEvent, ClaimUse, SimulatedNode, Work
-from claims.services import claim_delete, claim_resize, instance_work_set
+from claims.services import claim_delete, claim_resize, fulfilment, instance_work_set
 from claims.use import under_use_note
 from console.common import clock
 from console.notifications.models import Notification
@@ -188,6 +189,21 @@ def test_c6_a_pool_heals_at_once_and_it_is_told_all_the_same(cast: Cast) -> None
         ("STATUS_TRUE", "InstanceLost", "1 instance lost; replaced"),
         ("STATUS_FALSE", "Healed", "Whole again: what was lost is replaced"),
     ]
+
+
+@pytest.mark.django_db
+def test_what_a_pass_does_that_waited_for_the_lock_comes_after_what_it_waited_for(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 3)
+    claim = world.claim(cast.admin.actor, of, 2)
+    world.settle()
+    began = clock.now()
+    lose_one(claim)
+    provisioning.provision_pass(now=clock.now())
+    fulfilment.fulfil_pass(now=began)
+    told = ClaimEvent.objects.filter(claim_id=claim.id, what="Degraded").order_by("at", "id")
+    assert [one.after for one in told] == ["STATUS_TRUE", "STATUS_FALSE"]
+    assert world.reread(claim).updated_at > began
 
 
 @pytest.mark.django_db
