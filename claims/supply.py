@@ -1,12 +1,15 @@
-"""What the managed pool of an offering will have free, and when, as far as it is known: scheduled reductions, drains, and
-machines on their way. Replicas that stop when load falls are not foreseen here."""
+"""What the managed pool of an offering will have free, and when, as far as it is known: scheduled reductions, windows
+that end, drains, and machines on their way. Replicas that stop when load falls are not foreseen here."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from django.conf import settings
+
 from claims import joining
+from claims.core.reductions import takes_effect
 from claims.core.states import PENDING_STATES
 from claims.holdings import Holding, awaited, holdings_of
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source, Work
@@ -14,6 +17,7 @@ from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source, 
 
 class Why(StrEnum):
     REDUCTION = "REDUCTION"
+    WINDOW_END = "WINDOW_END"
     DRAIN = "DRAIN"
     JOIN = "JOIN"
 
@@ -47,8 +51,24 @@ def _frees(offering: Offering, holdings: Iterable[Holding], now: datetime) -> It
         going = len(holding.counting) - claim.wanted
         if claim.reduction_at is not None and going > 0:
             yield Freed(max(now, claim.reduction_at), going, Why.REDUCTION, claim)
+        ending = window_end(claim, len(holding.counting))
+        if ending is not None and not holding.deleting:
+            at, count = ending
+            yield Freed(max(now, at), count, Why.WINDOW_END, claim)
         yield from _drains(holding, now)
     yield from _joins(offering, now)
+
+
+def window_end(claim: CapacityClaim, held: int) -> tuple[datetime, int] | None:
+    """When a SERVERLESS claim that holds so many gives up how many, since the window that is open ends (C12): at most one
+    reduction an interval (C7). None: no window of it is open, or it has no more than its base."""
+    if claim.window_until is None or held <= claim.target or claim.kind != ClaimKind.SERVERLESS or claim.reduction_at:
+        return None
+    at = takes_effect(
+        held=held, target=claim.target, scheduled=None, last=claim.reduced_at, interval=settings.REDUCTION_INTERVAL,
+        now=claim.window_until,
+    )  # fmt: skip
+    return None if at is None else (at, held - claim.target)
 
 
 def _drains(holding: Holding, now: datetime) -> Iterator[Freed]:
@@ -70,7 +90,10 @@ def supply_of(claim: CapacityClaim, now: datetime) -> Supply:
     """Where what a SERVERLESS claim lacks will come from. Older claims are served first (C4)."""
     holdings = holdings_of(claim.offering)
     mine, ahead = next((one.missing for one in holdings if one.claim.key == claim.key), 0), awaited(holdings, claim)
-    return _dealt(_sorted(claim.offering, holdings, now), ahead, mine)
+    freed = _sorted(claim.offering, holdings, now)
+    # Its own window that ends gives it nothing.
+    others = [one for one in freed if one.why != Why.WINDOW_END or one.claim is None or one.claim.key != claim.key]
+    return _dealt(others, ahead, mine)
 
 
 def supply_for_new(offering: Offering, count: int, now: datetime) -> Supply:

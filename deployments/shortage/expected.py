@@ -10,6 +10,7 @@ import numpy as np
 from claims.core.states import PENDING_STATES, InstanceState, Status
 from claims.models import CapacityClaim, ClaimKind, Instance
 from claims.models import Source as InstanceSource
+from claims.supply import window_end
 from deployments.core.placement import NOBODY
 from deployments.core.plan import Plan
 from deployments.core.snapshot import CapacityClass, Source
@@ -93,7 +94,7 @@ class Line:
 
 def expected_in(line: Line) -> list[Expected]:
     """Soonest first; what nobody can tell the time of comes last."""
-    found = [*_machines(line), *_reductions(line), *_replicas(line)]
+    found = [*_machines(line), *_reductions(line), *_window_ends(line), *_replicas(line)]
     return sorted(found, key=lambda one: (one.at is None, one.at.timestamp() if one.at else 0.0, one.text))
 
 
@@ -141,6 +142,17 @@ def _reductions(line: Line) -> Iterator[Expected]:
             size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
             text = f"{line.owner(claim)[0]} gives {counted(surplus, 'instance')} back to the pool"
             yield Expected(surplus * size, zone, text, claim.reduction_at)
+
+
+def _window_ends(line: Line) -> Iterator[Expected]:
+    """SERVERLESS claims whose window is open, and whose instances go back to the pool when it ends (C12)."""
+    size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
+    for claim in line.claims() if line.on_demand else []:
+        ending = window_end(claim, line.in_cluster(claim)) if claim.status != Status.DELETING else None
+        if ending is not None:
+            at, count = ending
+            text = f"a window of {line.owner(claim)[0]} ends and gives {counted(count, 'instance')} back to the pool"
+            yield Expected(count * size, line.zone_of(claim.offering_id), text, at)
 
 
 def _replicas(line: Line) -> Iterator[Expected]:

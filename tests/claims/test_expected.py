@@ -1,6 +1,6 @@
 """When what a claim lacks is expected: machines that join, and what the pool will have free."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from claims.core.window_rules import WindowAsked
 from claims.joining import expected, join_times
 from claims.models import CapacityClaim, Instance, Offering
-from claims.services import claim_delete, claim_resize
+from claims.selectors import claim_numbers
+from claims.services import claim_delete, claim_resize, fulfilment, window_create
 from claims.supply import Why, supply_for_new, supply_of
 from console.common import clock
 from tests import world
@@ -130,3 +132,25 @@ def test_whose_claim_frees_an_instance_is_not_told_to_others(cast: Cast) -> None
     assert cast.outsider.api().send("GET", f"/api/v1/claims/{mine.id}/expected").status_code == 404
     page = cast.viewer.browser().get(f"/claims/{mine.id}")
     assert "a claim of another organization" in page.content.decode()
+
+
+def test_c12_the_end_of_a_window_is_known_to_free_instances(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 3)
+    holder = world.claim(cast.admin.actor, of, 1, name="holder")
+    start = (clock.now() - timedelta(minutes=10)).replace(tzinfo=None, second=0, microsecond=0)
+    wanted = WindowAsked(start, timedelta(hours=1), "FREQ=DAILY", "UTC", 3)
+    window_create(actor=cast.admin.actor, claim_id=holder.id, asked=wanted)
+    waiting = world.claim(cast.admin.actor, of, 2, name="waiting")
+    world.settle()
+    end = start.replace(tzinfo=UTC) + timedelta(hours=1)
+    found = supply_of(world.reread(waiting), clock.now())
+    assert [(one.at, one.count, one.why) for one in found.freed] == [(end, 2, Why.WINDOW_END)]
+    # A reduction shortly before the end would put it off (C7).
+    CapacityClaim.objects.filter(key=holder.key).update(reduced_at=end - timedelta(minutes=20))
+    found = supply_of(world.reread(waiting), clock.now())
+    assert [one.at for one in found.freed] == [end + timedelta(minutes=40)]
+    CapacityClaim.objects.filter(key=holder.key).update(reduced_at=None)
+    fulfilment.fulfil_pass(now=end)
+    assert claim_numbers(world.reread(waiting)) == (2, 0)
+    assert claim_numbers(world.reread(holder)) == (1, 0)

@@ -19,7 +19,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from claims import metering, provisioning
 from claims.backends.simulated import SimulatedNodeBackend
-from claims.models import CapacityClaim, Instance, InstanceType, Offering, Price, PriceKind, SimulatedNode, Work
+from claims.core.states import Status
+from claims.core.window_rules import WindowAsked
+from claims.models import (
+    CapacityClaim,
+    ClaimWindow,
+    Instance,
+    InstanceType,
+    Offering,
+    Price,
+    PriceKind,
+    SimulatedNode,
+    Work,
+)
 from claims.services import (
     claim_create,
     claim_delete,
@@ -32,6 +44,9 @@ from claims.services import (
     offering_withdraw,
     pool_resize,
     quota_set,
+    window_change,
+    window_create,
+    window_delete,
 )
 from console.common import clock
 from console.common.errors import Refusal
@@ -378,6 +393,37 @@ class Fleet(RuleBasedStateMachine):
     def nobody_works_for(self, minutes: int) -> None:
         advance(timedelta(minutes=minutes))
 
+    # --- users: windows ----------------------------------------------------------------------------
+    @happens(
+        who=WHO, name=CLAIM, ahead=st.sampled_from([-15, 0, 1, 30]), minutes=st.sampled_from([1, 20, 90]),
+        count=st.integers(1, 4), again=st.booleans(),
+    )  # fmt: skip
+    def window_wanted(self, who: str, name: str, ahead: int, minutes: int, count: int, again: bool) -> None:
+        """A daily window of the claim with that name, soon or now, or one that it has made another one (C12)."""
+        one, actor = self.claim(who, name), self.actors[who]
+        if one is None:
+            return
+        start = (clock.now() + timedelta(minutes=ahead)).replace(tzinfo=None, second=0, microsecond=0)
+        asked = WindowAsked(start, timedelta(minutes=minutes), "FREQ=DAILY", "UTC", count)
+        had = one.windows.order_by("key").first()
+        if had and again:
+            self.attempt(lambda: window_change(actor=actor, claim_id=one.id, window_id=had.id, asked=asked))
+        else:
+            self.attempt(lambda: window_create(actor=actor, claim_id=one.id, asked=asked))
+
+    @happens(who=WHO, name=CLAIM)
+    def window_given_up(self, who: str, name: str) -> None:
+        one = self.claim(who, name)
+        had = one.windows.order_by("key").first() if one else None
+        if one and had:
+            self.attempt(lambda: window_delete(actor=self.actors[who], claim_id=one.id, window_id=had.id))
+
+    def no_windows(self) -> None:
+        """Nothing recurs any more, so that a time comes at which nothing moves."""
+        for row in ClaimWindow.objects.exclude(claim__status=Status.DELETING).select_related("claim"):
+            who = next(who for who, one in self.organizations.items() if one.key == row.claim.organization_id)
+            window_delete(actor=self.actors[who], claim_id=row.claim.id, window_id=row.id)
+
     # --- always, and in the end --------------------------------------------------------------------
     @invariant()
     def everything_holds(self) -> None:
@@ -387,6 +433,7 @@ class Fleet(RuleBasedStateMachine):
     def teardown(self) -> None:
         if sys.exc_info()[0] is not None:
             return  # the step that failed says what is wrong
+        self.no_windows()
         self.settle()
         now = clock.now()
         none(settled.wrong(now))
