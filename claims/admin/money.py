@@ -9,10 +9,14 @@ from django.http import HttpRequest
 
 from claims import models, services
 from claims.admin.base import ThroughServiceAdmin
+from claims.services.prices import MOST_USD
 from console.organizations.admin import OrganizationFilter, ReadOnlyAdmin, platform_actor
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
+    usd_per_gpu_hour = forms.DecimalField(
+        label="USD per GPU-hour", min_value=0, max_value=MOST_USD, max_digits=14, decimal_places=6
+    )
     starts = forms.SplitDateTimeField(
         widget=AdminSplitDateTime(), help_text="In UTC. The price before ends there; it cannot lie in what is rated."
     )

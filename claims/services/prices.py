@@ -29,7 +29,7 @@ def price_set(
         raise PermissionDenied("Only the platform's staff may change prices.")
     starts = whole_second(starts)
     wrong = []
-    if not 0 <= usd <= MOST_USD or usd != usd.quantize(PLACES):
+    if not usd.is_finite() or not 0 <= usd <= MOST_USD or usd != usd.quantize(PLACES):
         wrong.append(FieldViolation("usd_per_gpu_hour", f"must be from 0 to {MOST_USD}, of at most 6 decimals"))
     if kind not in PriceKind.values:
         wrong.append(FieldViolation("kind", f"must be one of {', '.join(PriceKind.values)}"))
