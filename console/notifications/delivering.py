@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from console.common import clock
 from console.common.notify import publish
-from console.notifications.models import Attempt, Channel, Delivery, DeliveryState, Notification
+from console.notifications.models import UNDER_WAY, Attempt, Channel, Delivery, DeliveryState, Notification
 from console.notifications.sending import Outcome, send
 from console.organizations.actors import system
 from console.organizations.services import audit_record
@@ -106,6 +106,8 @@ def delivery_record(*, delivery: Delivery, outcome: Outcome, now: datetime) -> b
     ended = delivered or outcome.gone or next_at > delivery.give_up_at
     state = DeliveryState.DELIVERED if delivered else DeliveryState.FAILED if ended else DeliveryState.WAITING
     with transaction.atomic():
+        if outcome.gone:  # the channel before its deliveries, as whoever turns it off by hand
+            _end(delivery, now)
         mine = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.SENDING, attempts=delivery.attempts)
         moved = mine.update(state=state, next_at=next_at, last_status=outcome.status, last_error=outcome.error,
                             ended_at=now if ended else None)  # fmt: skip
@@ -115,8 +117,6 @@ def delivery_record(*, delivery: Delivery, outcome: Outcome, now: datetime) -> b
                      answer=outcome.answer)],
             ignore_conflicts=True,
         )  # fmt: skip
-        if outcome.gone:
-            _end(delivery.channel)
         publish("notifications", [delivery.channel.organization_id])
     return bool(moved)
 
@@ -129,11 +129,14 @@ def wait_after(in_a_row: int, outcome: Outcome) -> timedelta:
     return max(jittered, timedelta(seconds=outcome.retry_after_s or 0))
 
 
-def _end(channel: Channel) -> None:
-    """Turn off a channel whose receiver said so."""
+def _end(delivery: Delivery, now: datetime) -> None:
+    """Turn off the channel, since its receiver said so; what else is under way to it is cancelled."""
+    channel = delivery.channel
+    others = Delivery.objects.filter(channel=channel, state__in=UNDER_WAY).exclude(pk=delivery.pk)
     if Channel.objects.filter(pk=channel.pk, enabled=True).update(enabled=False, disabled_because=GONE):
         audit_record(actor=system(LOOP), action="channel.disable", obj_type="Channel", obj_id=str(channel.pk),
                      obj_name=channel.name, after={"because": GONE}, organization=channel.organization)  # fmt: skip
+    others.update(state=DeliveryState.CANCELLED, ended_at=now, last_error=GONE)
 
 
 def forget(*, now: datetime) -> None:

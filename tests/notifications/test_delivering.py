@@ -134,8 +134,10 @@ def test_a_receiver_that_asks_for_time_gets_it(cast: Cast, channel: Channel, hoo
 
 def test_a_receiver_that_is_gone_turns_the_channel_off(cast: Cast, channel: Channel, hook: Receiver) -> None:
     hook.replies = [answers(410)]
-    delivery = tell(cast)
+    delivery, waits = tell(cast), tell(cast, "later")
     run()
+    waits.refresh_from_db()
+    assert (waits.state, len(hook.got)) == (DeliveryState.CANCELLED, 1), "the others are not tried any more"
     delivery.refresh_from_db()
     channel.refresh_from_db()
     assert (delivery.state, channel.enabled) == (DeliveryState.FAILED, False)
