@@ -71,7 +71,7 @@ def test_w1_without_the_locks_the_same_sixteen_clients_are_seen_to_fail(
         locks, "quota_lock",
         lambda organization, offering: Quota.objects.get(organization=organization, offering=offering),
     )  # fmt: skip
-    report = contest(cast.admin.actor, of, 1_600, WITHIN_S)
+    report = contest(cast.admin.actor, of, 1_600, WITHIN_S / 2)
     kinds = {one.split(":")[0] for one in report.wrong}
     assert "above quota" in kinds, "the test cannot see the race it is about"
     assert kinds & {"IntegrityError", "held by another than who pays", "in two claims"}, f"only {kinds}"
