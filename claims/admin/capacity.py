@@ -160,3 +160,11 @@ class ClaimAdmin(ReadOnlyAdmin):
     @admin.display(ordering="n_allocated")
     def allocated(self, claim: models.CapacityClaim) -> int:
         return int(claim.n_allocated)  # type: ignore[attr-defined]
+
+
+@admin.register(models.ClaimWindow)
+class WindowAdmin(ReadOnlyAdmin):
+    list_display = ["claim", "count", "first", "at", "duration", "recurrence", "time_zone", "until", "opened_for"]
+    list_filter = ["time_zone", "claim__organization"]
+    search_fields = ["claim__name", "claim__id", "id"]
+    list_select_related = ["claim"]
