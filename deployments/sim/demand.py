@@ -24,9 +24,7 @@ PER_TOKEN_S = 0.025
 
 SERVICE_MEAN_S = 8.0
 SERVICE_SIGMA = 0.8
-SERVICE_CAP_S = 120.0
-# The mean of a lognormal is exp(mu + sigma^2 / 2).
-_SERVICE_MU = math.log(SERVICE_MEAN_S) - SERVICE_SIGMA**2 / 2
+SERVICE_CAP = 15.0  # times the mean
 
 BLOCK_S = 60
 _KEPT_PIECES = 2
@@ -120,17 +118,25 @@ class RateDemand:
 
     The count of a second is negative binomial with the variance CV^2 x mean, which is what inter-arrival
     times of that CV give over many arrivals; Poisson where CV <= 1. Times are uniform within the second.
-    Service times are lognormal with mean 8 s and sigma 0.8, capped at 120 s. Raises ValueError for a negative
-    or infinite `scale`.
+    Service times are those of `service_times`. Raises ValueError for a negative or infinite `scale`.
     """
 
-    def __init__(self, rates: RateTrace, scale: float = 1.0, *, seed: int = 0, phase_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        rates: RateTrace,
+        scale: float = 1.0,
+        *,
+        seed: int = 0,
+        phase_s: float = 0.0,
+        mean_service_s: float = SERVICE_MEAN_S,
+    ) -> None:
         if not 0 <= scale < math.inf:
             raise ValueError(f"The scale must be finite and not negative, not {scale}.")
         self._rates = rates
         self._scale = scale
         self._seed = seed
         self._phase_s = phase_s
+        self._mean_service_s = mean_service_s
         self._blocks = _Pieces(self._make_block)
 
     def between(self, start_s: float, end_s: float) -> Requests:
@@ -146,8 +152,8 @@ class RateDemand:
         arrivals = np.repeat(seconds, counts)
         arrivals += rng.random(len(arrivals))
         arrivals.sort()
-        services = rng.lognormal(_SERVICE_MU, SERVICE_SIGMA, len(arrivals))
-        return _inside(arrivals, start, start + BLOCK_S), np.minimum(services, SERVICE_CAP_S)
+        services = service_times(rng, len(arrivals), self._mean_service_s)
+        return _inside(arrivals, start, start + BLOCK_S), services
 
     def _draw_counts(self, rng: np.random.Generator, at_s: Floats) -> NDArray[np.int64]:
         """A negative binomial is a Poisson with a gamma mean, of shape mean / (D - 1) and scale D - 1."""
@@ -164,6 +170,13 @@ class RateDemand:
         left = low.astype(np.int64) % len(values)
         right = (left + 1) % len(values)
         return values[left] + (window - low) * (values[right] - values[left])
+
+
+def service_times(rng: np.random.Generator, count: int, mean_s: float = SERVICE_MEAN_S) -> Floats:
+    """Seconds that requests run: lognormal with that mean and sigma 0.8, none longer than 15 times the mean."""
+    # The mean of a lognormal is exp(mu + sigma^2 / 2).
+    services = rng.lognormal(math.log(mean_s) - SERVICE_SIGMA**2 / 2, SERVICE_SIGMA, count)
+    return np.minimum(services, SERVICE_CAP * mean_s)
 
 
 class RecordedDemand:

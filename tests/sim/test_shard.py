@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import Params
-from deployments.core.planner import plan
-from deployments.core.snapshot import Deployments, Instances, Offerings, Replicas, Signals, Snapshot
+from deployments.core.snapshot import Deployments, Instances, Offerings
 from deployments.core.states import ReplicaState
 from deployments.sim import fleet
+from deployments.sim.alone import NOTHING, by_plan
 from deployments.sim.demand import Demand, RateDemand, RequestDemand
 from deployments.sim.shard import Step, World, run
 from deployments.sim.startup import load_seconds
@@ -25,8 +24,6 @@ from tests.sim.test_fleet import Fixed
 
 PARAMS = Params()
 EPOCH = 1_700_000_000.0
-
-Remembered = tuple[AutoscalerState, tuple[tuple[float, fleet.Signal], ...]]
 
 
 def wave(scale: float, seed: int, cv: float = 2.0) -> Demand:
@@ -124,8 +121,7 @@ def test_one_deployment_with_room_for_all_is_the_loop_of_fleet(seed: int) -> Non
     demand = RequestDemand(load_requests("azure_llm_2023_code"), 2.5, seed=seed)
     of = world([demand], [(0, 0)] * 10, concurrency=[6])
     setup = fleet.Setup(int(of.slots[0]), of.loads[0], initial=2)
-    nothing: Remembered = (AutoscalerState.empty(), ())
-    single = fleet.run(demand, by_plan(of), nothing, setup, 0.0, 1800.0)
+    single = fleet.run(demand, by_plan(of.deployments, PARAMS, EPOCH), NOTHING, setup, 0.0, 1800.0)
     many = list(run(of, PARAMS, 0.0, 1800.0, epoch_s=EPOCH, initial=[2]))
     columns = single.columns
     for name in ("queued", "active", "arrived", "finished", "service_seconds", "waited_le_1s", "waited_le_5s"):
@@ -135,32 +131,6 @@ def test_one_deployment_with_room_for_all_is_the_loop_of_fleet(seed: int) -> Non
     assert columns.wanted.tolist() == [step.plan.granted.value[0] for step in many]
     assert single.waits.tolist() == [wait for step in many for wait in step.waits[0]]
     assert 4 < len(single.lives) < 200
-
-
-def by_plan(of: World) -> fleet.PolicyStep[Remembered]:
-    """The planner as a policy of one deployment: what it has to know is in the signal."""
-
-    def step(remembered: Remembered, signal: fleet.Signal, now: float) -> tuple[Remembered, int]:
-        state, before = remembered
-        seen = (*before, (EPOCH + now, signal))[-14:]
-        first, last = seen[0][1].counters, signal.counters
-        ended = last.finished - first.finished
-        service_s = (last.service_seconds - first.service_seconds) / ended if ended else np.nan
-        count = signal.ready + signal.starting
-        replicas = Replicas.build(
-            key=range(count), deployment=[0] * count,
-            state=[ReplicaState.READY] * signal.ready + [ReplicaState.STARTING] * signal.starting,
-        )  # fmt: skip
-        signals = Signals(
-            np.array([at for at, _ in seen]),
-            np.array([[one.queued] for _, one in seen]), np.array([[one.active] for _, one in seen]),
-        )  # fmt: skip
-        deployments = replace(of.deployments, service_s=np.array([service_s]))
-        snapshot = Snapshot(deployments, signals, replicas, of.instances, of.offerings, state)
-        made = plan(snapshot, PARAMS, EPOCH + now)
-        return (made.state, seen), int(made.granted.value[0])
-
-    return step
 
 
 def test_a_run_begins_with_as_many_ready_replicas_as_are_asked_for_and_find_room() -> None:
