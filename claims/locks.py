@@ -12,6 +12,9 @@ from psycopg.errors import LockNotAvailable
 from claims.models import Offering, Quota
 from console.organizations.models import Organization
 
+# Written out, since every creation waits for whoever holds the row.
+_QUOTA_LOCK = "SELECT * FROM claims_quota WHERE organization_id = %s AND offering_id = %s FOR NO KEY UPDATE"
+
 
 def offerings_lock(keys: Iterable[int]) -> None:
     """Hold the offerings until the transaction ends; ordered by key, so that two writers never wait for each other."""
@@ -24,7 +27,8 @@ def offerings_lock(keys: Iterable[int]) -> None:
 
 def quota_lock(organization: Organization, offering: Offering) -> Quota | None:
     """The quota row, held until the transaction ends; None where there is none, which means limit 0 (C3)."""
-    return Quota.objects.select_for_update(no_key=True).filter(organization=organization, offering=offering).first()
+    found = Quota.objects.raw(_QUOTA_LOCK, [organization.key, offering.key])
+    return next(iter(found), None)
 
 
 def creation_lock(fingerprint: str) -> None:

@@ -54,6 +54,7 @@ class CapacityClaim(models.Model):
         indexes = [
             models.Index(fields=["organization", "updated_at"], name="claim_by_update"),
             models.Index(fields=["offering", "created_at", "key"], name="claim_in_order"),
+            models.Index(fields=["organization", "name"], name="claim_by_name"),
         ]
         constraints = [
             models.CheckConstraint(name="claim_target", condition=models.Q(target__gte=1)),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from claims import locks
 from claims.core import rules
@@ -32,6 +32,13 @@ from console.organizations.services import audit_record, idempotency_claim
 
 # A creation that is sent again because its answer was lost comes within this time (API.md, rule 5).
 REPEAT_WITHIN = timedelta(seconds=30)
+_TWIN = """
+    SELECT id FROM claims_capacityclaim
+    WHERE organization_id = %s AND name = %s AND created_at > %s
+      AND created_by_token_id IS NOT DISTINCT FROM %s AND created_by_user_id IS NOT DISTINCT FROM %s
+      AND target = %s AND sent_capacity_type = %s AND sent_instance_id = %s AND sent_zone = %s
+      AND status <> 'STATUS_DELETING'
+    ORDER BY created_at, key LIMIT 1"""
 
 
 def claim_create(
@@ -56,11 +63,12 @@ def claim_create(
         earlier = _earlier(actor, organization, name, resources, id, chosen, idempotency_key, now)
         if earlier is not None:
             return earlier
+        # Before the quota's row is held, for which others wait.
+        audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(chosen),
+                     obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
         if resources.kind == ClaimKind.CUSTOMER:
             quota_check(organization=organization, offering=offering, claim_key=None, promised=resources.instance_count)
         claim = _insert(actor, organization, offering, name, resources, chosen, now)
-        audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(claim.id),
-                     obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
         return claim_settle(actor=actor, claim=claim, now=now, new=True)
 
 
@@ -220,19 +228,12 @@ def _earlier(
 def _twin(
     actor: Actor, organization: Organization, name: str, resources: ClaimResources, now: datetime
 ) -> CapacityClaim | None:
-    same = CapacityClaim.objects.filter(
-        organization=organization,
-        created_by_token=actor.token,
-        created_by_user=actor.user,
-        created_at__gt=now - REPEAT_WITHIN,
-        name=name,
-        target=resources.instance_count,
-        sent_capacity_type=resources.capacity_type,
-        sent_instance_id=resources.instance_id,
-        sent_zone=resources.zones[0],
-    )
-    found = same.exclude(status=Status.DELETING).order_by("created_at", "key").values_list("id", flat=True).first()
-    return claim_get(organization, found) if found else None
+    given: list[Any] = [organization.key, name, now - REPEAT_WITHIN, actor.token and actor.token.pk, actor.user and actor.user.pk,
+             resources.instance_count, resources.capacity_type, resources.instance_id, resources.zones[0]]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_TWIN, given)
+        found = cursor.fetchone()
+    return claim_get(organization, found[0]) if found else None
 
 
 def _insert(

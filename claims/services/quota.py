@@ -1,13 +1,10 @@
 """Quota: checked under its row's lock when claims grow, changed under the same lock by administrators (C3)."""
 
-from django.db import transaction
-from django.db.models import Count, Max, Q, Sum
-from django.db.models.functions import Greatest
+from django.db import connection, transaction
 
 from claims import ledger, locks
 from claims.core import quota as rule
-from claims.models import CapacityClaim, ClaimKind, Offering, Quota, QuotaChange
-from claims.selectors import PROMISED, UNRELEASED
+from claims.models import Offering, Quota, QuotaChange
 from console.common import clock
 from console.common.errors import (
     FailedPrecondition,
@@ -21,6 +18,17 @@ from console.organizations.models import Organization
 from console.organizations.services import audit_record
 
 MOST = 1_000_000
+# `PROMISED` and `UNRELEASED` of `claims.selectors` in one statement, since it runs while others wait for the quota's row.
+_COMMITMENTS = """
+    SELECT coalesce(sum(greatest(promised, unreleased)), 0)::bigint, max(promised) FILTER (WHERE key = %(claim)s),
+           max(unreleased) FILTER (WHERE key = %(claim)s)
+    FROM (
+        SELECT c.key, greatest(c.target, c.window_peak) AS promised, count(i.key) AS unreleased
+        FROM claims_capacityclaim c LEFT JOIN claims_instance i
+          ON i.claim_id = c.key AND i.state <> 'RELEASED' AND i.lost_at IS NULL AND i.work <> 'BAD'
+        WHERE c.organization_id = %(organization)s AND c.offering_id = %(offering)s AND c.kind = 'CUSTOMER'
+        GROUP BY c.key
+    ) each"""
 
 
 def commitments_of(
@@ -28,14 +36,10 @@ def commitments_of(
 ) -> tuple[int, rule.Commitment | None]:
     """Instances that all CUSTOMER claims of the organization commit in the offering, DELETING included; and what one of
     them does. One row, however many claims there are."""
-    claims = CapacityClaim.objects.filter(organization=organization, offering=offering, kind=ClaimKind.CUSTOMER)
-    each = claims.annotate(n=Count("instances", filter=UNRELEASED), most=PROMISED)
-    mine = Q(key=claim_key)
-    found = each.aggregate(
-        total=Sum(Greatest("most", "n")), promised=Max("most", filter=mine), unreleased=Max("n", filter=mine)
-    )
-    one = None if found["promised"] is None else rule.Commitment(found["promised"], found["unreleased"])
-    return found["total"] or 0, one
+    with connection.cursor() as cursor:
+        cursor.execute(_COMMITMENTS, {"organization": organization.key, "offering": offering.key, "claim": claim_key})
+        total, promised, unreleased = cursor.fetchone()
+    return total, None if promised is None else rule.Commitment(promised, unreleased)
 
 
 def quota_check(*, organization: Organization, offering: Offering, claim_key: int | None, promised: int) -> None:

@@ -5,11 +5,13 @@ import uuid
 import pytest
 
 from claims.core.rules import ClaimResources
-from claims.core.states import InstanceState, Status
+from claims.core.states import LIVE_STATES, InstanceState, Status
 from claims.models import CapacityClaim, Instance, SimulatedNode, UsageInterval
 from claims.provisioning import instances_lost
-from claims.selectors import claim_numbers, quota_of
+from claims.selectors import claim_numbers, committed_by_offering, quota_of
 from claims.services import claim_create, claim_delete, claim_resize, pool_resize
+from claims.services.quota import commitments_of
+from console.common import clock
 from console.common.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -113,6 +115,33 @@ def test_c3_lowering_is_always_allowed_and_raising_is_checked(cast: Cast) -> Non
     assert world.reread(claim).target == 4
     claim_resize(actor=cast.admin.actor, claim_id=claim.id, resources=world.resources(of, 3, "CUSTOMER"))
     assert world.reread(claim).target == 3
+
+
+def test_c3_what_a_creation_counts_is_what_the_quota_page_shows(cast: Cast) -> None:
+    """Machines in every state, lost and bad ones, claims of another kind and place: counted by both in their own way."""
+    of, other = world.offering(), world.offering(type_="gd-8xh100ib-i128")
+    for place in (of, other):
+        world.quota(cast.organization, place, 60)
+    mine = world.claim(cast.admin.actor, of, 9, "CUSTOMER")
+    down = world.claim(cast.admin.actor, of, 6, "CUSTOMER", name="down")
+    world.claim(cast.admin.actor, other, 3, "CUSTOMER", name="there")
+    world.pool(of, 2)
+    world.claim(cast.admin.actor, of, 2)
+    world.everything_arrives()
+    for number, one in enumerate(mine.instances.order_by("key")[: len(LIVE_STATES)]):
+        Instance.objects.filter(key=one.key).update(state=sorted(LIVE_STATES)[number])
+    for one, worse in zip(
+        down.instances.order_by("key"), ({"lost_at": clock.now()}, {"work": "BAD"}, {}), strict=False
+    ):
+        Instance.objects.filter(key=one.key).update(**worse)
+    CapacityClaim.objects.filter(key=down.key).update(target=1, window_peak=2)
+    CapacityClaim.objects.filter(key=mine.key).update(target=1)
+    shown = committed_by_offering(cast.organization)
+    for place in (of, other):
+        assert commitments_of(cast.organization, place, None) == (shown[place.key], None)
+    total, one = commitments_of(cast.organization, of, down.key)
+    assert one is not None
+    assert (total, one.promised, one.unreleased) == (9 + 4, 2, 4)
 
 
 def test_c3_no_quota_row_means_limit_zero(cast: Cast) -> None:
