@@ -35,6 +35,7 @@ KINDS = {
     "failing": Words("Replicas of {} deployments fail", "one after the other", "deployments", "?state=failing"),
     "degraded": Words("{} claims are degraded", "", "claims", "?degraded=1"),
     "unused": Words("{} claims are under-used", "smaller ones would pay for less that stays empty", "claims", "?unused=1"),
+    "window": Words("Windows of {} claims cannot be had whole", "quota or pool is too small for what they promise", "claims"),
     "waiting": Words("{} claims wait for instances", "", "claims", "?waiting=1"),
     "quota": Words("{} quotas are nearly used, or exceeded", "", "quota"),
     "hold": Words("{} deployments are frozen or pinned", "", "deployments", "?held=1"),
