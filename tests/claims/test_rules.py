@@ -130,18 +130,17 @@ def test_c3_what_a_creation_counts_is_what_the_quota_page_shows(cast: Cast) -> N
     world.everything_arrives()
     for number, one in enumerate(mine.instances.order_by("key")[: len(LIVE_STATES)]):
         Instance.objects.filter(key=one.key).update(state=sorted(LIVE_STATES)[number])
-    for one, worse in zip(
-        down.instances.order_by("key"), ({"lost_at": clock.now()}, {"work": "BAD"}, {}), strict=False
-    ):
-        Instance.objects.filter(key=one.key).update(**worse)
+    lost, bad = down.instances.order_by("key")[:2]
+    Instance.objects.filter(key=lost.key).update(lost_at=clock.now())
+    Instance.objects.filter(key=bad.key).update(work="BAD")
     CapacityClaim.objects.filter(key=down.key).update(target=1, window_peak=2)
     CapacityClaim.objects.filter(key=mine.key).update(target=1)
     shown = committed_by_offering(cast.organization)
     for place in (of, other):
         assert commitments_of(cast.organization, place, None) == (shown[place.key], None)
-    total, one = commitments_of(cast.organization, of, down.key)
-    assert one is not None
-    assert (total, one.promised, one.unreleased) == (9 + 4, 2, 4)
+    total, commitment = commitments_of(cast.organization, of, down.key)
+    assert commitment is not None
+    assert (total, commitment.promised, commitment.unreleased) == (9 + 4, 2, 4)
 
 
 def test_c3_no_quota_row_means_limit_zero(cast: Cast) -> None:
