@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployments.backtest.traces import Traffic
-from deployments.core import policy as rules
 from deployments.core.params import Params
+from deployments.core.policy import concurrency_of
 from deployments.core.snapshot import Deployments
 from deployments.sim import alone, fleet
 
@@ -31,8 +31,7 @@ def deployment_of(settings: Mapping[str, float], traffic: Traffic, machine: Mach
     concurrency what leaves `slots` (R2)."""
     lowest = int(settings.get("min", 1))
     most = max(lowest, -(-2 * int(traffic.at_most + 1) // machine.slots))
-    concurrency = max(1, int(0.7 * machine.slots))
-    columns = {"min": lowest, "max": most, "concurrency": concurrency, **settings}
+    columns = {"min": lowest, "max": most, "concurrency": concurrency_of(machine.slots), **settings}
     return Deployments.build(
         key=[1], org=[1], gpu_count=[machine.gpus], startup_s=[machine.cold_start_s],
         **{name: [value] for name, value in columns.items()},
@@ -47,7 +46,3 @@ def backtest(settings: Mapping[str, float], traffic: Traffic, machine: Machine) 
     setup = fleet.Setup(machine.slots, lambda key: machine.cold_start_s, begun, PARAMS.sample_s)
     step = alone.by_plan(deployment, PARAMS)
     return fleet.run(traffic.demand, step, alone.NOTHING, setup, 0.0, traffic.span_s)
-
-
-def slots_of(concurrency: int) -> int:
-    return rules.slots(concurrency)

@@ -42,6 +42,11 @@ def slots(concurrency: int) -> int:
     return (10 * concurrency + 6) // 7
 
 
+def concurrency_of(slots: int) -> int:
+    """The largest concurrency to which `slots` are enough by default; at least 1 (R2)."""
+    return max(1, 7 * slots // 10)
+
+
 def _order(minimum: int | None, maximum: int | None, path: str) -> list[Violation]:
     if minimum is not None and maximum is not None and maximum < minimum:
         return [(path, "max must be greater than or equal to min")]

@@ -18,7 +18,7 @@ from deployments.core import states
 from deployments.core.autoscaler_state import AutoscalerState, Kept, Memory
 from deployments.core.columns import ColumnError, Columns
 from deployments.core.params import Params
-from deployments.core.policy import slots, validate
+from deployments.core.policy import concurrency_of, slots, validate
 from deployments.core.reach import BOUND_OF
 from deployments.core.reasons import SENTENCES, STAGES, Reason, sentence, stage
 from deployments.core.snapshot import Deployments, Instances, Signals, history_s
@@ -149,6 +149,15 @@ def test_a_snapshot_reaches_back_as_far_as_the_longest_window() -> None:
 @given(st.integers(1, 2**31 - 1))
 def test_slots_are_concurrency_over_seven_tenths_rounded_up(concurrency: int) -> None:
     assert slots(concurrency) == ceil(Fraction(concurrency * 10, 7))
+
+
+@given(st.integers(2, 2**31 - 1))
+def test_the_concurrency_of_slots_is_the_largest_that_they_are_enough_for(enough: int) -> None:
+    assert slots(concurrency_of(enough)) <= enough < slots(concurrency_of(enough) + 1)
+
+
+def test_one_slot_is_meant_for_one_request() -> None:
+    assert (concurrency_of(1), concurrency_of(8), concurrency_of(90)) == (1, 5, 63)
 
 
 def test_good_settings_are_accepted() -> None:

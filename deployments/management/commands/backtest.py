@@ -10,9 +10,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from deployments.backtest import policies, traces
 from deployments.backtest.policies import PolicyError, policy
-from deployments.backtest.running import Machine, backtest, slots_of
+from deployments.backtest.running import Machine, backtest
 from deployments.backtest.traces import TraceError, traffic
 from deployments.core.policy import DEFAULT_CONCURRENCY
+from deployments.core.policy import slots as slots_of
 
 HOUR_S = 3600.0
 USD_PER_GPU_HOUR = 6.16  # of the demo's catalogue, on demand: gd-8xh100ib-i128
