@@ -162,9 +162,13 @@ class ClaimAdmin(ReadOnlyAdmin):
         return int(claim.n_allocated)  # type: ignore[attr-defined]
 
 
+class OrganizationOfClaimFilter(OrganizationFilter):
+    path = "claim__organization"
+
+
 @admin.register(models.ClaimWindow)
 class WindowAdmin(ReadOnlyAdmin):
     list_display = ["claim", "count", "first", "at", "duration", "recurrence", "time_zone", "until", "opened_for"]
-    list_filter = ["time_zone", "claim__organization"]
-    search_fields = ["claim__name", "claim__id", "id"]
+    list_filter = ["time_zone", OrganizationOfClaimFilter]
+    search_fields = ["claim__name", "claim__id", "claim__organization__slug", "id"]
     list_select_related = ["claim"]

@@ -32,6 +32,7 @@ class OrganizationFilter(admin.SimpleListFilter):
 
     title, parameter_name = "organization", "organization"
     MOST = 20
+    path = "organization"  # from a row of the list to its organization
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         found = list(Organization.objects.order_by("slug").values_list("slug", flat=True)[: self.MOST + 1])
@@ -41,7 +42,7 @@ class OrganizationFilter(admin.SimpleListFilter):
         return [(slug, slug) for slug in dict.fromkeys([*found[: self.MOST], *([chosen] if chosen else [])])]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(organization__slug=self.value()) if self.value() else queryset
+        return queryset.filter(**{f"{self.path}__slug": self.value()}) if self.value() else queryset
 
 
 class RoomyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
