@@ -18,6 +18,7 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import TruncSecond
 
+from claims.core.conditions import instances_said
 from claims.models import CapacityClaim, ClaimEvent, UsageInterval, UsageKind
 from console.common.errors import InvalidArgument, NotFound
 from console.common.paging import decode_cursor, encode_cursor
@@ -133,7 +134,7 @@ def counts_in_words(event: AuditEvent) -> str:
     """From how many instances to how many, as far as the event has that."""
     counts = [(values or {}).get("instanceCount", (values or {}).get("instance_count")) for values in
               (event.before, event.after)]  # fmt: skip
-    before, after = (None if one is None else _instances(one) for one in counts)
+    before, after = (None if one is None else instances_said(one) for one in counts)
     return f"from {before} to {after}" if before and after else before or after or ""
 
 
@@ -158,13 +159,9 @@ def _of_ledger(what: str, field: str, which: Q, text: str) -> Callable[..., Iter
         for at, count, names in rows[:most]:
             named = f": {', '.join(sorted(names))}" if count <= NAMED else ""
             yield Entry(Place(at + WITHIN, source, 0), at, Kind.INSTANCES, SYSTEM, what,
-                        f"{_instances(count)} {text}{named}", instances=count)  # fmt: skip
+                        f"{instances_said(count)} {text}{named}", instances=count)  # fmt: skip
 
     return read
-
-
-def _instances(count: int) -> str:
-    return f"{count} instance" if count == 1 else f"{count} instances"
 
 
 LOST = Q(instance__lost_at__isnull=False) & Q(ended_at__gte=TruncSecond(F("instance__lost_at")))

@@ -304,13 +304,6 @@ def month_to_date(organization: Organization, now: datetime, *, by_holder: bool 
     return usage(organization, month_of(now), now, now, by_holder=by_holder)
 
 
-def spend_per_hour(organization: Organization, now: datetime) -> Decimal:
-    """USD an hour for what is held right now."""
-    at = whole_second(now)
-    _, intervals = held(organization, at, at + timedelta(seconds=1), by_holder=False)
-    return per_hour(intervals, at, terms_of(organization))
-
-
 def per_hour(intervals: Sequence[Interval], at: datetime, terms: Terms) -> Decimal:
     """USD an hour for these, as they are held in the second after `at`."""
     slices = rating.rate(intervals, terms.quotas, terms.prices, at, at + timedelta(seconds=1))

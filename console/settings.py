@@ -244,59 +244,25 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_TIME_LIMIT = 1800
 CELERY_TASK_SOFT_TIME_LIMIT = 1740
-# `expires` drops wake-ups nobody took in time: the next beat brings a fresh one (W4).
+
+
+def beat(task: str, every_s: int, queue: str) -> dict[str, object]:
+    """Wake the task up so often. A wake-up that nobody took in time is dropped: the next beat brings a fresh one (W4)."""
+    return {"task": task, "schedule": float(every_s), "options": {"queue": queue, "expires": max(10, every_s)}}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "scale": {
-        "task": "deployments.tasks.scale",
-        "schedule": 5.0,
-        "options": {"queue": "control", "expires": 10},
-    },
-    "actuate": {
-        "task": "deployments.tasks.actuate",
-        "schedule": 5.0,
-        "options": {"queue": "io", "expires": 10},
-    },
-    "roll-up": {
-        "task": "deployments.tasks.roll_up",
-        "schedule": 60.0,
-        "options": {"queue": "control", "expires": 60},
-    },
-    "fulfil": {
-        "task": "claims.tasks.fulfil",
-        "schedule": 5.0,
-        "options": {"queue": "control", "expires": 10},
-    },
-    "provision": {
-        "task": "claims.tasks.provision",
-        "schedule": 5.0,
-        "options": {"queue": "io", "expires": 10},
-    },
-    "history": {
-        "task": "deployments.tasks.history",
-        "schedule": 10.0,
-        "options": {"queue": "bulk", "expires": 10},
-    },
-    "deliver": {
-        "task": "console.notifications.tasks.deliver",
-        "schedule": 5.0,
-        "options": {"queue": "io", "expires": 10},
-    },
-    "quota-notices": {
-        "task": "claims.tasks.quota_notices",
-        "schedule": 60.0,
-        "options": {"queue": "control", "expires": 60},
-    },
-    "budget-notices": {
-        "task": "claims.tasks.budget_notices",
-        "schedule": 300.0,
-        "options": {"queue": "control", "expires": 300},
-    },
-    "shortage-notices": {
-        "task": "deployments.tasks.shortage_notices",
-        "schedule": 60.0,
-        "options": {"queue": "control", "expires": 60},
-    },
-    "meter": {"task": "claims.tasks.meter", "schedule": 60.0, "options": {"queue": "control", "expires": 60}},
+    "scale": beat("deployments.tasks.scale", 5, "control"),
+    "actuate": beat("deployments.tasks.actuate", 5, "io"),
+    "roll-up": beat("deployments.tasks.roll_up", 60, "control"),
+    "fulfil": beat("claims.tasks.fulfil", 5, "control"),
+    "provision": beat("claims.tasks.provision", 5, "io"),
+    "history": beat("deployments.tasks.history", 10, "bulk"),
+    "deliver": beat("console.notifications.tasks.deliver", 5, "io"),
+    "quota-notices": beat("claims.tasks.quota_notices", 60, "control"),
+    "budget-notices": beat("claims.tasks.budget_notices", 300, "control"),
+    "shortage-notices": beat("deployments.tasks.shortage_notices", 60, "control"),
+    "meter": beat("claims.tasks.meter", 60, "control"),
 }
 
 # --- logs ------------------------------------------------------------------------------------------

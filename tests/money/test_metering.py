@@ -9,6 +9,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from claims import metering
+from claims.forecast import forecast
 from claims.models import CapacityClaim, MeterCursor, RatedDay, RatedSlice, UsageInterval
 from console.common import clock
 from console.organizations.models import Organization
@@ -99,7 +100,7 @@ def test_a_day_that_is_added_to_while_it_is_read_is_read_again(cast: Cast, monke
 def test_what_is_held_now_has_a_price_an_hour(cast: Cast) -> None:
     now = clock.now()
     interval(cast, now.replace(microsecond=0) - timedelta(minutes=1), None)
-    assert metering.spend_per_hour(cast.organization, now) == Decimal("42.00")
+    assert forecast(cast.organization, now).per_hour == Decimal("42.00")
 
 
 @pytest.mark.django_db(transaction=True)
