@@ -48,6 +48,8 @@ RUNTIME_BACKEND = env.text("HEADROOM_RUNTIME_BACKEND", "deployments.backends.sim
 PUBLIC_URL = env.text("HEADROOM_URL", f"http://{BIND}:{PORT}")
 # Lets webhooks go to private and loopback addresses, and by plain http.
 WEBHOOK_PRIVATE = env.flag("HEADROOM_WEBHOOK_PRIVATE", False)
+# Calls of the API that one token may make in a second, counted in the broker where that is a Redis; 0 for no limit.
+RATE_LIMIT = env.number("HEADROOM_RATE_LIMIT", 500, at_least=0)
 # `smtp://user:password@host:587?tls=1` or `smtps://...`; without it mail is written into the state folder.
 EMAIL_URL = env.text("EMAIL_URL")
 EMBEDDED_DATABASE_URL = f"postgresql://headroom@/headroom?host={quote(str(STATE_DIR))}/run"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, ClassVar
 
 TYPE = "type.googleapis.com/google.rpc."
@@ -133,6 +134,18 @@ class ResourceExhausted(Refusal):
     """Rate limits only: clients repeat it up to ten times, so nothing a user must mend may use it."""
 
     code, name, http_status, retryable = 8, "RESOURCE_EXHAUSTED", 429, True
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def whole_seconds(self) -> int:
+        """What `Retry-After` says."""
+        return max(1, ceil(self.retry_after_s))
+
+    def details(self) -> list[dict[str, Any]]:
+        return [{"@type": TYPE + "RetryInfo", "retryDelay": f"{self.retry_after_s:.3f}s"}]
 
 
 class Unavailable(Refusal):

@@ -7,6 +7,7 @@ from console.common import clock
 from console.common.errors import Unauthenticated
 from console.organizations.actors import Actor
 from console.organizations.models import ApiToken, Role
+from console.organizations.rates import rate_take
 from console.organizations.selectors import token_by_secret
 
 HOW = "Send `Authorization: Bearer TOKEN` with a token of `manage.py createtoken`."
@@ -22,6 +23,19 @@ def token_actor(token: ApiToken, request_id: str = "") -> Actor:
     )
 
 
+def bearer_token(header: str) -> ApiToken:
+    """The token of an `Authorization` header, with this call counted: Unauthenticated, or ResourceExhausted when it calls
+    too often. The door of every protocol."""
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthenticated(f"The Authorization header is not a bearer token. {HOW}")
+    token = token_by_secret(secret.strip(), clock.now())
+    if token is None:
+        raise Unauthenticated(f"The token is unknown, expired or revoked. {HOW}")
+    rate_take(token.id)
+    return token
+
+
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <secret>`; `request.user` is then the Actor, `request.auth` the token."""
 
@@ -29,12 +43,7 @@ class TokenAuthentication(BaseAuthentication):
         header = request.headers.get("Authorization", "")
         if not header:
             return None
-        scheme, _, secret = header.partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
-            raise Unauthenticated(f"The Authorization header is not a bearer token. {HOW}")
-        token = token_by_secret(secret.strip(), clock.now())
-        if token is None:
-            raise Unauthenticated(f"The token is unknown, expired or revoked. {HOW}")
+        token = bearer_token(header)
         return token_actor(token, getattr(request, "request_id", "")), token
 
     def authenticate_header(self, request: Request) -> str:

@@ -12,7 +12,15 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from console.common.errors import DATABASE_AWAY, FieldViolation, InvalidArgument, Refusal, Unavailable, body_of
+from console.common.errors import (
+    DATABASE_AWAY,
+    FieldViolation,
+    InvalidArgument,
+    Refusal,
+    ResourceExhausted,
+    Unavailable,
+    body_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +59,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     response = Response(refusal.body(), status=refusal.http_status)
     if refusal.http_status == 401:
         response["WWW-Authenticate"] = "Bearer"
+    if isinstance(refusal, ResourceExhausted):
+        response["Retry-After"] = str(refusal.whole_seconds)
     return response
 
 
