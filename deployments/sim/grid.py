@@ -156,7 +156,8 @@ class GridRun:
         """float64 [L], wait that this share of requests did not exceed."""
         below = np.cumsum(self.waits, axis=1)
         steps: Int64s = (below < quantile * below[:, -1:]).sum(axis=1)
-        return STEP_S * steps
+        wait_s: Floats = STEP_S * steps.astype(np.float64)
+        return wait_s
 
     @property
     def replica_hours(self) -> Floats:

@@ -65,8 +65,8 @@ def test_every_lane_is_what_the_exact_simulator_makes_of_it(cold_s: float) -> No
         assert together.share_le_1s[lane] == pytest.approx(exact.share_le_1s, abs=0.015)
         assert together.share_le_5s[lane] == pytest.approx(exact.share_le_5s, abs=0.015)
         assert together.wait_s(0.99)[lane] == pytest.approx(exact.wait_p99_s, abs=1.0, rel=0.03)
-        assert together.replica_hours[lane] == pytest.approx(exact.replica_hours, rel=0.02)
-        assert together.changes_per_hour[lane] == pytest.approx(exact.changes_per_hour, rel=0.05, abs=3)
+        assert together.replica_hours[lane] == pytest.approx(exact.replica_hours, rel=0.04)
+        assert together.changes_per_hour[lane] == pytest.approx(exact.changes_per_hour, rel=0.1, abs=3)
 
 
 def test_a_lane_does_not_depend_on_the_others() -> None:
