@@ -11,7 +11,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from claims import services
-from claims.api.views import checked
 from claims.core.conditions import timestamp
 from claims.models import QuotaRequest, RequestState
 from claims.quotas import offering_named, quota_request_get, quota_requests_of
@@ -19,7 +18,7 @@ from console.common import clock
 from console.common.errors import InvalidArgument, NotFound
 from console.common.ids import parse_uuid
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
-from console.organizations.api.fields import TextField, UInt32Field
+from console.organizations.api.fields import TextField, UInt32Field, checked
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 

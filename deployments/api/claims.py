@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from claims import services
 from claims.api import serializers as shapes
-from claims.api.views import checked, create
+from claims.api.operations import claim_made
 from claims.api.wire import own_claim_to, resources_from
 from claims.models import CapacityClaim
 from claims.selectors import claim_get, claims_of
@@ -21,7 +21,7 @@ from claims.services.claims import offering_wanted, resources_of
 from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.paging import page
-from console.organizations.api.fields import UInt32Field
+from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.api.previews import PreviewShape, preview_to
@@ -87,13 +87,15 @@ class ClaimsView(APIView):
         """Set capacity aside, or, with `preview=true`, say what it would do: instances at once and later, quota and
         price before and after. Refusals are the same."""
         data = checked(shapes.ClaimCreateSerializer(data=request.data))
-        organization = request_actor(request).require_organization()
+        actor, key = request_actor(request), request.headers.get("Idempotency-Key")
 
         def foresee() -> ClaimPreview:
             resources = resources_from(data["resources"])
-            return creation_preview(organization, offering_wanted(data["name"], resources), resources, clock.now())
+            return creation_preview(
+                actor.require_organization(), offering_wanted(data["name"], resources), resources, clock.now()
+            )
 
-        return answered(request, lambda: create(request, data), foresee)
+        return answered(request, lambda: claim_made(actor, data, key), foresee)
 
 
 class ClaimView(APIView):

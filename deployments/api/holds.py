@@ -10,13 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from claims.api.views import checked
 from claims.core.conditions import timestamp
 from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.ids import parse_uuid
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
-from console.organizations.api.fields import EnumField, TextField, UInt32Field
+from console.organizations.api.fields import EnumField, TextField, UInt32Field, checked
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.models import Hold

@@ -8,13 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from claims.api.views import checked
 from claims.core.conditions import timestamp
 from claims.selectors import claim_get
 from console.common import clock
 from console.common.errors import InvalidArgument, PermissionDenied
 from console.common.money import plain
-from console.organizations.api.fields import UInt32Field
+from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import HasRole, request_actor
 from deployments.impact.claims import ClaimPreview, Price, QuotaChange, claim_preview

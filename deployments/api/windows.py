@@ -15,7 +15,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from claims import calendar, services
-from claims.api.views import checked
 from claims.calendar import Span
 from claims.core.conditions import timestamp
 from claims.core.window_rules import WindowAsked
@@ -29,7 +28,7 @@ from console.common import clock
 from console.common.errors import FieldViolation, InvalidArgument
 from console.common.money import plain
 from console.common.paging import page
-from console.organizations.api.fields import UInt32Field
+from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.api.claims import PREVIEW, claim_in, wants_preview

@@ -55,6 +55,13 @@ class EnumField(serializers.Field[str, Any, str, Any]):
         return value
 
 
+def checked(serializer: Any) -> dict[str, Any]:
+    """What the serializer makes of its data; its errors are InvalidArgument by the handler of exceptions."""
+    serializer.is_valid(raise_exception=True)
+    data: dict[str, Any] = serializer.validated_data
+    return data
+
+
 def query_time(request: Request, name: str, default: datetime | None = None) -> datetime | None:
     """The RFC 3339 time in the query parameter `name`; InvalidArgument when it is something else."""
     text = request.query_params.get(name)
