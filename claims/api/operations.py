@@ -12,6 +12,7 @@ from claims.selectors import claim_get, claims_of, offerings_claimable
 from console.organizations.actors import Actor
 from console.organizations.api.fields import checked
 from console.organizations.api.ids import id_in_body
+from console.organizations.idempotency import json_once
 
 
 def claim_list(actor: Actor, updated_after: datetime | None) -> dict[str, Any]:
@@ -25,19 +26,25 @@ def claim_read(actor: Actor, id: uuid.UUID) -> dict[str, Any]:
     return one(claim_get(actor.require_organization(), id))
 
 
-def claim_create(actor: Actor, body: Any, key: str | None) -> dict[str, Any]:
-    return one(claim_made(actor, checked(ClaimCreateSerializer(data=body)), key))
+def claim_create(actor: Actor, body: Any, key: str | None = None, *, distinct: bool = False) -> dict[str, Any]:
+    """`key` is an Idempotency-Key; `distinct` says that the caller has seen to it."""
+
+    def make() -> dict[str, Any]:
+        data = checked(ClaimCreateSerializer(data=body))
+        return one(claim_made(actor, data, distinct or key is not None))
+
+    return json_once(actor, key, "CreateCapacityClaim", body, make)
 
 
-def claim_made(actor: Actor, data: dict[str, Any], key: str | None) -> CapacityClaim:
-    """The claim that a checked `ClaimCreateSerializer` asks for; `key` is the Idempotency-Key that was sent."""
+def claim_made(actor: Actor, data: dict[str, Any], distinct: bool) -> CapacityClaim:
+    """The claim that a checked `ClaimCreateSerializer` asks for."""
     return services.claim_create(
         actor=actor,
         organization=actor.require_organization(),
         name=data["name"],
         resources=resources_from(data["resources"]),
         id=id_in_body(data.get("id")),
-        idempotency_key=key,
+        distinct=distinct,
     )
 
 

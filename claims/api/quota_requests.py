@@ -19,6 +19,7 @@ from console.common.errors import InvalidArgument, NotFound
 from console.common.ids import parse_uuid
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
 from console.organizations.api.fields import TextField, UInt32Field, checked
+from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 
@@ -78,6 +79,7 @@ class QuotaRequestsView(APIView):
         more = encode_cursor([str(rows[limit - 1].id)]) if len(rows) > limit else None
         return Response(page([request_to(one) for one in rows[:limit]], more))
 
+    @idempotent()
     @extend_schema(
         request=QuotaRequestSerializer, responses={201: QuotaRequestShape}, operation_id="CreateQuotaRequest",
         examples=[OpenApiExample("Twelve instead of eight", request_only=True, value={
@@ -106,6 +108,7 @@ class QuotaRequestView(APIView):
 
 
 class QuotaRequestWithdrawView(APIView):
+    @idempotent()
     @extend_schema(request=None, responses=QuotaRequestShape, operation_id="WithdrawQuotaRequest")
     def post(self, request: Request, id: str) -> Response:
         """Take a request back that waits; again changes nothing."""

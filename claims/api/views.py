@@ -8,6 +8,7 @@ from rest_framework.views import APIView
 from claims.api import operations
 from claims.api import serializers as shapes
 from console.organizations.api.fields import query_time
+from console.organizations.api.idempotency import HEADER, idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 
@@ -22,6 +23,7 @@ class ClaimsView(APIView):
         """List the capacity claims of the token's organization."""
         return Response(operations.claim_list(request_actor(request), query_time(request, "updatedAfter")))
 
+    @idempotent()
     @extend_schema(
         request=shapes.ClaimCreateSerializer,
         responses=shapes.OneClaimSerializer,
@@ -30,8 +32,8 @@ class ClaimsView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Set capacity aside. Answers at once with STATUS_CREATING."""
-        key = request.headers.get("Idempotency-Key")
-        return Response(operations.claim_create(request_actor(request), request.data, key))
+        distinct = HEADER in request.headers
+        return Response(operations.claim_create(request_actor(request), request.data, distinct=distinct))
 
 
 class ClaimView(APIView):

@@ -28,7 +28,7 @@ from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
-from console.organizations.services import audit_record, idempotency_claim
+from console.organizations.services import audit_record
 
 # A creation that is sent again because its answer was lost comes within this time (API.md, rule 5).
 REPEAT_WITHIN = timedelta(seconds=30)
@@ -48,19 +48,20 @@ def claim_create(
     name: str,
     resources: ClaimResources,
     id: uuid.UUID | None = None,
-    idempotency_key: str | None = None,
+    distinct: bool = False,
 ) -> CapacityClaim:
     """Set capacity aside; answers CREATING, always (C5).
 
-    Refuses with InvalidArgument (the request), FailedPrecondition (quota), AlreadyExists (the id). Sent again with
-    the same key, or within 30 seconds without key and id, it answers with the first claim.
+    Refuses with InvalidArgument (the request), FailedPrecondition (quota), AlreadyExists (the id). Sent again
+    within 30 seconds without an id it answers with the first claim, unless it is `distinct`: the caller keeps repeats
+    apart itself, with an `Idempotency-Key`.
     """
     actor.require_write()
     offering = offering_wanted(name, resources)
     with transaction.atomic():
         now = clock.now()
         chosen = id or new_id()
-        earlier = _earlier(actor, organization, name, resources, id, chosen, idempotency_key, now)
+        earlier = None if distinct and id is None else _earlier(actor, organization, name, resources, id, now)
         if earlier is not None:
             return earlier
         # Before the quota's row is held, for which others wait.
@@ -204,23 +205,15 @@ def _earlier(
     name: str,
     resources: ClaimResources,
     id: uuid.UUID | None,
-    chosen: uuid.UUID,
-    key: str | None,
     now: datetime,
 ) -> CapacityClaim | None:
     """The claim that an earlier, same request made; None when this one is new."""
-    body = {"name": name, "resources": _described(resources), "id": str(id) if id else None}
-    if key is not None:
-        earlier = idempotency_claim(
-            organization=organization, key=key, body=body, resource_type="CapacityClaim", resource_id=chosen
-        )
-        return claim_get(organization, earlier) if earlier else None
     if id is not None:
         if CapacityClaim.objects.filter(id=id).exists():
             raise AlreadyExists("CapacityClaim", id)
         return None
     caller = {"organization": organization.key, "token": str(actor.token.id) if actor.token else actor.name}
-    fingerprint = json.dumps([caller, body], sort_keys=True)
+    fingerprint = json.dumps([caller, name, _described(resources)], sort_keys=True)
     locks.creation_lock("claim " + hashlib.sha256(fingerprint.encode()).hexdigest())
     return _twin(actor, organization, name, resources, now)
 

@@ -1,14 +1,12 @@
-"""Writes about organizations: tokens, memberships, audit, idempotency."""
+"""Writes about organizations: tokens, memberships, audit."""
 
 import hashlib
-import json
 import secrets
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 from console.organizations import locks
@@ -16,7 +14,6 @@ from console.organizations.actors import Actor
 from console.organizations.models import (
     ApiToken,
     AuditEvent,
-    IdempotencyKey,
     Membership,
     Organization,
     Role,
@@ -174,38 +171,3 @@ def token_revoke(*, actor: Actor, token: ApiToken, now: datetime) -> None:
 def token_hash(secret: str) -> str:
     """SHA-256 is enough here: the secret is 256 random bits, so there is nothing to guess from the hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def request_hash(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def idempotency_claim(
-    *,
-    organization: Organization,
-    key: str,
-    body: Mapping[str, Any],
-    resource_type: str,
-    resource_id: uuid.UUID,
-) -> uuid.UUID | None:
-    """Take an `Idempotency-Key` for the creation of `resource_id`, in the creation's own transaction.
-
-    Returns None when the key is new: go on. Returns the id of the earlier resource when the same request was made
-    before: answer with that one. A concurrent twin waits here until the other commits. The key used for another
-    request is an InvalidArgument.
-    """
-    if not 1 <= len(key) <= 200 or not key.isprintable():
-        raise InvalidArgument.of("idempotency_key", "must have 1 to 200 printable characters")
-    wanted = request_hash(body)
-    try:
-        with transaction.atomic():
-            IdempotencyKey.objects.create(
-                organization=organization, key=key, request_sha256=wanted,
-                resource_type=resource_type, resource_id=resource_id,
-            )  # fmt: skip
-        return None
-    except IntegrityError:
-        earlier = IdempotencyKey.objects.get(organization=organization, key=key)
-    if earlier.request_sha256 != wanted or earlier.resource_type != resource_type:
-        raise InvalidArgument.of("idempotency_key", "was used for another request; use a new key") from None
-    return earlier.resource_id

@@ -22,6 +22,7 @@ from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.paging import page
 from console.organizations.api.fields import UInt32Field, checked
+from console.organizations.api.idempotency import HEADER, idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.api.previews import PreviewShape, preview_to
@@ -79,6 +80,7 @@ class ClaimsView(APIView):
         """Every capacity claim of the organization, in order of creation."""
         return Response(page([own_claim_to(one) for one in claims_of(request_actor(request).require_organization())]))
 
+    @idempotent()
     @extend_schema(
         request=shapes.ClaimCreateSerializer, responses=CLAIM_OR_PREVIEW, operation_id="CreateClaim",
         parameters=[PREVIEW, KEY],
@@ -87,7 +89,7 @@ class ClaimsView(APIView):
         """Set capacity aside, or, with `preview=true`, say what it would do: instances at once and later, quota and
         price before and after. Refusals are the same."""
         data = checked(shapes.ClaimCreateSerializer(data=request.data))
-        actor, key = request_actor(request), request.headers.get("Idempotency-Key")
+        actor, distinct = request_actor(request), HEADER in request.headers
 
         def foresee() -> ClaimPreview:
             resources = resources_from(data["resources"])
@@ -95,7 +97,7 @@ class ClaimsView(APIView):
                 actor.require_organization(), offering_wanted(data["name"], resources), resources, clock.now()
             )
 
-        return answered(request, lambda: claim_made(actor, data, key), foresee)
+        return answered(request, lambda: claim_made(actor, data, distinct), foresee)
 
 
 class ClaimView(APIView):

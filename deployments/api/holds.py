@@ -16,6 +16,7 @@ from console.common.errors import InvalidArgument
 from console.common.ids import parse_uuid
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
 from console.organizations.api.fields import EnumField, TextField, UInt32Field, checked
+from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.models import Hold
@@ -85,6 +86,7 @@ class HoldsView(APIView):
         more = encode_cursor([str(rows[limit - 1].id)]) if len(rows) > limit else None
         return Response(page([hold_to(one, now) for one in rows[:limit]], more))
 
+    @idempotent()
     @extend_schema(
         request=HoldSerializer, responses=ANY, operation_id="CreateHold",
         examples=[OpenApiExample("Pin a deployment to six replicas for an hour", request_only=True, value={

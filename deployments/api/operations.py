@@ -11,6 +11,7 @@ from console.common.ids import parse_uuid
 from console.organizations.actors import Actor
 from console.organizations.api.fields import checked
 from console.organizations.api.ids import id_in_body
+from console.organizations.idempotency import json_once
 from deployments import services
 from deployments.api.serializers import DeploymentSerializer, GatewaySerializer
 from deployments.api.wire import (
@@ -41,15 +42,18 @@ def deployment_read(actor: Actor, id: uuid.UUID) -> dict[str, Any]:
     return one_deployment(deployment_get(actor.require_organization(), id))
 
 
-def deployment_create(actor: Actor, body: Any, key: str | None) -> dict[str, Any]:
-    """`key` is the Idempotency-Key that was sent."""
+def deployment_create(actor: Actor, body: Any, key: str | None = None) -> dict[str, Any]:
+    """`key` is an Idempotency-Key."""
+    return json_once(actor, key, "CreateDeployment", body, lambda: _deployment_made(actor, body))
+
+
+def _deployment_made(actor: Actor, body: Any) -> dict[str, Any]:
     data = checked(DeploymentSerializer(data=body))
     deployment = services.deployment_create(
         actor=actor,
         organization=actor.require_organization(),
         spec=deployment_from(data),
         id=id_in_body(data.get("id")),
-        idempotency_key=key,
     )
     return one_deployment(deployment)
 
@@ -90,15 +94,18 @@ def gateway_read(actor: Actor, id: uuid.UUID) -> dict[str, Any]:
     return one_gateway(gateway_get(actor.require_organization(), id))
 
 
-def gateway_create(actor: Actor, body: Any, key: str | None) -> dict[str, Any]:
-    """`key` is the Idempotency-Key that was sent."""
+def gateway_create(actor: Actor, body: Any, key: str | None = None) -> dict[str, Any]:
+    """`key` is an Idempotency-Key."""
+    return json_once(actor, key, "CreateGateway", body, lambda: _gateway_made(actor, body))
+
+
+def _gateway_made(actor: Actor, body: Any) -> dict[str, Any]:
     data = checked(GatewaySerializer(data=body))
     gateway = services.gateway_create(
         actor=actor,
         organization=actor.require_organization(),
         spec=gateway_from(data),
         id=id_in_body(data.get("id")),
-        idempotency_key=key,
     )
     return one_gateway(gateway)
 

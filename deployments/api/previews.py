@@ -14,6 +14,7 @@ from console.common import clock
 from console.common.errors import InvalidArgument, PermissionDenied
 from console.common.money import plain
 from console.organizations.api.fields import UInt32Field, checked
+from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import HasRole, request_actor
 from deployments.impact.claims import ClaimPreview, Price, QuotaChange, claim_preview
@@ -144,6 +145,7 @@ EXAMPLE = OpenApiExample("From three instances to two", response_only=True, valu
 class ClaimPreviewView(APIView):
     permission_classes = [AnyRole]
 
+    @idempotent()
     @extend_schema(
         request=PreviewRequest, responses=PreviewShape, operation_id="PreviewCapacityClaim", examples=[EXAMPLE]
     )

@@ -16,6 +16,7 @@ from console.common import clock
 from console.common.errors import InvalidArgument, NotFound
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
 from console.organizations.api.fields import query_time
+from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments import services
@@ -138,6 +139,7 @@ class ReplicasView(APIView):
 
 
 class RestartView(APIView):
+    @idempotent()
     @extend_schema(request=None, responses=ANY, operation_id="RestartReplica")
     def post(self, request: Request, id: str, key: str) -> Response:
         """Have a replica replaced by a new one: the new one is started first where there is room for both."""

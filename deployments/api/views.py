@@ -8,6 +8,7 @@ from rest_framework.views import APIView
 
 from claims.api.views import UPDATED_AFTER
 from console.organizations.api.fields import query_time
+from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.api import operations
@@ -27,11 +28,11 @@ class DeploymentsView(APIView):
         after, gateway = query_time(request, "updatedAfter"), request.query_params.get("parentGatewayId")
         return Response(operations.deployment_list(request_actor(request), after, gateway))
 
+    @idempotent()
     @extend_schema(request=DeploymentSerializer, responses=ANY, operation_id="CreateDeployment", parameters=[KEY])
     def post(self, request: Request) -> Response:
         """Create a deployment. Answers at once with STATUS_CREATING."""
-        key = request.headers.get("Idempotency-Key")
-        return Response(operations.deployment_create(request_actor(request), request.data, key))
+        return Response(operations.deployment_create(request_actor(request), request.data))
 
 
 class DeploymentView(APIView):
@@ -69,11 +70,11 @@ class GatewaysView(APIView):
         """List the gateways of the token's organization."""
         return Response(operations.gateway_list(request_actor(request), query_time(request, "updatedAfter")))
 
+    @idempotent()
     @extend_schema(request=GatewaySerializer, responses=ANY, operation_id="CreateGateway", parameters=[KEY])
     def post(self, request: Request) -> Response:
         """Create a gateway. Answers at once with STATUS_CREATING."""
-        key = request.headers.get("Idempotency-Key")
-        return Response(operations.gateway_create(request_actor(request), request.data, key))
+        return Response(operations.gateway_create(request_actor(request), request.data))
 
 
 class GatewayView(APIView):

@@ -29,6 +29,7 @@ from console.common.errors import FieldViolation, InvalidArgument
 from console.common.money import plain
 from console.common.paging import page
 from console.organizations.api.fields import UInt32Field, checked
+from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.api.claims import PREVIEW, claim_in, wants_preview
@@ -117,6 +118,7 @@ class WindowsView(APIView):
         """Every window of the claim, those first that are open or come next."""
         return Response(page([window_to(one) for one in upcoming(windows_of(claim_in(request, id)), clock.now())]))
 
+    @idempotent()
     @extend_schema(
         request=WindowShape, responses=WINDOW_OR_PREVIEW, operation_id="CreateClaimWindow", parameters=[PREVIEW]
     )

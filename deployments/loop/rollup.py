@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from claims.models import InstanceType
+from console.organizations.idempotency import answers_forget
 from deployments.core.states import FINAL
 from deployments.loop.history import FINER, HOUR, LEVELS, chunks, floor
 from deployments.loop.passes import passes_between, points_between, points_of
@@ -27,6 +28,7 @@ def roll_up(now: datetime) -> int:
     written = sum(_roll_hours(one, now) for one in sampled.order_by("key"))
     written += sum(_roll_coarser(step, now) for step in sorted(FINER))
     _drop(now)
+    answers_forget(now=now)
     return written
 
 

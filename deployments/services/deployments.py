@@ -18,7 +18,7 @@ from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
-from console.organizations.services import audit_record, idempotency_claim
+from console.organizations.services import audit_record
 from deployments.core.rules import Autoscaling, DeploymentSpec, validate_autoscaling, validate_deployment
 from deployments.core.status import Facts, deployment_status
 from deployments.engines import validate_runtime
@@ -35,20 +35,12 @@ def deployment_create(
     organization: Organization,
     spec: DeploymentSpec,
     id: uuid.UUID | None = None,
-    idempotency_key: str | None = None,
 ) -> Deployment:
     """A new deployment; answers CREATING. Names are unique in the organization."""
     actor.require_write()
     gateways, type_ = _resolved(organization, spec)
     with transaction.atomic():
         now, chosen = clock.now(), id or new_id()
-        if idempotency_key is not None:
-            earlier = idempotency_claim(
-                organization=organization, key=idempotency_key, body=asdict(spec), resource_type="Deployment",
-                resource_id=chosen,
-            )  # fmt: skip
-            if earlier is not None:
-                return deployment_get(organization, earlier)
         deployment = Deployment(
             id=chosen,
             organization=organization,

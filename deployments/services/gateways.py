@@ -15,7 +15,7 @@ from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
-from console.organizations.services import audit_record, idempotency_claim
+from console.organizations.services import audit_record
 from deployments.core.rules import GatewaySpec, validate_gateway
 from deployments.models import Deployment, Gateway
 from deployments.selectors import gateway_get
@@ -29,20 +29,12 @@ def gateway_create(
     organization: Organization,
     spec: GatewaySpec,
     id: uuid.UUID | None = None,
-    idempotency_key: str | None = None,
 ) -> Gateway:
     """A new entry point; answers CREATING. Names are unique in the organization."""
     actor.require_write()
     _require(spec)
     with transaction.atomic():
         now, chosen = clock.now(), id or new_id()
-        if idempotency_key is not None:
-            earlier = idempotency_claim(
-                organization=organization, key=idempotency_key, body=described(spec), resource_type="Gateway",
-                resource_id=chosen,
-            )  # fmt: skip
-            if earlier is not None:
-                return gateway_get(organization, earlier)
         gateway = Gateway(
             id=chosen, organization=organization, name=spec.name, created_at=now, updated_at=now,
             endpoints=endpoints_of(spec.name, organization), **_columns(spec),

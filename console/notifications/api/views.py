@@ -30,6 +30,7 @@ from console.notifications.selectors import (
     notifications_of,
 )
 from console.organizations.api.fields import TextField
+from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import HasRole, request_actor
 
@@ -169,6 +170,7 @@ class WebhooksView(APIView):
         rows = channels_of(request_actor(request).require_organization()).filter(type=ChannelType.WEBHOOK)
         return Response(page([webhook_to(one) for one in rows]))
 
+    @idempotent("secret")
     @extend_schema(
         request=WebhookSerializer, responses={201: WebhookMadeShape}, operation_id="CreateWebhook",
         examples=[OpenApiExample("Shortages and lost instances to the pager", request_only=True, value={
@@ -213,6 +215,7 @@ class WebhookView(APIView):
 class WebhookSecretView(APIView):
     permission_classes = [ForAdmins]
 
+    @idempotent("secret")
     @extend_schema(request=None, responses=SecretShape, operation_id="RotateWebhookSecret")
     def post(self, request: Request, id: str) -> Response:
         """Another secret. For 24 hours the old one signs as well, so that the receiver can change over."""
@@ -223,6 +226,7 @@ class WebhookSecretView(APIView):
 class WebhookTestView(APIView):
     permission_classes = [ForAdmins]
 
+    @idempotent()
     @extend_schema(request=None, responses={202: DeliveryShape}, operation_id="TestWebhook")
     def post(self, request: Request, id: str) -> Response:
         """Send it a test, whatever kinds it wants; what comes of it is at `/api/v1/deliveries/{id}`."""
@@ -264,6 +268,7 @@ class DeliveryView(APIView):
 class ReplayView(APIView):
     permission_classes = [ForAdmins]
 
+    @idempotent()
     @extend_schema(request=None, responses={202: DeliveryShape}, operation_id="ReplayDelivery")
     def post(self, request: Request, id: str) -> Response:
         """Send it anew with the same `webhook-id`, tried for 24 hours again."""
