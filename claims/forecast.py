@@ -18,15 +18,13 @@ from django.db.models import Min
 from claims import metering
 from claims.bills import Month
 from claims.core import rating
-from claims.core.rating import Interval
 from claims.ledger import whole_second
-from claims.metering import Holder, Terms, UsageRow
+from claims.metering import SECOND, Held, Holder, Terms, UsageRow
 from claims.models import UsageInterval, UsageKind
 from console.common.money import SECONDS_PER_HOUR
 from console.organizations.models import Organization
 
 LOOK_BACK = timedelta(days=7)
-SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +67,24 @@ def forecast(organization: Organization, now: datetime, *, by_holder: bool = Tru
     at, terms = whole_second(now), metering.terms_of(organization)
     month, first = Month(metering.month_of(at)), _first_use(organization)
     since = max(first or at, metering.day_of(at) - LOOK_BACK)
-    rows = metering.usage(
-        organization, min(month.start, metering.day_of(since)), at, at, by_holder=by_holder, terms=terms
-    )
-    holders, held = metering.held(organization, at, at + SECOND, by_holder)
-    ahead = defaultdict(Decimal, claims_ahead(holders, held, at, month.end, terms))
+    start = min(month.start, metering.day_of(since))
+    rows, held = metering.usage_and_held(organization, start, at, by_holder=by_holder, terms=terms)
+    ahead = defaultdict(Decimal, claims_ahead(held, at, month.end, terms))
     if since < at:
         lately = [row for row in rows if row.day >= metering.day_of(since)]
         for key, usd in on_demand_ahead(lately, _seconds(since, at), _seconds(at, month.end)).items():
             ahead[key] += usd
     return Forecast(
         [row for row in rows if row.day >= month.start],
-        metering.per_hour(held, at, terms),
+        metering.per_hour(held.intervals, at, terms),
         dict(ahead),
         _seconds(at, month.end),
     )
 
 
-def claims_ahead(
-    holders: Mapping[int, Holder], held: Sequence[Interval], at: datetime, end: datetime, terms: Terms
-) -> dict[Holder, Decimal]:
+def claims_ahead(held: Held, at: datetime, end: datetime, terms: Terms) -> dict[Holder, Decimal]:
     """What is held by claims now costs this until then. Rates change only with prices: one look at each of those."""
-    intervals = [replace(one, ended=None) for one in held if holders[one.id][0] == UsageKind.CLAIM]
+    intervals = [replace(one, ended=None) for one in held.intervals if held.holders[one.id][0] == UsageKind.CLAIM]
     if not intervals:
         return {}
     changes = {edge for point in terms.prices for edge in (point.start, point.end) if edge and at < edge < end}
@@ -99,7 +93,7 @@ def claims_ahead(
     for start, until in pairwise(edges):
         for one in rating.rate(intervals, terms.quotas, terms.prices, start, start + SECOND):
             cost = one.gpu_seconds * one.usd_per_gpu_hour * _seconds(start, until) / SECONDS_PER_HOUR
-            sums[holders[one.interval]] += cost
+            sums[held.holders[one.interval]] += cost
     return dict(sums)
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Case, Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least, TruncDay
 
 from claims import locks
@@ -24,7 +24,7 @@ from console.organizations.models import Organization
 
 # Books are closed a little after the hour, so that few changes are entered later than they began.
 SETTLED_AFTER = timedelta(minutes=2)
-DAY = timedelta(days=1)
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 NOBODY = uuid.UUID(int=0)
 Holder = tuple[str, uuid.UUID, str, int]  # kind, id, name, offering
 WHO = ("who_kind", "who_id", "who_name", "who_offering")
@@ -52,6 +52,14 @@ class Terms:
 
     quotas: Sequence[QuotaPoint]
     prices: Sequence[PricePoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What was held in a span of time, and by whom, by number of the interval."""
+
+    holders: dict[int, Holder]
+    intervals: list[Interval]
 
 
 def meter_pass(now: datetime) -> int:
@@ -212,18 +220,35 @@ def usage(
     Not `by_holder`: all holders of one kind are a row, which names none of them; much less to read. `terms`: where they
     have been read.
     """
-    start, end = whole_second(start), min(whole_second(end), whole_second(now))
+    end = min(whole_second(end), whole_second(now))
+    return _used(organization, whole_second(start), end, timedelta(0), by_holder, terms)[0]
+
+
+def usage_and_held(
+    organization: Organization, start: datetime, now: datetime, *, by_holder: bool, terms: Terms
+) -> tuple[list[UsageRow], Held]:
+    """`usage` in [start, now), and what is held in the second after: read in one look at the ledger."""
+    at = whole_second(now)
+    rows, held = _used(organization, whole_second(start), at, SECOND, by_holder, terms)
+    return rows, _held_at(held, at)
+
+
+def _used(
+    organization: Organization, start: datetime, end: datetime, beyond: timedelta, by_holder: bool, terms: Terms | None
+) -> tuple[list[UsageRow], Held]:
+    """What was used in [start, end); and what was held in the last part of it, which was read live, and `beyond`."""
     cursor = MeterCursor.objects.filter(organization=organization).first()
     # Slices never cross an hour, so whole hours can be taken from them.
     first = start if start == hour_of(start) else hour_of(start) + rating.HOUR
     last = min(hour_of(end), cursor.rated_until) if cursor else first
     if cursor is None or last <= first:
-        return _live(organization, start, end, by_holder, terms)
+        return _live(organization, start, end, beyond, by_holder, terms)
     stored = _stored(organization, first, last, cursor.rated_until, by_holder)
     if stored is None:
-        return usage(organization, start, end, now, by_holder=by_holder, terms=terms)
-    before, after = (_live(organization, *part, by_holder, terms) for part in ((start, first), (last, end)))
-    return before + stored + after
+        return _used(organization, start, end, beyond, by_holder, terms)
+    before, _ = _live(organization, start, first, timedelta(0), by_holder, terms)
+    after, held = _live(organization, last, end, beyond, by_holder, terms)
+    return before + stored + after, held
 
 
 def _stored(
@@ -235,7 +260,7 @@ def _stored(
     last = end if end == rated_until else day_of(end)
     if last <= first:
         return _slices(organization, start, end, by_holder)
-    cursor = MeterCursor.objects.filter(organization=OuterRef("organization")).values("rated_until")
+    cursor = MeterCursor.objects.filter(organization=organization).values("rated_until")
     found = RatedDay.objects.filter(organization=organization, day__gte=first, day__lt=last).order_by()
     named = found.annotate(seen=Subquery(cursor), **_who("", by_holder)).values_list("seen", *WHO, "day", "rate")
     rows = list(named.annotate(s=Sum("gpu_seconds"), u=Sum("usd")))
@@ -263,41 +288,62 @@ def _slices(organization: Organization, start: datetime, end: datetime, by_holde
 
 
 def _live(
-    organization: Organization, start: datetime, end: datetime, by_holder: bool, terms: Terms | None
-) -> list[UsageRow]:
-    if start >= end:
-        return []
-    holders, intervals = held(organization, start, end, by_holder)
-    return [
-        UsageRow(*holders[one.interval], day_of(one.started), one.rate, one.gpu_seconds, one.usd)
-        for one in _rate(organization, intervals, start, end, terms)
+    organization: Organization,
+    start: datetime,
+    end: datetime,
+    beyond: timedelta,
+    by_holder: bool,
+    terms: Terms | None,
+) -> tuple[list[UsageRow], Held]:
+    """Rated from the ledger itself; and what was held from `start` until `beyond` the end."""
+    if start >= end + beyond:
+        return [], Held({}, [])
+    held = _held(organization, start, end + beyond, by_holder)
+    slices = _rate(organization, held.intervals, start, end, terms)
+    rows = [
+        UsageRow(*held.holders[one.interval], day_of(one.started), one.rate, one.gpu_seconds, one.usd) for one in slices
     ]
+    return rows, held
 
 
-def held(
-    organization: Organization, start: datetime, end: datetime, by_holder: bool
-) -> tuple[dict[int, Holder], list[Interval]]:
-    """What was held in [start, end), and by whom, by number of the interval.
+def _held(organization: Organization, start: datetime, end: datetime, by_holder: bool) -> Held:
+    """What was held in [start, end): one query.
 
     What pays one rate whoever else holds what is taken together: the GPUs of a holder over the same time. Instances of
     CUSTOMER claims stay apart, for their order decides their rate (B2).
     """
+    apart = Q(claim_kind=ClaimKind.CUSTOMER)
     found = intervals_in(organization, start, end).order_by().annotate(**_who("", by_holder))
-    times = {
-        "began": Greatest("started_at", Value(start)),
-        "until": Least(Coalesce("ended_at", Value(end)), Value(end)),
-    }
-    together = found.exclude(claim_kind=ClaimKind.CUSTOMER).annotate(**times)
-    rows = [(None, *row) for row in together.values_list(*WHO, "claim_kind", "began", "until").annotate(n=Sum("gpus"))]
-    rows += found.filter(claim_kind=ClaimKind.CUSTOMER).values_list(
-        "id", *WHO, "claim_kind", "started_at", "ended_at", "gpus"
+    grouped = found.annotate(
+        alone=Case(When(apart, then="id")),
+        began=Case(When(apart, then="started_at"), default=Greatest("started_at", Value(start))),
+        until=Least(Coalesce("ended_at", Value(end)), Value(end)),
     )
+    rows = grouped.values_list("alone", *WHO, "claim_kind", "began", "until").annotate(n=Sum("gpus"))
     holders, intervals = {}, []
     for place, (id, kind, holder, name, offering, claim_kind, began, until, gpus) in enumerate(rows, 1):
         number = -place if id is None else id
         holders[number] = (kind, holder, name, offering)
         intervals.append(Interval(number, offering, gpus, claim_kind, began, until))
-    return holders, intervals
+    return Held(holders, intervals)
+
+
+def _held_at(held: Held, at: datetime) -> Held:
+    """What of it is held in the second after `at`; what pays one rate is one interval, whenever it began."""
+    holders, intervals, together = {}, list[Interval](), dict[tuple[Holder, str], int]()
+    for one in held.intervals:
+        if one.ended is not None and one.ended <= at:
+            continue
+        holder = held.holders[one.id]
+        if one.claim_kind == ClaimKind.CUSTOMER:
+            holders[one.id] = holder
+            intervals.append(one)
+        else:
+            together[holder, one.claim_kind] = together.get((holder, one.claim_kind), 0) + one.gpus
+    for place, ((holder, claim_kind), gpus) in enumerate(together.items(), 1):
+        holders[-place] = holder
+        intervals.append(Interval(-place, holder[3], gpus, claim_kind, at, None))
+    return Held(holders, intervals)
 
 
 def month_to_date(organization: Organization, now: datetime, *, by_holder: bool = True) -> list[UsageRow]:
@@ -306,7 +352,7 @@ def month_to_date(organization: Organization, now: datetime, *, by_holder: bool 
 
 def per_hour(intervals: Sequence[Interval], at: datetime, terms: Terms) -> Decimal:
     """USD an hour for these, as they are held in the second after `at`."""
-    slices = rating.rate(intervals, terms.quotas, terms.prices, at, at + timedelta(seconds=1))
+    slices = rating.rate(intervals, terms.quotas, terms.prices, at, at + SECOND)
     return sum((one.usd_per_gpu_hour * one.gpu_seconds for one in slices), Decimal(0))
 
 

@@ -4,13 +4,16 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
+from console.common import clock
 from console.common.errors import NotFound
 from console.organizations.models import Organization
+from deployments.core.plan import SHORT
 from deployments.core.states import HOLDING, ReplicaState
 from deployments.models import Annotation, Decision, Deployment, Gateway, Hold, Replica, ReplicaPlacement
 
@@ -95,7 +98,8 @@ class Brief:
 _FAILING = '$[*] ? (@.type == "ReplicasFailing" && @.status != "STATUS_FALSE")'
 _BRIEFS = """
     SELECT d.key, d.id, d.name, d.instance_type_id, t.name, d.disabled,
-           coalesce(jsonb_path_query_first(d.conditions, %(failing)s::jsonpath) ->> 'message', ''), d.created_at, p.min,
+           coalesce(jsonb_path_query_first(d.conditions, %(failing)s::jsonpath) ->> 'message', ''),
+           extract(epoch FROM d.created_at)::float8, p.min,
            l.wanted, l.granted, l.bound, coalesce(n.ready, 0), coalesce(n.starting, 0)
     FROM deployments_deployment d
     JOIN claims_instancetype t ON t.key = d.instance_type_id
@@ -104,19 +108,49 @@ _BRIEFS = """
         SELECT wanted, granted, bound FROM deployments_decision WHERE deployment_id = d.key ORDER BY id DESC LIMIT 1
     ) l ON true
     LEFT JOIN (
-        SELECT r.deployment_id, count(*) FILTER (WHERE r.state = 2) AS ready,
-               count(*) FILTER (WHERE r.state = 1) AS starting
-        FROM deployments_replica r JOIN deployments_deployment o ON o.key = r.deployment_id
-        WHERE o.organization_id = %(organization)s AND r.state IN (1, 2) GROUP BY r.deployment_id
+        SELECT deployment_id, count(*) FILTER (WHERE state = 2) AS ready, count(*) FILTER (WHERE state = 1) AS starting
+        FROM deployments_replica
+        WHERE state IN (1, 2)
+          AND deployment_id = ANY (ARRAY(SELECT key FROM deployments_deployment WHERE organization_id = %(organization)s))
+        GROUP BY deployment_id
     ) n ON n.deployment_id = d.key
     WHERE d.organization_id = %(organization)s ORDER BY d.created_at, d.key"""
+_SHORTAGES = """
+    SELECT d.key, coalesce(e.id, 0), extract(epoch FROM f.at)::float8 FROM unnest(%(keys)s::bigint[]) AS d (key)
+    LEFT JOIN LATERAL (
+        SELECT id FROM deployments_decision
+        WHERE deployment_id = d.key AND NOT (granted < wanted AND bound = ANY (%(short)s)) ORDER BY id DESC LIMIT 1
+    ) e ON true
+    LEFT JOIN LATERAL (
+        SELECT at FROM deployments_decision WHERE deployment_id = d.key AND id > coalesce(e.id, 0) ORDER BY id LIMIT 1
+    ) f ON true"""
+_LAST_READY = """
+    SELECT d.key, extract(epoch FROM r.at)::float8 FROM unnest(%s::bigint[]) AS d (key)
+    JOIN LATERAL (SELECT max(ready_at) AS at FROM deployments_replica WHERE deployment_id = d.key) r ON r.at IS NOT NULL"""
 
 
 def briefs_of(organization: Organization) -> list[Brief]:
     """The organization's deployments as `deployments_of` has them: one query."""
+    rows = read(_BRIEFS, {"organization": organization.key, "failing": _FAILING})
+    return [Brief(*(*row[:7], clock.at(row[7]), *row[8:])) for row in rows]
+
+
+def shortages_of(keys: Sequence[int]) -> list[tuple[int, int, datetime | None]]:
+    """Of deployments that are short: (key, last decision before it that gave everything, when it began). One query."""
+    rows = read(_SHORTAGES, {"keys": list(keys), "short": list(SHORT)})
+    return [(key, before, None if at is None else clock.at(at)) for key, before, at in rows]
+
+
+def last_ready(keys: Sequence[int]) -> dict[int, datetime]:
+    """By deployment key when a replica last got ready; those of which none ever did are left out. One query."""
+    return {key: clock.at(at) for key, at in read(_LAST_READY, [list(keys)])}
+
+
+def read(query: str, given: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(_BRIEFS, {"organization": organization.key, "failing": _FAILING})
-        return [Brief(*row) for row in cursor.fetchall()]
+        cursor.execute(query, given)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def deployment_get(organization: Organization, id: uuid.UUID) -> Deployment:

@@ -16,3 +16,11 @@ def now() -> datetime:
     assert row is not None
     moment: datetime = row[0]
     return moment.astimezone(UTC)
+
+
+def at(seconds: float) -> datetime:
+    """The moment so many seconds after 1970 began, to the microsecond, as `extract(epoch FROM ...)::float8` counts them.
+
+    By the thousand, times are read several times faster so than as timestamps.
+    """
+    return datetime.fromtimestamp(seconds, UTC)

@@ -8,10 +8,10 @@ level alone, so that it is quiet until its time whatever happens, unless it gets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Max, OuterRef, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Max
 from django.urls import reverse
 
 from claims.budgets import BudgetState
@@ -28,8 +28,8 @@ from console.dashboard.signals import signals_lost
 from console.dashboard.windows import windows_lacking
 from console.organizations.models import AuditEvent, Organization
 from deployments.core.plan import SHORT
-from deployments.models import Decision, Deployment, Hold, HoldKind, Replica
-from deployments.selectors import Brief
+from deployments.models import Hold, HoldKind
+from deployments.selectors import Brief, last_ready, shortages_of
 
 LEVELS = ("info", "warn", "bad")
 NEVER = "never"
@@ -40,17 +40,25 @@ BUDGET_LEVELS = {50: "info", 80: "warn", 100: "bad"}
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """`level` is a state class: info, warn or bad. `since`: when it began, where that is known."""
+    """`level` is a state class: info, warn or bad. `page`: the name of the one where it is seen, and what that takes;
+    `part` is where on it. `since`: when it began, where that is known."""
 
     level: str
     subject: str
     occurrence: str
     title: str
     text: str
-    url: str
+    page: tuple[Any, ...]
     since: datetime | None = None
     until: datetime | None = None
     about: str = ""  # what it is about, by name
+    part: str = ""
+
+    @property
+    def url(self) -> str:
+        """Made where it is shown: of a thousand notices, few are."""
+        name, *arguments = self.page
+        return reverse(name, args=arguments) + self.part
 
     @property
     def kind(self) -> str:
@@ -128,7 +136,7 @@ def holds(row: Attention, now: datetime) -> bool:
 def _late(facts: Facts) -> list[Notice]:
     return [
         Notice("bad", f"loop:{one.kind}", f"{one.since.isoformat()}+{len(one.parts)}", f"The loop {one.name} is late",
-               f"{one.meaning}; what you see may be old", reverse("overview"), one.since, about=one.name)
+               f"{one.meaning}; what you see may be old", ("overview",), one.since, about=one.name)
         for one in facts.late
     ]  # fmt: skip
 
@@ -137,7 +145,7 @@ def _unpriced(facts: Facts) -> list[Notice]:
     if not facts.missing_price:
         return []
     return [Notice("bad", "price", facts.missing_price[:80], "Amounts are not known", facts.missing_price,
-                   reverse("billing"))]  # fmt: skip
+                   ("billing",))]  # fmt: skip
 
 
 def is_short(one: Brief) -> bool:
@@ -148,20 +156,14 @@ def is_short(one: Brief) -> bool:
 def _short(facts: Facts) -> list[Notice]:
     """An occurrence lasts from one decision that gave everything to the next."""
     short = {one.key: one for one in facts.deployments if is_short(one)}
-    decisions = Decision.objects.filter(deployment=OuterRef("key"))
-    enough = decisions.exclude(bound__in=SHORT, granted__lt=F("wanted")).order_by("-id")
-    first = Decision.objects.filter(deployment=OuterRef("key"), id__gt=OuterRef("enough")).order_by("id")
-    rows = Deployment.objects.filter(key__in=short).annotate(
-        enough=Coalesce(Subquery(enough.values("id")[:1]), Value(0)), first_at=Subquery(first.values("at")[:1])
-    )
     found = []
-    for key, last_enough, since in rows.values_list("key", "enough", "first_at"):
+    for key, last_enough, since in shortages_of(list(short)):
         one = short[key]
         below = one.ready < one.min
         text = f"{one.last_granted} of {one.last_wanted} wanted replicas have GPUs"
         text += "; fewer than its min run" if below else ""
         found.append(Notice("bad" if below else "warn", f"short:{one.id}", str(last_enough),
-                            f"{one.name} is short of capacity", text, reverse("deployment", args=[one.id]), since, about=one.name))  # fmt: skip
+                            f"{one.name} is short of capacity", text, ("deployment", one.id), since, about=one.name))  # fmt: skip
     return found
 
 
@@ -173,7 +175,7 @@ def _lost_signals(facts: Facts) -> list[Notice]:
     return [
         Notice("bad", f"signals:{one.id}", lost[one.key].isoformat() if lost[one.key] else NEVER,  # type: ignore[union-attr]
                f"Signals of {one.name} are lost", "no usable sample has come; its size is held as it is",
-               reverse("deployment", args=[one.id]), lost[one.key], about=one.name)
+               ("deployment", one.id), lost[one.key], about=one.name)
         for one in sampled
         if one.key in lost
     ]  # fmt: skip
@@ -181,14 +183,12 @@ def _lost_signals(facts: Facts) -> list[Notice]:
 
 def _failing(facts: Facts) -> list[Notice]:
     """An occurrence lasts from one replica that became ready to the next."""
-    failing = {one.key: one.failing for one in facts.deployments if one.failing}
-    ready = Replica.objects.filter(deployment__in=failing).values_list("deployment").annotate(at=Max("ready_at"))
-    last: dict[int, datetime | None] = dict(ready.order_by())
+    failing = [one for one in facts.deployments if one.failing]
+    last = last_ready([one.key for one in failing])
     return [
-        Notice("bad", f"failing:{one.id}", str(last.get(one.key) or NEVER), f"Replicas of {one.name} fail",
-               failing[one.key], reverse("deployment", args=[one.id]), about=one.name)
-        for one in facts.deployments
-        if one.key in failing
+        Notice("bad", f"failing:{one.id}", str(last.get(one.key, NEVER)), f"Replicas of {one.name} fail", one.failing,
+               ("deployment", one.id), about=one.name)
+        for one in failing
     ]  # fmt: skip
 
 
@@ -213,8 +213,8 @@ def _degraded(facts: Facts) -> list[Notice]:
     lost: dict[UUID, datetime] = dict(held.values_list("holder_id").annotate(at=Max("instance__lost_at")).order_by())
     return [
         Notice("warn", f"degraded:{one.id}", str(lost.get(one.id, NEVER)), f"{one.name} is degraded",
-               degraded[one.key], reverse("claim", args=[one.id]) + "#conditions", lost.get(one.id),
-               about=one.name)
+               degraded[one.key], ("claim", one.id), lost.get(one.id),
+               about=one.name, part="#conditions")
         for one in facts.claims
         if one.key in degraded
     ]  # fmt: skip
@@ -226,8 +226,8 @@ def _under_used(facts: Facts, touched: dict[str, int]) -> list[Notice]:
     good = last_good_days(use, facts.now) if use else {}
     return [
         Notice("info", f"unused:{claim.id}", f"{touched.get(str(claim.id), 0)}-{good[claim.key].date() if claim.key in good else NEVER}",
-               f"{claim.name} is under-used", use_text(use[claim.key]), reverse("claim", args=[claim.id]) + "#use-card",
-               about=claim.name)
+               f"{claim.name} is under-used", use_text(use[claim.key]), ("claim", claim.id),
+               about=claim.name, part="#use-card")
         for claim in facts.claims
         if claim.key in use and claim.status != Status.DELETING
     ]  # fmt: skip
@@ -246,7 +246,7 @@ def _waiting(facts: Facts, touched: dict[str, int]) -> list[Notice]:
             level_ = "warn" if condition(claim, "Ready", "WaitingForPool") else "info"
             found.append(Notice(level_, f"waiting:{claim.id}", str(touched.get(str(claim.id), 0)),
                                 f"{claim.name} waits for instances", f"{allocated} allocated, {pending} pending",
-                                reverse("claim", args=[claim.id]), about=claim.name))  # fmt: skip
+                                ("claim", claim.id), about=claim.name))  # fmt: skip
     return found
 
 
@@ -263,7 +263,7 @@ def _quota(facts: Facts, touched: dict[str, int]) -> list[Notice]:
     return [
         Notice(QUOTA_LEVELS[level_of(row)], f"quota:{key}", f"{changed.get(key, 0)}-{claimed.get(key, 0)}",
                f"Quota of {row.instance_type} in {row.zone}", quota_text(row),
-               reverse("quota-of", args=[row.zone, row.instance_type]), about=f"{row.instance_type} in {row.zone}")
+               ("quota-of", row.zone, row.instance_type), about=f"{row.instance_type} in {row.zone}")
         for key, row in rows.items()
     ]  # fmt: skip
 
@@ -277,7 +277,7 @@ def _windows(facts: Facts) -> list[Notice]:
         text = (f"{first.lacking} of {first.count} instances lack from {first.start:%Y-%m-%d %H:%M:%S} UTC "
                 f"to {first.end:%Y-%m-%d %H:%M:%S} UTC{more}")  # fmt: skip
         found.append(Notice("warn", f"window:{claim.id}", str(most), f"{claim.name}: a window cannot be had whole", text,
-                            reverse("claim", args=[claim.id]) + "#windows"))  # fmt: skip
+                            ("claim", claim.id), part="#windows"))  # fmt: skip
     return found
 
 
@@ -296,7 +296,7 @@ def _holds(facts: Facts) -> list[Notice]:
     return [
         Notice("info" if hold.expires_at else "warn", f"hold:{hold.id}", "", hold_title(hold),
                f"{hold.reason}, by {hold.created_by}" + ("" if hold.expires_at else ", until somebody ends it"),
-               reverse("deployment", args=[hold.deployment.id]) if hold.deployment else reverse("deployments"),
+               ("deployment", hold.deployment.id) if hold.deployment else ("deployments",),
                hold.created_at, hold.expires_at, about=hold.deployment.name if hold.deployment else "all of them")
         for hold in facts.holds
     ]  # fmt: skip
@@ -320,13 +320,13 @@ def _budget(facts: Facts) -> list[Notice]:
     state = facts.budget
     if state is None:
         return []
-    occurrence, url, found = f"{state.month}-{state.amount}", reverse("budget"), []
+    occurrence, page, found = f"{state.month}-{state.amount}", ("budget",), list[Notice]()
     if state.crossed and state.spent is not None:
         percent = state.crossed[-1]
         found.append(Notice(BUDGET_LEVELS[percent], "budget", f"{occurrence}-{percent}", f"{percent} % of the budget is spent",
-                            f"${to_cents(state.spent):,} of ${state.amount:,} in {state.month}", url))  # fmt: skip
+                            f"${to_cents(state.spent):,} of ${state.amount:,} in {state.month}", page))  # fmt: skip
     if state.forecast_exceeds and state.foreseen is not None and 100 not in state.crossed:
         found.append(Notice("warn", "budget-forecast", occurrence, "The month is going to exceed its budget",
                             f"${to_cents(state.foreseen):,} is the forecast, ${state.amount:,} the budget of {state.month}",
-                            url))  # fmt: skip
+                            page))  # fmt: skip
     return found

@@ -1,13 +1,13 @@
 """The newest sample of deployments, and which way their load goes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 from django.db import connection
 
-from deployments.loop.blocks import Block
+from deployments.loop.blocks import Block, Column
 from deployments.loop.passes import passes_sparse
 from deployments.models import Deployment
 from deployments.selectors import Brief
@@ -30,18 +30,25 @@ class Now:
 
 def last_sample(deployments: Iterable[Deployment | Brief]) -> dict[int, Now]:
     """By deployment key; one query, whatever the number of deployments."""
+    return {
+        key: Now(queued, active)
+        for sample in newest(deployments)
+        for key, queued, active in zip(*(column.tolist() for column in sample), strict=True)
+    }
+
+
+def newest(deployments: Iterable[Deployment | Brief]) -> Iterator[tuple[Column, Column, Column]]:
+    """Key, queued and active of those deployments that are in the last sample of their shard, as columns; a number that
+    a backend lacks is 0. One query."""
     keys = {one.key: one.instance_type_id for one in deployments}
     with connection.cursor() as cursor:
         cursor.execute(_NEWEST, [sorted(set(keys.values()))])
-        newest = cursor.fetchall()
-    found = {}
-    for shard, payload in newest:
+        found = cursor.fetchall()
+    for shard, payload in found:
         block = Block.from_bytes(payload)
         mine = np.array([key for key, type_key in keys.items() if type_key == shard], np.int64)
         rows, there = block.rows_of(mine)
-        for key, row in zip(mine[there].tolist(), rows[there].tolist(), strict=True):
-            found[key] = Now(max(0, int(block.queued[row])), max(0, int(block.active[row])))
-    return found
+        yield mine[there], np.maximum(block.queued[rows[there]], 0), np.maximum(block.active[rows[there]], 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +88,13 @@ def trends(deployments: Iterable[Deployment | Brief], now: datetime) -> dict[int
 
 def totals(briefs: Sequence[Brief]) -> dict[str, int]:
     """All deployments together, as cards and charts of the fleet show them; 0 where nothing has such a value."""
-    sample = last_sample(briefs).values()
+    queued = active = 0
+    for _, waiting, running in newest(briefs):
+        queued, active = queued + int(waiting.sum()), active + int(running.sum())
     return {
         "ready": sum(one.ready for one in briefs),
         "starting": sum(one.starting for one in briefs),
         "wanted": sum(one.last_wanted or 0 for one in briefs),
-        "queued": sum(now.queued for now in sample),
-        "active": sum(now.active for now in sample),
+        "queued": queued,
+        "active": active,
     }

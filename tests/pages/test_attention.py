@@ -321,7 +321,7 @@ def test_a_missing_price_is_for_who_may_see_money(cast: Cast, quiet: Running) ->
 
 
 def example(level: str = "warn", occurrence: str = "1") -> Notice:
-    return Notice(level, "short:x", occurrence, "x is short", "3 of 5", "/")
+    return Notice(level, "short:x", occurrence, "x is short", "3 of 5", ("overview",))
 
 
 @pytest.mark.parametrize(("then", "hidden"), [
