@@ -1,5 +1,5 @@
 # `make run` and `make test` do all their set-up themselves, on a fresh machine with Python >= 3.11, make, git and npm.
-.PHONY: run test test-console test-pages test-long lint rules focus-check bench assets lock install install-dev browser clean
+.PHONY: run test test-console test-pages test-long lint rules connect focus-check bench assets lock install install-dev browser clean
 .DEFAULT_GOAL := run
 SHELL := /bin/bash
 
@@ -66,6 +66,10 @@ lint: install-dev
 # Which test proves which rule: docs/rules.md, from the names of the tests.
 rules: install-dev
 	$(BIN)/python -m tests.rules
+
+# The Python classes of console/connect/proto; tests/connect/test_generated.py compares them.
+connect: install-dev
+	$(BIN)/python -m console.connect.generate
 
 # The public FOCUS validator on an export; it needs a Python 3.12 or newer of its own: make focus-check FOCUS_PYTHON=...
 FOCUS_PYTHON ?= python3.12

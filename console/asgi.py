@@ -18,4 +18,8 @@ def share_connections() -> None:
 
 
 share_connections()
-application = get_asgi_application()
+django = get_asgi_application()
+
+from console.connect.application import beside  # noqa: E402  (it needs the apps that Django has loaded)
+
+application = beside(django)

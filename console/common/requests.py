@@ -22,5 +22,9 @@ class RequestIdMiddleware:
 
 
 def request_id_of(request: HttpRequest) -> str:
-    given = request.headers.get("X-Request-ID", "")
+    return sane_request_id(request.headers.get("X-Request-ID", ""))
+
+
+def sane_request_id(given: str) -> str:
+    """The caller's own when it is sane, else a new one."""
     return given if SANE.fullmatch(given) else str(new_id())

@@ -16,6 +16,7 @@ LATE = (
     "celery.concurrency.thread",
     "celery.worker.consumer",
     "celery.worker.worker",
+    "console.connect.application",
     "django.contrib.sessions.backends.db",
     "django.core.handlers.asgi",
     "django.db.backends.postgresql.base",

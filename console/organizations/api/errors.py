@@ -42,18 +42,24 @@ CODES = {
 }
 
 
+def refusal_of(error: Exception) -> Refusal | None:
+    """What the caller is told, whatever the protocol; None where no refusal stands behind the error."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, exceptions.ValidationError):
+        return InvalidArgument(list(violations_of(error.detail)))
+    if isinstance(error, exceptions.ParseError):
+        return InvalidArgument.of("body", f"cannot be read: {error.detail}")
+    if isinstance(error, OperationalError):
+        log.error("the database could not serve a request", exc_info=error)
+        return Unavailable(DATABASE_AWAY)
+    return None
+
+
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     """The answer to anything that went wrong while a request was served."""
-    if isinstance(error, Refusal):
-        refusal = error
-    elif isinstance(error, exceptions.ValidationError):
-        refusal = InvalidArgument(list(violations_of(error.detail)))
-    elif isinstance(error, exceptions.ParseError):
-        refusal = InvalidArgument.of("body", f"cannot be read: {error.detail}")
-    elif isinstance(error, OperationalError):
-        log.error("the database could not serve a request", exc_info=error)
-        refusal = Unavailable(DATABASE_AWAY)
-    else:
+    refusal = refusal_of(error)
+    if refusal is None:
         return framework_answer(error) or fault(error, context)
     set_rollback()
     response = Response(refusal.body(), status=refusal.http_status)
