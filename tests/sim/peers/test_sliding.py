@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.sim.peers.sliding import highest_of, lowest_of, mean_of
@@ -8,6 +8,7 @@ from deployments.sim.peers.sliding import highest_of, lowest_of, mean_of
 rows = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(rows, st.integers(1, 9))
 def test_a_window_is_over_the_last_samples(values: list[tuple[int, int]], size: int) -> None:
     for window, slow in ((mean_of(size), sum), (highest_of(size), max), (lowest_of(size), min)):
