@@ -8,7 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-BENCHES = ["stack", "pages", "claims"]
+BENCHES = ["stack", "pages", "claims", "policies"]
 
 
 def main() -> None:
@@ -19,11 +19,21 @@ def main() -> None:
     if unknown:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     for name in chosen:
-        rows = importlib.import_module(f"bench.{name}").run()
+        bench = importlib.import_module(f"bench.{name}")
+        rows = bench.run()
         RESULTS.mkdir(exist_ok=True)
+        if hasattr(bench, "page"):  # many rows, and a page of its own
+            (RESULTS / f"{name}.json").write_text(_a_line_each(rows))
+            (ROOT / "docs" / f"{name}.md").write_text(bench.page(rows))
+            print(bench.page(rows))
+            continue
         (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
         print(table(name, rows))
     (ROOT / "docs" / "performance.md").write_text(report())
+
+
+def _a_line_each(rows: list[dict[str, Any]]) -> str:
+    return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
 
 
 def table(name: str, rows: list[dict[str, Any]]) -> str:
@@ -42,7 +52,9 @@ def report() -> str:
     ]
     for name in BENCHES:
         kept = RESULTS / f"{name}.json"
-        if kept.exists():
+        if (ROOT / "docs" / f"{name}.md").exists():
+            parts.append(f"## {name}\n\nIn [{name}.md]({name}.md).\n")
+        elif kept.exists():
             parts.append(table(name, json.loads(kept.read_text())))
     return "\n".join(parts)
 

@@ -1,0 +1,92 @@
+"""Autoscaling policies on real traces: how long requests wait, and for how many GPU-hours.
+
+All policies and settings of a case, a cold start and a seed run side by side (`deployments.sim.grid`); a row is the mean
+over the seeds. `BENCH_SEEDS` and `BENCH_DAYS` make a shorter run of it: how many seeds, and how many days of the trace
+of rates.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.cases import COLD_STARTS_S, DAYS, SEEDS, SLOTS, Case, cases
+from bench.contestants import CONTESTANTS, Contestant, Field
+from bench.policies_page import page
+from deployments.sim import grid, oracle
+from deployments.sim.grid import Load, Setup
+from deployments.sim.peers.abreast import abreast
+from deployments.sim.peers.rule import Policy
+
+__all__ = ["page", "run"]
+
+LOWEST, OF_THE_PEAK = 1, 2  # min, and max as a multiple of the most that is needed
+BEGINS_AT = 0.7  # of the slots in use, as the run begins
+ROUNDED = {"gpu_hours": 2, "changes_per_hour": 2, "wait_p50_s": 2, "wait_p95_s": 2, "wait_p99_s": 2}
+
+Column = dict[str, float]
+
+
+def run() -> list[dict[str, Any]]:
+    seeds = SEEDS[: int(os.environ.get("BENCH_SEEDS", len(SEEDS)))]
+    return rows(cases(int(os.environ.get("BENCH_DAYS", DAYS))), COLD_STARTS_S, seeds)
+
+
+def rows(
+    chosen: Sequence[Case],
+    cold_starts_s: Sequence[float],
+    seeds: Sequence[int],
+    contestants: Sequence[Contestant] = CONTESTANTS,
+) -> list[dict[str, Any]]:
+    """A row for each case, cold start, policy and setting, and for each scale of the oracle."""
+    made = []
+    for case in chosen:
+        loads = [case.load(seed) for seed in seeds]
+        for cold_start_s in cold_starts_s:
+            setup = Setup(SLOTS, cold_start_s)
+            runs = [_scored(load, setup, case.from_hour, contestants) for load in loads]
+            common = {"trace": case.trace, "size": case.size, "smooth": case.smooth, "cold_start_s": cold_start_s}
+            common |= {"seeds": len(seeds), "scored_hours": round(case.span_s / grid.HOUR_S - case.from_hour, 1)}
+            labels = [("oracle", scale) for scale in oracle.SCALES]
+            labels += [(one.name, setting) for one in contestants for setting in one.settings]
+            for (policy, setting), columns in zip(labels, zip(*runs, strict=True), strict=True):
+                made.append(common | {"policy": policy, "setting": round(setting, 4)} | _mean(columns))
+    return made
+
+
+def _scored(load: Load, setup: Setup, from_hour: int, contestants: Sequence[Contestant]) -> list[Column]:
+    """The measures of each lane: those of the oracle, then those of the contestants."""
+    busy = oracle.most_busy(load, setup)
+    field = Field(setup, int(oracle.replicas_needed(busy, setup.slots).max()))
+    known, begun = oracle.scheduled(busy, setup)
+    policies: list[Policy] = [known, *(one.make(one.settings, field) for one in contestants)]
+    counts = [len(begun), *(len(one.settings) for one in contestants)]
+    low = np.full(sum(counts), LOWEST)
+    low[: len(begun)] = 0
+    others = max(LOWEST, int(np.ceil(busy[0] / (BEGINS_AT * setup.slots))))
+    begun = np.concatenate([begun, np.full(sum(counts[1:]), others)])
+    high = np.full(sum(counts), OF_THE_PEAK * field.peak)
+    step, state = abreast(policies, counts)
+    came = grid.run(load, step, state, setup, begun, low, high, from_hour)
+    return _measures(came, len(oracle.SCALES))
+
+
+def _measures(came: grid.GridRun, known: int) -> list[Column]:
+    shares, hours = came.share_le_1s, came.replica_hours
+    whole = hours[known - 1]  # what the schedule of all the demand costs
+    columns = {
+        "share_le_1s": shares,
+        "share_le_5s": came.share_le_5s,
+        "wait_p50_s": came.wait_s(0.5),
+        "wait_p95_s": came.wait_s(0.95),
+        "wait_p99_s": came.wait_s(0.99),
+        "gpu_hours": hours,
+        "ratio": hours / whole,
+        "changes_per_hour": came.changes_per_hour,
+    }
+    return [{name: float(column[lane]) for name, column in columns.items()} for lane in range(len(hours))]
+
+
+def _mean(columns: Sequence[Column]) -> Column:
+    return {name: round(float(np.mean([one[name] for one in columns])), ROUNDED.get(name, 4)) for name in columns[0]}

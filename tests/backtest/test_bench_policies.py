@@ -1,0 +1,89 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import policies
+from bench.cases import SLOTS, Case, cases
+from bench.contestants import CONTESTANTS
+from bench.policies_page import page
+from bench.scores import by_case, f_of, j_by_setting, j_in_hindsight, ratio_at_objective
+
+NAMES = [one.name for one in CONTESTANTS]
+
+
+def an_hour() -> Case:
+    """One hour of conversation for a small fleet, scored from its beginning."""
+    case = next(case for case in cases() if case.trace == "azure_llm_2023_conv" and case.size == "peak 4 to 8")
+    return replace(case, span_s=3600.0, from_hour=0)
+
+
+@pytest.fixture(scope="module")
+def made() -> list[dict[str, Any]]:
+    contestants = [replace(one, settings=(one.settings[0], one.settings[-4])) for one in CONTESTANTS]
+    return policies.rows([an_hour()], (60.0,), (1,), contestants)
+
+
+def test_every_policy_is_measured_at_every_setting(made: list[dict[str, Any]]) -> None:
+    assert {row["policy"] for row in made} == {"oracle", *NAMES}
+    for name in NAMES:
+        assert len(by_case(made, name)["azure_llm_2023_conv", "peak 4 to 8", 60.0]) == 2
+    for row in made:
+        assert 0 <= row["share_le_1s"] <= row["share_le_5s"] <= 1
+        assert row["wait_p50_s"] <= row["wait_p95_s"] <= row["wait_p99_s"]
+        assert row["gpu_hours"] > 0
+
+
+def test_fewer_replicas_wait_longer_for_fewer_hours(made: list[dict[str, Any]]) -> None:
+    for name in set(NAMES) - {"static"}:
+        low, high = by_case(made, name)["azure_llm_2023_conv", "peak 4 to 8", 60.0]
+        assert low["gpu_hours"] > high["gpu_hours"]
+        assert low["share_le_1s"] >= high["share_le_1s"]
+
+
+def test_the_page_names_every_policy_and_what_it_reached(made: list[dict[str, Any]]) -> None:
+    text = page(made)
+    for one in CONTESTANTS:
+        assert one.title in text
+    assert "1 seed, 1 scored hours" in text
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in cases() if case.from_hour == 1], ids=lambda case: f"{case.trace} {case.size}"
+)
+def test_the_fleets_have_the_sizes_they_are_named_for(case: Case) -> None:
+    flight = case.load(1).in_flight[7200:]
+    peak = float(np.quantile(flight, 0.999)) / SLOTS
+    low, high = (45, 58) if case.size == "peak 50" else (4, 8)
+    assert low <= peak <= high
+
+
+def row(
+    policy: str, setting: float, share: float, ratio: float, trace: str = "a", *, smooth: bool = True
+) -> dict[str, Any]:
+    return {"policy": policy, "setting": setting, "share_le_1s": share, "ratio": ratio, "trace": trace, "size": "s",
+            "cold_start_s": 60.0, "smooth": smooth}  # fmt: skip
+
+
+def test_f_is_the_geometric_mean_over_smooth_cases_and_counts_a_fixed_size_where_99_is_not_reached() -> None:
+    rows = [
+        row("x", 0.5, 1.0, 2.0), row("x", 0.7, 0.98, 1.0),
+        row("x", 0.5, 0.95, 9.0, "b"), row("x", 0.7, 0.90, 8.0, "b"), row("static", 1.0, 0.995, 6.0, "b"),
+        row("x", 0.5, 0.95, 9.0, "c", smooth=False),
+    ]  # fmt: skip
+    assert ratio_at_objective(rows[:2]) == pytest.approx(1.5)
+    ratio, missed = f_of(rows, "x", 60.0)
+    assert ratio == pytest.approx(3.0)
+    assert missed == 1
+    assert f_of(rows[:4], "x", 60.0) == (None, 1)
+
+
+def test_j_takes_one_setting_for_all_cases_and_counts_what_is_missing_of_99() -> None:
+    rows = [
+        row("x", 0.5, 1.0, 2.0), row("x", 0.7, 0.89, 1.0),
+        row("x", 0.5, 0.99, 3.0, "b", smooth=False), row("x", 0.7, 0.99, 2.5, "b", smooth=False),
+        row("y", 0.4, 0.99, 1.5, "b", smooth=False),
+    ]  # fmt: skip
+    assert j_by_setting(rows, "x", 60.0) == {0.5: pytest.approx(2.5), 0.7: pytest.approx(2.25)}
+    assert j_in_hindsight(rows, ["x", "y"], 60.0) == pytest.approx((2.0 + 1.5) / 2)
