@@ -14,12 +14,13 @@ from claims.models import InstanceType
 from deployments.core import snapshot as core
 from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import Params
+from deployments.core.states import LIVE
 from deployments.loop.blocks import Block
 from deployments.loop.columns import read_columns, read_rows
 from deployments.loop.elsewhere import leaving
 from deployments.loop.holds import held
 from deployments.loop.passes import readable
-from deployments.zones import all_zones, common_zones
+from deployments.zones import common_zones
 
 Array = npt.NDArray[Any]
 Offerings = list[tuple[int, str]]  # key, name of the zone
@@ -27,6 +28,7 @@ _OFFERINGS = """
     SELECT o.key, z.name FROM claims_offering o JOIN claims_zone z ON z.key = o.zone_id
     WHERE o.instance_type_id = %s ORDER BY o.key"""
 NAN = "'NaN'::float8"
+NO_KEY = 2**62
 SETTINGS = {"stable_s": "stable_window", "burst_s": "burst_window", "scale_down_s": "scale_down_delay",
             "drain_s": "drain_goal"}  # fmt: skip
 MEASURED_OVER = timedelta(hours=24)
@@ -55,11 +57,10 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         offerings = read_rows(_OFFERINGS, [instance_type.key])
         instances, claims = _instances(offerings)
         deployments = _deployments(instance_type, offerings, instances, now)
-        replicas = _replicas(instance_type, deployments, instances)
-        parts = _parts(instance_type, replicas, instances)
+        replicas, parts, elsewhere = _replicas(instance_type, deployments, instances)
         converted = _converted(replicas, parts, instances)
         replicas.capacity_class[converted] = core.CapacityClass.RESERVED
-        going = leaving(instance_type, now)
+        going = leaving(instance_type, now) if elsewhere else {}
         blocks = _blocks(instance_type, core.history_s(deployments, params), now)
         state, state_at = _state(instance_type)
     signals, service_s = _signals(blocks, deployments.key)
@@ -108,14 +109,8 @@ def _deployments(
                     WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS second_class,
                CASE WHEN d.disabled OR d.status = 'STATUS_DELETING' THEN 0 ELSE 1 END AS enabled,
                d.revision, coalesce(f.waiting, 0) AS backoff, coalesce(f.failed_on, -1) AS failed_on,
-               coalesce(p.burst_factor, {NAN}) AS burst_factor, coalesce(p.tolerance, {NAN}) AS tolerance,
-               coalesce(s.startup, {NAN}) AS startup_s, {settings}
+               coalesce(p.burst_factor, {NAN}) AS burst_factor, coalesce(p.tolerance, {NAN}) AS tolerance, {settings}
         FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
-        LEFT JOIN (
-            SELECT deployment_id, percentile_disc(0.9) WITHIN GROUP (
-                       ORDER BY date_part('epoch', ready_at - created_at)) AS startup
-            FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s GROUP BY deployment_id
-        ) s ON s.deployment_id = d.key
         LEFT JOIN (
             SELECT deployment_id, count(*) FILTER (WHERE retry_at > %s) AS waiting,
                    (array_agg(ended_on ORDER BY stopped_at DESC, key DESC))[1] AS failed_on
@@ -124,10 +119,10 @@ def _deployments(
         WHERE d.instance_type_id = %s ORDER BY d.key"""  # noqa: S608 - names of our own columns
     whole = ["key", "org", "min", "max", "priority", "concurrency", "gpu_count", "first_class", "second_class",
              "enabled", "revision", "backoff", "failed_on"]  # fmt: skip
-    floats = ["created_at", "burst_factor", "tolerance", "startup_s", *SETTINGS]
+    floats = ["created_at", "burst_factor", "tolerance", *SETTINGS]
     kinds = [(name, "bigint") for name in whole] + [(name, "float8") for name in floats]
     type_ = instance_type.key
-    given = [type_, now - MEASURED_OVER, now, type_, now - AVOIDED_FOR, type_]
+    given = [now, type_, now - AVOIDED_FOR, type_]
     values = read_columns(query, kinds, given)
     columns = dict(zip([name for name, _ in kinds], values, strict=True))
     first, second, failed_on = (columns.pop(name) for name in ("first_class", "second_class", "failed_on"))
@@ -137,6 +132,7 @@ def _deployments(
     return core.Deployments.build(
         **{**columns, "enabled": columns["enabled"] == 1},
         class_order=order,
+        startup_s=_startups(instance_type, columns["key"], now),
         avoid=_places(instances.key, failed_on),
         freeze=freeze,
         pin=pin,
@@ -144,23 +140,40 @@ def _deployments(
     )
 
 
+def _startups(instance_type: InstanceType, keys: Array, now: datetime) -> Array:
+    """The 90th percentile of what each deployment's replicas took until they were ready, in seconds, as `percentile_disc`
+    has it; NaN where none got ready lately."""
+    query = """
+        SELECT deployment_id AS deployment, date_part('epoch', ready_at - created_at) AS took
+        FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s"""
+    kinds = [("deployment", "bigint"), ("took", "float8")]
+    deployment, took = read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER])
+    row = _places(keys, deployment)
+    order = np.lexsort((took, row))
+    row, took = row[order], took[order]
+    rows, first, count = np.unique(row, return_index=True, return_counts=True)
+    found = np.full(len(keys) + 1, np.nan)  # the last one for those of other shards
+    found[rows] = took[first + np.ceil(0.9 * count).astype(np.int64) - 1]
+    return found[:-1]
+
+
 def _zone_bits(instance_type: InstanceType, keys: Array, offerings: Offerings) -> Array:
     """Bit p of each deployment: offering p lies in a zone that all of its gateways have in common (R16)."""
-    rows = read_rows(
-        "SELECT d.key, g.sent_zones FROM deployments_deployment d "
-        "JOIN deployments_deployment_gateways m ON m.deployment_id = d.key "
-        "JOIN deployments_gateway g ON g.key = m.gateway_id WHERE d.instance_type_id = %s ORDER BY d.key, g.key",
-        [instance_type.key],
+    query = """
+        SELECT m.deployment_id AS deployment, m.gateway_id AS gateway FROM deployments_deployment_gateways m
+        JOIN deployments_deployment d ON d.key = m.deployment_id WHERE d.instance_type_id = %s"""
+    deployment, gateway = read_columns(query, [("deployment", "bigint"), ("gateway", "bigint")], [instance_type.key])
+    zones = dict(
+        read_rows("SELECT key, sent_zones FROM deployments_gateway WHERE key = ANY(%s)", [np.unique(gateway).tolist()])
     )
-    gateways: dict[int, tuple[tuple[str, ...], ...]] = {}
-    for key, zones in rows:
-        gateways[key] = (*gateways.get(key, ()), tuple(zones))
-    every = all_zones()
-    bits: dict[tuple[tuple[str, ...], ...], int] = {}
-    for zones in set(gateways.values()):
-        allowed = common_zones(zones, every)
-        bits[zones] = sum(1 << place for place, (_, zone) in enumerate(offerings) if zone in allowed)
-    return np.array([bits.get(gateways.get(key, ()), 0) for key in keys.tolist()], np.uint64)
+    every, bits = [zone for _, zone in offerings], np.zeros(len(keys), np.uint64)
+    rows = _places(keys, deployment)
+    bits[rows] = ~np.uint64(0)
+    for key, sent in zones.items():
+        allowed = common_zones([sent], every)
+        served = sum(1 << place for place, (_, zone) in enumerate(offerings) if zone in allowed)
+        bits[rows[gateway == key]] &= np.uint64(served)
+    return bits
 
 
 def _instances(offerings: Offerings) -> tuple[core.Instances, Array]:
@@ -181,40 +194,51 @@ def _instances(offerings: Offerings) -> tuple[core.Instances, Array]:
     return core.Instances.build(**columns), columns["claim"]
 
 
-def _replicas(instance_type: InstanceType, deployments: core.Deployments, instances: core.Instances) -> core.Replicas:
-    """Replicas of the shard's own deployments: those of one that moved to another type are `leaving`."""
+def _replicas(
+    instance_type: InstanceType, deployments: core.Deployments, instances: core.Instances
+) -> tuple[core.Replicas, core.Parts, bool]:
+    """Replicas of the shard's own deployments, their placements where they lie on several instances, and whether there
+    are replicas of deployments that moved to another type (`leaving`)."""
     query = """
-        SELECT r.key, r.deployment_id AS deployment, r.state, r.capacity_class,
-               coalesce(min(p.instance_id), -1) AS instance, r.gpus, r.active, r.revision,
-               coalesce(min(o.key), -1) AS replaces,
-               date_part('epoch', r.created_at) AS started_at,
-               coalesce(date_part('epoch', r.ready_at), 'NaN'::float8) AS ready_at
-        FROM deployments_replica r
-        JOIN deployments_deployment d ON d.key = r.deployment_id AND d.instance_type_id = r.instance_type_id
-        LEFT JOIN deployments_replicaplacement p ON p.replica_id = r.key
-        LEFT JOIN deployments_replica o ON o.key = r.replaces_id AND o.state IN (1, 2) AND r.state IN (1, 2)
-        WHERE r.instance_type_id = %s AND r.state IN (1, 2, 3) GROUP BY r.key ORDER BY r.key"""
-    names = ["key", "deployment", "state", "capacity_class", "instance", "gpus", "active", "revision",
-             "replaces"]  # fmt: skip
+        SELECT key, deployment_id AS deployment, state, capacity_class, gpus, active, revision,
+               coalesce(replaces_id, -1) AS replaces, date_part('epoch', created_at) AS started_at,
+               coalesce(date_part('epoch', ready_at), 'NaN'::float8) AS ready_at
+        FROM deployments_replica WHERE instance_type_id = %s AND state IN (1, 2, 3) ORDER BY key"""
+    names = ["key", "deployment", "state", "capacity_class", "gpus", "active", "revision", "replaces"]
     kinds = [*((name, "bigint") for name in names), ("started_at", "float8"), ("ready_at", "float8")]
     columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [instance_type.key]), strict=True))
-    columns["deployment"] = np.searchsorted(deployments.key, columns["deployment"])
-    columns["instance"] = _places(instances.key, columns["instance"])
-    columns["replaces"] = _places(columns["key"], columns["replaces"])
-    return core.Replicas.build(**columns)
+    rows = _places(deployments.key, columns["deployment"])
+    columns = {name: values[rows >= 0] for name, values in {**columns, "deployment": rows}.items()}
+    columns["replaces"] = _replaced(columns["key"], columns["state"], columns["replaces"])
+    columns["instance"], parts = _placements(instance_type, columns["key"], columns["gpus"], instances)
+    return core.Replicas.build(**columns), parts, bool((rows < 0).any())
 
 
-def _parts(instance_type: InstanceType, replicas: core.Replicas, instances: core.Instances) -> core.Parts:
-    """Placements of replicas that lie on several instances; one on an instance that is gone is no part."""
+def _replaced(keys: Array, state: Array, replaces: Array) -> Array:
+    """Row of the replica that each one takes the place of, while both count; -1 otherwise."""
+    row = _places(keys, replaces)
+    counts = np.isin(state, sorted(LIVE))
+    return np.where((row >= 0) & counts & np.r_[counts, False][row], row, -1)
+
+
+def _placements(
+    instance_type: InstanceType, keys: Array, gpus: Array, instances: core.Instances
+) -> tuple[Array, core.Parts]:
+    """Row of the first instance of each replica, -1 where it has none; and the parts of those that lie on several. One on
+    an instance that is gone is no part."""
     query = """
-        SELECT p.replica_id AS replica, p.instance_id AS instance, p.gpus FROM deployments_replica r
-        JOIN deployments_replicaplacement p ON p.replica_id = r.key
-        WHERE r.instance_type_id = %s AND r.state IN (1, 2, 3) AND p.gpus < r.gpus ORDER BY p.id"""
-    kinds = [("replica", "bigint"), ("instance", "bigint"), ("gpus", "bigint")]
-    replica, instance, gpus = read_columns(query, kinds, [instance_type.key])
-    replica, instance = _places(replicas.key, replica), _places(instances.key, instance)
-    known = (replica >= 0) & (instance >= 0)
-    return core.Parts.build(replica=replica[known], instance=instance[known], gpus=gpus[known])
+        SELECT p.id, p.replica_id AS replica, p.instance_id AS instance, p.gpus FROM deployments_replicaplacement p
+        JOIN deployments_replica r ON r.key = p.replica_id WHERE r.instance_type_id = %s AND r.state IN (1, 2, 3)"""
+    kinds = [(name, "bigint") for name in ("id", "replica", "instance", "gpus")]
+    id_, replica, instance, part = read_columns(query, kinds, [instance_type.key])
+    row, place = _places(keys, replica), _places(instances.key, instance)
+    first = np.full(len(keys) + 1, NO_KEY)  # the last one for replicas that moved away
+    np.minimum.at(first, row, instance)
+    known = np.flatnonzero((row >= 0) & (place >= 0))
+    known = known[part[known] < gpus[row[known]]]
+    known = known[np.argsort(id_[known], kind="stable")]
+    parts = core.Parts.build(replica=row[known], instance=place[known], gpus=part[known])
+    return _places(instances.key, first[:-1]), parts
 
 
 def _converted(replicas: core.Replicas, parts: core.Parts, instances: core.Instances) -> Array:
