@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
-from django.db.models import F, Q, QuerySet
+from django.db.models import BooleanField, F, Q, QuerySet
 from django.forms import Form
 from django.http import HttpRequest
 
@@ -19,9 +19,9 @@ from console.dashboard.live import Now, Trend, last_sample, trends
 from console.dashboard.signals import signals_lost
 from deployments.core import explain
 from deployments.models import Decision, Deployment, Hold
-from deployments.selectors import concerning, deployments_of, holds_in_force, last_decisions, names_of
+from deployments.selectors import concerning, deployments_of, holds_in_force, last_decided, last_decisions, names_of
 
-PAGE_SIZE = 50
+PAGE_SIZE = 25
 LONGEST = 120  # characters of a reason
 RESERVED, ON_DEMAND = "CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND"
 Found = QuerySet[Deployment]
@@ -43,7 +43,9 @@ def with_lost_signals(found: Found) -> Found:
 STATES: dict[str, tuple[str, Callable[[Found], Found]]] = {
     "short": (
         "short of capacity",
-        lambda found: found.alias(short=F("last_granted") - F("last_wanted")).filter(short__lt=0, disabled=False),
+        lambda found: found.alias(short=last_decided("granted < wanted", BooleanField())).filter(
+            short=True, disabled=False
+        ),
     ),
     "starting": ("with replicas starting", lambda found: found.filter(Q(starting__gt=0))),
     "ready": ("ready", lambda found: found.filter(status=Status.READY, disabled=False)),
@@ -147,7 +149,9 @@ def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) 
     """`forms` are those that were sent and are wrong."""
     organization, asked, now = organization_in(request), Asked.of(request.GET), clock.now()
     holds = holds_in_force(organization, now)
-    page = Paginator(chosen(deployments_of(organization), asked, holds), PAGE_SIZE).get_page(request.GET.get("page"))
+    # Keys first: what only the shown ones need is not made for all.
+    found = list(chosen(deployments_of(organization), asked, holds).values_list("key", flat=True))
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     types = Deployment.objects.filter(organization=organization).order_by("instance_type__name")
     return {
         "rows": rows_of(request, page, holds),
@@ -195,9 +199,10 @@ def heads(asked: Asked) -> list[dict[str, Any]]:
     return found
 
 
-def rows_of(request: HttpRequest, page: Page[Deployment], holds: Sequence[Hold]) -> list[Row]:
+def rows_of(request: HttpRequest, page: Page[int], holds: Sequence[Hold]) -> list[Row]:
     organization = organization_in(request)
-    shown = list(page.object_list)
+    by_key = {one.key: one for one in deployments_of(organization).filter(key__in=page.object_list).order_by()}
+    shown = [by_key[key] for key in page.object_list if key in by_key]  # but for what was deleted in between
     sample, course, decisions = last_sample(shown), trends(shown, clock.now()), last_decisions(shown)
     names = names_of(organization, {one.record.get("granted_other", -1) for one in decisions.values()})
     return [
