@@ -154,12 +154,16 @@ def intervals_in(organization: Organization, start: datetime, end: datetime) -> 
 
 
 def rate_rows(
-    organization: Organization, rows: Sequence[UsageInterval], start: datetime, end: datetime
+    organization: Organization,
+    rows: Sequence[UsageInterval],
+    start: datetime,
+    end: datetime,
+    terms: Terms | None = None,
 ) -> list[rating.Slice]:
     intervals = [
         Interval(row.id, row.offering_id, row.gpus, row.claim_kind, row.started_at, row.ended_at) for row in rows
     ]
-    return _rate(organization, intervals, start, end)
+    return _rate(organization, intervals, start, end, terms)
 
 
 def _rate(

@@ -7,21 +7,22 @@ might take it.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import F, Q, Sum
+from django.db.models import F, Prefetch, Q, Sum
 from django.db.models.functions import Coalesce
 
 from claims import metering
-from claims.core.rating import PriceMissing
+from claims.core.rating import PriceMissing, Prices
 from claims.core.states import InstanceState
+from claims.metering import Terms
 from claims.models import ClaimKind, Instance, Offering, PriceKind, Source, UsageKind
-from claims.selectors import prices_at
 from deployments.core.states import HOLDING
 from deployments.loop.passes import passes_sparse
-from deployments.models import CapacityClass, Deployment, Replica
+from deployments.models import CapacityClass, Deployment, Replica, ReplicaPlacement
 from deployments.zones import all_zones, common_zones
 
 HOUR = timedelta(hours=1)
@@ -88,10 +89,11 @@ class Costs:
 
 def costs_of(deployment: Deployment, replicas: Sequence[Replica], now: datetime) -> Costs | None:
     """None where the type has no price. `replicas` are those that hold GPUs."""
-    rates = _rates(deployment, now)
+    zones, terms = zones_of(deployment), metering.terms_of(deployment.organization)
+    rates = _rates(deployment, zones, terms, now)
     if rates is None:
         return None
-    customer, serverless = _covered(deployment)
+    customer, serverless = _covered(deployment, zones)
     policy, gpus = deployment.autoscaling, deployment.gpu_count
 
     def size(count: int) -> Size:
@@ -100,7 +102,8 @@ def costs_of(deployment: Deployment, replicas: Sequence[Replica], now: datetime)
         share = total([(gpus * reserved, rates.reserved), (gpus * (covered - reserved), rates.on_demand)])
         return Size(count, count * gpus * rates.on_demand, covered, (count - covered) * gpus * rates.on_demand, share)
 
-    return Costs(rates, size(policy.min), _now(replicas, rates), size(policy.max), _last_hour(deployment, rates, now))
+    last = _last_hour(deployment, rates, zones, terms, now)
+    return Costs(rates, size(policy.min), _now(replicas, rates), size(policy.max), last)
 
 
 def total(parts: Iterable[tuple[Decimal | int, Decimal | None]]) -> Decimal | None:
@@ -116,19 +119,24 @@ def zones_of(deployment: Deployment) -> set[str]:
     return common_zones([one.sent_zones for one in deployment.gateways.all()], all_zones())
 
 
-def _rates(deployment: Deployment, now: datetime) -> Rates | None:
+def _rates(deployment: Deployment, zones: set[str], terms: Terms, now: datetime) -> Rates | None:
     """Of the dearest allowed zone."""
-    offerings = Offering.objects.filter(instance_type=deployment.instance_type, zone__name__in=zones_of(deployment))
-    prices = prices_at(now)
+    offerings = Offering.objects.filter(instance_type=deployment.instance_type, zone__name__in=zones)
     keys = list(offerings.values_list("key", flat=True))
-    known = [prices[key, PriceKind.ON_DEMAND] for key in keys if (key, PriceKind.ON_DEMAND) in prices]
-    if not known:
-        return None
-    reserved = [prices[key, PriceKind.RESERVED] for key in keys if (key, PriceKind.RESERVED) in prices]
-    return Rates(max(known), max(reserved, default=None))
+    known = _prices(terms, keys, PriceKind.ON_DEMAND, now)
+    return Rates(max(known), max(_prices(terms, keys, PriceKind.RESERVED, now), default=None)) if known else None
 
 
-def _covered(deployment: Deployment) -> tuple[int, int]:
+def _prices(terms: Terms, offerings: Sequence[int], rate: str, now: datetime) -> list[Decimal]:
+    """Of those that have one."""
+    table, found = Prices(terms.prices), []
+    for key in offerings:
+        with suppress(PriceMissing):
+            found.append(table.at(key, rate, now))
+    return found
+
+
+def _covered(deployment: Deployment, zones: set[str]) -> tuple[int, int]:
     """Replicas that CUSTOMER and SERVERLESS claims have room for: GPUs that are free or this deployment's own."""
     classes = deployment.autoscaling.capacity_classes
     if classes and RESERVED not in classes:
@@ -137,7 +145,7 @@ def _covered(deployment: Deployment) -> tuple[int, int]:
     rows = (
         Instance.objects.filter(
             claim__organization=deployment.organization, offering__instance_type=deployment.instance_type,
-            offering__zone__name__in=zones_of(deployment), state=InstanceState.READY, lost_at__isnull=True,
+            offering__zone__name__in=zones, state=InstanceState.READY, lost_at__isnull=True,
         )
         .annotate(room=F("gpus") - F("gpus_used") + Coalesce(Sum("placements__gpus", filter=mine), 0))
         .values_list("claim__kind", "gpus", "room", "offering_id")
@@ -171,36 +179,41 @@ def _rate_on(replica: Replica, rates: Rates) -> Decimal | None:
     return rates.of(ClaimKind.CUSTOMER if kinds == {Source.CUSTOMER} else ClaimKind.SERVERLESS)
 
 
-def _last_hour(deployment: Deployment, rates: Rates, now: datetime) -> LastHour | None:
+def _last_hour(deployment: Deployment, rates: Rates, zones: set[str], terms: Terms, now: datetime) -> LastHour | None:
     since, organization = now - HOUR, deployment.organization
     rows = list(metering.intervals_in(organization, since, now).filter(holder_id=deployment.id))
     try:
-        on_demand = sum((one.usd for one in metering.rate_rows(organization, rows, since, now)), Decimal(0))
+        on_demand = sum((one.usd for one in metering.rate_rows(organization, rows, since, now, terms)), Decimal(0))
     except PriceMissing:
         return None
-    return LastHour(on_demand, _share_since(deployment, rates, since, now), finished_since(deployment, since, now))
+    share = _share_since(deployment, rates, zones, since, now)
+    return LastHour(on_demand, share, finished_since(deployment, since, now))
 
 
-def _share_since(deployment: Deployment, rates: Rates, since: datetime, now: datetime) -> Decimal | None:
+def _share_since(
+    deployment: Deployment, rates: Rates, zones: set[str], since: datetime, now: datetime
+) -> Decimal | None:
     """GPU-hours on claims at the rate of claims; None where one is not known."""
     there = Q(stopped_at__isnull=True) | Q(stopped_at__gt=since)
     found = Replica.objects.filter(there, deployment=deployment, capacity_class=CapacityClass.RESERVED)
-    past = _rate_then(deployment, rates, since, now)
+    rows = list(found.prefetch_related(Prefetch("placements", ReplicaPlacement.objects.select_related("instance"))))
+    ended = any(one.state not in HOLDING for one in rows)
+    past = _rate_then(deployment, rates, zones, since, now) if ended else None
     parts: list[tuple[Decimal | int, Decimal | None]] = []
-    for one in found.prefetch_related("placements__instance"):
-        ended = one.stopped_at if one.state not in HOLDING and one.stopped_at else now
-        hours = max(timedelta(0), min(ended, now) - max(one.created_at, since)) / HOUR
+    for one in rows:
+        until = one.stopped_at if one.state not in HOLDING and one.stopped_at else now
+        hours = max(timedelta(0), min(until, now) - max(one.created_at, since)) / HOUR
         rate = _rate_on(one, rates) if one.state in HOLDING else past
         parts.append((one.gpus * Decimal(str(round(hours, 6))), rate))
     return total(parts)
 
 
-def _rate_then(deployment: Deployment, rates: Rates, since: datetime, now: datetime) -> Decimal | None:
+def _rate_then(deployment: Deployment, rates: Rates, zones: set[str], since: datetime, now: datetime) -> Decimal | None:
     """The rate of replicas that ended, whose instance nobody keeps: that of the claims which the ledger has for the
     organization and type since then, where all are of one kind. None: not known."""
     tenures = metering.intervals_in(deployment.organization, since, now).filter(
         kind=UsageKind.CLAIM, offering__instance_type=deployment.instance_type,
-        offering__zone__name__in=zones_of(deployment),
+        offering__zone__name__in=zones,
     )  # fmt: skip
     kinds = set(tenures.order_by().values_list("claim_kind", flat=True).distinct())
     return rates.of(kinds.pop()) if len(kinds) == 1 else None

@@ -15,15 +15,14 @@ from deployments.models import Deployment
 NEWEST = 5  # that are listed
 # All deployments of the organization with the same model; the newest of each instance type.
 _TAKEN = """
-    SELECT s.name, s.key, s.id, s.deployment, s.ready_at, s.took FROM (
-        SELECT t.name, r.key, o.id, o.name AS deployment, r.ready_at, r.ready_at - r.loading_at AS took,
-               row_number() OVER (PARTITION BY r.instance_type_id ORDER BY r.ready_at DESC, r.key DESC) AS place
-        FROM deployments_replica r
-        JOIN deployments_deployment o ON o.key = r.deployment_id
-        JOIN claims_instancetype t ON t.key = r.instance_type_id
-        WHERE o.organization_id = %s AND o.model_bucket = %s AND o.model_path = %s
-          AND r.ready_at >= r.loading_at
-    ) s WHERE s.place <= %s ORDER BY s.name, s.place"""
+    SELECT t.name, s.key, s.id, s.deployment, s.ready_at, s.took FROM claims_instancetype t
+    CROSS JOIN LATERAL (
+        SELECT r.key, o.id, o.name AS deployment, r.ready_at, r.ready_at - r.loading_at AS took
+        FROM deployments_replica r JOIN deployments_deployment o ON o.key = r.deployment_id
+        WHERE r.instance_type_id = t.key AND o.organization_id = %s AND o.model_bucket = %s AND o.model_path = %s
+          AND r.ready_at IS NOT NULL AND r.ready_at >= r.loading_at
+        ORDER BY r.ready_at DESC, r.key DESC LIMIT %s
+    ) s ORDER BY t.name, s.ready_at DESC, s.key DESC"""
 
 
 @dataclass(frozen=True, slots=True)
