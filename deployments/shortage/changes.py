@@ -218,10 +218,10 @@ def _others(case: Case) -> Iterator[Change]:
     snapshot = case.trial.snapshot
     table, size = snapshot.deployments, int(snapshot.offerings.gpus_per_instance.max(initial=0))
     held = held_by_rows(case.trial, case.row)
-    rows = [one for one in held if one != case.row and int(table.gpu_count[one]) <= size]
-    rows = [one for one in rows if int(table.priority[one]) <= case.column("priority")]
     above = case.trial.live_counts() - table.min
-    rows = [one for one in rows if above[one] > 0]
+    may = (table.gpu_count <= size) & (table.priority <= case.column("priority")) & (above > 0)
+    may[case.row] = False
+    rows = [one for one in held if may[one]]
     rows.sort(key=lambda one: (int(table.priority[one]), -held[one], int(table.key[one])))
     for one in rows[:MOST_OTHERS]:
         yield from _from_other(case, one)

@@ -12,7 +12,7 @@ from console.organizations.models import Organization
 from deployments.core.placement import NOBODY
 from deployments.core.snapshot import CapacityClass, Source
 from deployments.core.states import HOLDING
-from deployments.models import Deployment
+from deployments.selectors import read
 from deployments.shortage.room import reachable, zones_of
 from deployments.shortage.words import counted
 from deployments.trial import Trial
@@ -46,7 +46,7 @@ class Names:
     def read(cls, trial: Trial, organization: Organization, *, platform: bool) -> "Names":
         """Three queries, two without the platform's right."""
         keys = trial.snapshot.deployments.key[trial.snapshot.deployments.org == organization.key]
-        rows = Deployment.objects.filter(key__in=keys.tolist()).values_list("key", "id", "name")
+        rows = read("SELECT key, id, name FROM deployments_deployment WHERE key = ANY(%s)", [keys.tolist()])
         claims = with_counting(CapacityClaim.objects.filter(offering__in=trial.snapshot.offerings.key.tolist()))
         others = dict(Organization.objects.values_list("key", "name")) if platform else {}
         return cls({key: (id, name) for key, id, name in rows}, {one.key: one for one in claims}, others)
@@ -57,8 +57,9 @@ class Names:
 
 def holders_of(trial: Trial, row: int, names: Names) -> list[Holder]:
     """The organization's deployments, what its claims keep idle, other organizations; most GPUs first, few told."""
-    kinds = (_deployments(trial, row, names), _claims(trial, row, names), _others(trial, row, names))
-    found = [one for kind in kinds for one in _few(kind)]
+    found = _deployments(trial, row, names)
+    for kind in (_claims(trial, row, names), _others(trial, row, names)):
+        found += _few(kind)
     return sorted(found, key=lambda one: (-one.gpus, one.kind, one.name))
 
 
@@ -68,10 +69,8 @@ def _few(holders: list[Holder]) -> list[Holder]:
     rest = ordered[MOST_TOLD:]
     if not rest:
         return ordered
-    above = sum(one.above_min for one in rest)
-    text = f"together; {above} GPUs above their mins" if rest[0].kind == "deployment" else "together"
-    more = Holder(rest[0].kind, f"{len(rest)} more", None, sum(one.gpus for one in rest), above, None, text)
-    return [*ordered[:MOST_TOLD], more]
+    gpus, above = sum(one.gpus for one in rest), sum(one.above_min for one in rest)
+    return [*ordered[:MOST_TOLD], _together(rest[0].kind, len(rest), gpus, above)]
 
 
 def held_by_rows(trial: Trial, row: int) -> dict[int, int]:
@@ -86,19 +85,34 @@ def held_by_rows(trial: Trial, row: int) -> dict[int, int]:
 
 
 def _deployments(trial: Trial, row: int, names: Names) -> list[Holder]:
-    table, live, found = trial.snapshot.deployments, trial.live_counts(), list[Holder]()
-    for one, gpus in held_by_rows(trial, row).items():
-        key = int(table.key[one])
-        if key not in names.deployments:
-            continue
-        id, name = names.deployments[key]
-        above = min(gpus, max(0, int(live[one]) - int(table.min[one])) * int(table.gpu_count[one]))
-        priority, least = int(table.priority[one]), int(table.min[one])
-        right = f"priority {priority}; {above} GPUs above its min of {least}" if above else f"its min of {least}"
-        found.append(
-            Holder("deployment", name, id, gpus, above, priority, right + (", this one" if one == row else ""))
+    """Those that hold most, and one line for all others."""
+    table, held = trial.snapshot.deployments, held_by_rows(trial, row)
+    rows = np.array([one for one in held if int(table.key[one]) in names.deployments], np.int64)
+    gpus = np.array([held[one] for one in rows.tolist()], np.int64)
+    surplus = np.maximum(0, trial.live_counts()[rows] - table.min[rows]) * table.gpu_count[rows]
+    above = np.minimum(gpus, surplus)
+    called = [names.deployments[key] for key in table.key[rows].tolist()]
+    order = sorted(range(len(rows)), key=lambda one: (-gpus[one], called[one][1]))
+    found = []
+    for one in order[:MOST_TOLD]:
+        place, extra, (id, name) = int(rows[one]), int(above[one]), called[one]
+        least = int(table.min[place])
+        right = (
+            f"priority {int(table.priority[place])}; {extra} GPUs above its min of {least}"
+            if extra
+            else f"its min of {least}"
         )
-    return found
+        right += ", this one" if place == row else ""
+        found.append(Holder("deployment", name, id, int(gpus[one]), extra, int(table.priority[place]), right))
+    rest = order[MOST_TOLD:]
+    return (
+        [*found, _together("deployment", len(rest), int(gpus[rest].sum()), int(above[rest].sum()))] if rest else found
+    )
+
+
+def _together(kind: str, count: int, gpus: int, above: int) -> Holder:
+    text = f"together; {above} GPUs above their mins" if kind == "deployment" else "together"
+    return Holder(kind, f"{count} more", None, gpus, above, None, text)
 
 
 def _claims(trial: Trial, row: int, names: Names) -> list[Holder]:
