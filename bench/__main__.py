@@ -25,6 +25,8 @@ def main() -> None:
         if hasattr(bench, "page"):  # many rows, and a page of its own
             (RESULTS / f"{name}.json").write_text(_a_line_each(rows))
             (ROOT / "docs" / f"{name}.md").write_text(bench.page(rows))
+            for file, drawn in bench.charts(rows).items():
+                (ROOT / "docs" / file).write_text(drawn)
             print(bench.page(rows))
             continue
         (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")

@@ -57,7 +57,7 @@ def _static(settings: Sequence[float], field: Field) -> Policy:
     return static(np.ceil(field.peak * np.array(settings)))
 
 
-STATIC = Contestant("static", "static, a share of the peak known in hindsight", SHARES_OF_PEAK, _static)
+STATIC = Contestant("static", "static, known in hindsight", SHARES_OF_PEAK, _static)
 PEERS = (
     _peer("knative", "Knative KPA", knative.kpa, 0.7, JITTERY),
     _peer("knative-gpu", "Knative KPA, GPU values", knative.kpa_gpu, 0.85, JITTERY),

@@ -13,13 +13,14 @@ import numpy as np
 
 from bench.cases import COLD_STARTS_S, DAYS, SEEDS, SLOTS, Case, cases
 from bench.contestants import CONTESTANTS, Contestant, Field
+from bench.policies_charts import charts
 from bench.policies_page import page
 from deployments.sim import grid, oracle
 from deployments.sim.grid import Load, Setup
 from deployments.sim.peers.abreast import abreast
 from deployments.sim.peers.rule import Policy
 
-__all__ = ["page", "run"]
+__all__ = ["charts", "page", "run"]
 
 LOWEST, OF_THE_PEAK = 1, 2  # min, and max as a multiple of the most that is needed
 BEGINS_AT = 0.7  # of the slots in use, as the run begins
@@ -59,7 +60,7 @@ def _scored(load: Load, setup: Setup, from_hour: int, contestants: Sequence[Cont
     """The measures of each lane: those of the oracle, then those of the contestants."""
     busy = oracle.most_busy(load, setup)
     field = Field(setup, int(oracle.replicas_needed(busy, setup.slots).max()))
-    known, begun = oracle.scheduled(busy, setup)
+    known, begun = oracle.scheduled(busy, setup, oracle.SCALES)
     policies: list[Policy] = [known, *(one.make(one.settings, field) for one in contestants)]
     counts = [len(begun), *(len(one.settings) for one in contestants)]
     low = np.full(sum(counts), LOWEST)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.contestants import CONTESTANTS, PEERS, Contestant
+from bench.policies_charts import COLD_START_S, chart_name
 from bench.scores import Row, by_case, f_of, j_by_setting, j_in_hindsight, ratio_at_objective
 
 METHOD = """# Autoscaling policies on real traces
@@ -37,13 +38,22 @@ def page(rows: Sequence[Row]) -> str:
     parts = [METHOD, _extent(rows), "## F", _f_table(rows, cold_starts), "## J", _j_table(rows, cold_starts)]
     parts += ["## At the published setting", _published(rows, cold_starts)]
     for title, found in _titles(rows).items():
-        parts += [f"## {title}", _case_table(found, cold_starts)]
+        parts.append(f"## {title}")
+        if COLD_START_S in cold_starts:
+            file = chart_name((found[0]["trace"], found[0]["size"], COLD_START_S))
+            parts.append(f"![GPU-hours against the share served in time]({file})")
+        parts.append(_case_table(found, cold_starts))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def _extent(rows: Sequence[Row]) -> str:
-    seeds, hours = max(row["seeds"] for row in rows), max(row["scored_hours"] for row in rows)
-    return f"This run: {seeds} seed{'s' if seeds > 1 else ''}, {hours:g} scored hours of m-large."
+    """What this run covered, which may be less than all of it."""
+    cases = {(row["trace"], row["size"]): row for row in rows}
+    body = [
+        [trace, size, "yes" if row["smooth"] else "", str(row["seeds"]), f"{row['scored_hours']:g}"]
+        for (trace, size), row in cases.items()
+    ]
+    return "This run covers:\n\n" + _table(["trace", "size", "counts in F", "seeds", "scored hours"], body)
 
 
 def _f_table(rows: Sequence[Row], cold_starts: Sequence[float]) -> str:

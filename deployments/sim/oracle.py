@@ -50,7 +50,7 @@ def _kept(needs: NDArray[np.bool_], ahead: int) -> tuple[Int64s, Int64s]:
     return first[np.r_[True, parted]], last[np.r_[parted, True]]
 
 
-def scheduled(busy: Int64s, setup: Setup, scales: Sequence[float] = SCALES) -> tuple[Policy, Int64s]:
+def scheduled(busy: Int64s, setup: Setup, scales: Sequence[float]) -> tuple[Policy, Int64s]:
     """A policy that follows the schedules of these scales of the demand, a lane each, and how many each begins with."""
     plans = np.stack([schedule(replicas_needed(busy, setup.slots, scale), setup) for scale in scales], axis=1)
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from bench import policies
 from bench.cases import SLOTS, Case, cases
 from bench.contestants import CONTESTANTS
+from bench.policies_charts import charts
 from bench.policies_page import page
 from bench.scores import by_case, f_of, j_by_setting, j_in_hindsight, ratio_at_objective
 
@@ -42,11 +44,23 @@ def test_fewer_replicas_wait_longer_for_fewer_hours(made: list[dict[str, Any]]) 
         assert low["share_le_1s"] >= high["share_le_1s"]
 
 
+def test_a_chart_has_a_curve_a_policy_with_the_settings_within_it(made: list[dict[str, Any]]) -> None:
+    assert charts(made) == {}, "there is none of this cold start"
+    drawn = charts([row | {"cold_start_s": 180.0} for row in made])
+    assert list(drawn) == ["policies-azure_llm_2023_conv-peak-4-to-8-180s.svg"]
+    (text,) = drawn.values()
+    svg = ElementTree.fromstring(text)
+    curves = svg.findall("{http://www.w3.org/2000/svg}polyline")
+    assert len(curves) == len(CONTESTANTS)
+    within = [row for row in made if row["policy"] in NAMES and row["share_le_1s"] >= 0.9 and 0.5 <= row["ratio"] <= 3]
+    assert sum(len(curve.attrib["points"].split()) for curve in curves) == len(within) > 0
+
+
 def test_the_page_names_every_policy_and_what_it_reached(made: list[dict[str, Any]]) -> None:
     text = page(made)
     for one in CONTESTANTS:
         assert one.title in text
-    assert "1 seed, 1 scored hours" in text
+    assert "| azure_llm_2023_conv | peak 4 to 8 | yes | 1 | 1 |" in text
 
 
 @pytest.mark.parametrize(
