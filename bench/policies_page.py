@@ -22,7 +22,9 @@ much of the demand; what it costs where 99 % of requests wait at most a second i
 
 **F** is the GPU-hours at which 99 % of requests wait at most 1 s, interpolated between the settings tried, over those
 of the oracle: the geometric mean over the smooth cases (conversation in both sizes, m-large at peak 50). Where a policy
-does not reach 99 %, the fixed size that does counts instead (how often is in brackets).
+does not reach 99 %, the fixed size that does counts instead (how often is in brackets). The oracle serves everybody at
+once, so that F can be below 1; over a schedule that lets 1 % wait as the policies do, F is what it is here divided by
+the last line of its table.
 
 **J** is GPU-hours over the oracle's and ten times what is missing of 99 %: the mean over all cases, with one setting
 for all of them.

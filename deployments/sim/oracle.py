@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deployments.sim.grid import Floats, Int64s, Load, Seen, Setup
 from deployments.sim.peers.rule import Policy
 
-SCALES = (0.9, 0.925, 0.95, 0.975, 1.0)
+SCALES = (0.8, 0.85, 0.875, 0.9, 0.95, 1.0)
 """Of demand, up to all of it; between two of them hours are interpolated."""
 
 

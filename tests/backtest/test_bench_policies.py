@@ -11,6 +11,7 @@ from bench.contestants import CONTESTANTS
 from bench.policies_charts import charts
 from bench.policies_page import page
 from bench.scores import by_case, f_of, j_by_setting, j_in_hindsight, ratio_at_objective
+from deployments.sim import oracle
 
 NAMES = [one.name for one in CONTESTANTS]
 
@@ -42,6 +43,18 @@ def test_fewer_replicas_wait_longer_for_fewer_hours(made: list[dict[str, Any]]) 
         low, high = by_case(made, name)["azure_llm_2023_conv", "peak 4 to 8", 60.0]
         assert low["gpu_hours"] > high["gpu_hours"]
         assert low["share_le_1s"] >= high["share_le_1s"]
+
+
+def test_a_run_is_shared_by_processes_and_keeps_the_order_of_its_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(an_hour(), span_s=300.0)
+    monkeypatch.setattr(policies, "cases", lambda days: [short, replace(short, size=f"{days} days")])
+    monkeypatch.setattr(policies, "COLD_STARTS_S", (60.0, 180.0))
+    for name, value in (("BENCH_SEEDS", "1"), ("BENCH_DAYS", "2"), ("BENCH_WORKERS", "2")):
+        monkeypatch.setenv(name, value)
+    found = policies.run()
+    order = dict.fromkeys((row["size"], row["cold_start_s"], row["seeds"]) for row in found)
+    assert list(order) == [(size, cold, 1) for size in ("peak 4 to 8", "2 days") for cold in (60.0, 180.0)]
+    assert len(found) == len(order) * (len(oracle.SCALES) + sum(len(one.settings) for one in CONTESTANTS))
 
 
 def test_a_chart_has_a_curve_a_policy_with_the_settings_within_it(made: list[dict[str, Any]]) -> None:
