@@ -14,6 +14,10 @@ from console.organizations.models import Organization
 
 # Written out, since every creation waits for whoever holds the row.
 _QUOTA_LOCK = "SELECT * FROM claims_quota WHERE organization_id = %s AND offering_id = %s FOR NO KEY UPDATE"
+_QUOTA_TAKE = """
+    UPDATE claims_quota SET committed_bound = committed_bound + %(more)s
+    WHERE organization_id = %(organization)s AND offering_id = %(offering)s
+      AND committed_bound + %(more)s <= "limit" - other_usage"""
 
 
 def offerings_lock(keys: Iterable[int]) -> None:
@@ -29,6 +33,14 @@ def quota_lock(organization: Organization, offering: Offering) -> Quota | None:
     """The quota row, held until the transaction ends; None where there is none, which means limit 0 (C3)."""
     found = Quota.objects.raw(_QUOTA_LOCK, [organization.key, offering.key])
     return next(iter(found), None)
+
+
+def quota_take(organization: Organization, offering: Offering, more: int) -> bool:
+    """Let so many more instances be committed where they fit beyond doubt, which one statement both sees and notes; the row is
+    held until the transaction ends. False: nothing was done, and what is committed has to be counted."""
+    with connection.cursor() as cursor:
+        cursor.execute(_QUOTA_TAKE, {"organization": organization.key, "offering": offering.key, "more": more})
+        return bool(cursor.rowcount)
 
 
 def creation_lock(fingerprint: str) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Count, F, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Greatest
 
@@ -19,6 +20,7 @@ from claims.models import (
     CapacityClaim,
     ClaimKind,
     Instance,
+    InstanceType,
     Offering,
     Price,
     PriceKind,
@@ -27,8 +29,10 @@ from claims.models import (
     UsageInterval,
     UsageKind,
     Work,
+    Zone,
 )
 from console.common.errors import NotFound
+from console.common.rows import columns, row_read
 from console.organizations.models import Organization
 
 COUNTING = Q(instances__state__in=WANTED_STATES, instances__lost_at__isnull=True) & ~Q(instances__work__in=AWAY)
@@ -39,6 +43,12 @@ UNRELEASED = Q(instances__state__in=LIVE_STATES, instances__lost_at__isnull=True
 
 # `CapacityClaim.wanted` and `.promised` in the database (C12).
 WANTED, PROMISED = Greatest("target", "window_count"), Greatest("target", "window_peak")
+
+# Written out, since every creation of a claim asks it.
+_CLAIMABLE = """
+    SELECT {columns} FROM claims_offering o JOIN claims_zone z ON z.key = o.zone_id
+      JOIN claims_instancetype t ON t.key = o.instance_type_id
+    WHERE z.name = %s AND t.name = %s AND o.claimable AND o.withdrawn_at IS NULL"""
 
 # What counts against the size of a pool: a lost or bad machine is replaced.
 POOL_LIVE = Q(
@@ -298,6 +308,18 @@ def pool_live(offering_key: int) -> int:
     """Instances that the offering's pool has or is getting, as `pool_wanted` counts them (C13)."""
     live: int = Offering.objects.filter(key=offering_key).aggregate(n=Count("instances", filter=POOL_LIVE))["n"]
     return live
+
+
+def offering_claimable(zone: str, instance_type: str) -> Offering | None:
+    """The offering of these catalogued names where it can be claimed, with its zone and type."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIMABLE.format(columns=columns(o=Offering, z=Zone, t=InstanceType)), [zone, instance_type])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    found: Offering
+    found, found.zone, found.instance_type = row_read(row, Offering, Zone, InstanceType)
+    return found
 
 
 def offerings_claimable() -> list[Offering]:

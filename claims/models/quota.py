@@ -15,6 +15,11 @@ class Quota(models.Model):
     limit = models.PositiveIntegerField()
     reserved = models.PositiveIntegerField(default=0, help_text="Instances billed at the reserved rate.")
     other_usage = models.PositiveIntegerField(default=0, help_text="Instances used by other workloads.")
+    committed_bound = models.PositiveBigIntegerField(
+        null=True,
+        editable=False,
+        help_text="Claims commit no more than that (C3): raised by what grows, counted anew when that seems too much.",
+    )
 
     class Meta:
         ordering = ["organization", "offering"]

@@ -17,7 +17,7 @@ from claims.core.states import Status
 from claims.foreseen import no_longer_offered
 from claims.holdings import Holding, holding_of
 from claims.models import CapacityClaim, ClaimKind, Offering
-from claims.selectors import claim_get, counted
+from claims.selectors import claim_get, counted, offering_claimable, offerings_claimable
 from claims.services import fulfilment, life
 from claims.services import instances as hands
 from claims.services.quota import quota_check
@@ -25,6 +25,7 @@ from console.common import clock
 from console.common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from console.common.ids import new_id
 from console.common.notify import publish
+from console.common.rows import rows_insert
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
@@ -65,6 +66,7 @@ def claim_create(
         if earlier is not None:
             return earlier
         # Before the quota's row is held, for which others wait.
+        _tell(organization)
         audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(chosen),
                      obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
         if resources.kind == ClaimKind.CUSTOMER:
@@ -166,7 +168,8 @@ def claim_settle(
     the claim with what it has then."""
     holding = fulfilment.claim_step(claim=claim, now=now, new=new)
     fulfilment.claim_describe(holding=holding, by=actor.name, now=now, was=was)
-    _tell(claim.organization)
+    if not new:
+        _tell(claim.organization)
     return counted(claim, holding.instances)
 
 
@@ -175,20 +178,15 @@ def offering_wanted(name: str, resources: ClaimResources) -> Offering:
     violations = rules.validate_create(name, resources)
     if violations:
         raise InvalidArgument(violations)
-    zone, wanted = resources.zones[0].upper(), resources.instance_id.lower()
-    in_zone = {
-        offering.instance_type.name: offering
-        for offering in Offering.objects.filter(
-            zone__name=zone, claimable=True, withdrawn_at__isnull=True
-        ).select_related("zone", "instance_type")
-    }
-    if not in_zone:
+    zone = resources.zones[0].upper()
+    found = offering_claimable(zone, resources.instance_id.lower())
+    if found is not None:
+        return found
+    there = ", ".join(sorted(one.instance_type.name for one in offerings_claimable() if one.zone.name == zone))
+    if not there:
         raise InvalidArgument.of("resources.zones[0]", f"there is nothing to claim in {resources.zones[0]!r}")
-    if wanted not in in_zone:
-        there = ", ".join(sorted(in_zone))
-        text = f"{resources.instance_id!r} cannot be claimed in {zone}; what can be: {there}"
-        raise InvalidArgument.of("resources.instance_id", text)
-    return in_zone[wanted]
+    text = f"{resources.instance_id!r} cannot be claimed in {zone}; what can be: {there}"
+    raise InvalidArgument.of("resources.instance_id", text)
 
 
 def resources_of(claim: CapacityClaim) -> ClaimResources:
@@ -256,7 +254,7 @@ def _insert(
     if claim.kind == ClaimKind.CUSTOMER:  # its first step changes nothing about them
         claim.conditions = claim_conditions(Holding(claim, []).facts(offering.zone.name), [], now)
     try:
-        claim.save(force_insert=True)
+        rows_insert([claim])
     except IntegrityError as error:
         raise AlreadyExists("CapacityClaim", id) from error
     return claim

@@ -13,6 +13,7 @@ from claims.core.states import HELD_STATES, PENDING_STATES, InstanceState
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source, UsageKind, Work
 from claims.selectors import pool_live, unclaimed
 from console.common.ids import new_id
+from console.common.rows import rows_insert
 
 LARGEST_STEP = 1000  # instances requested for one claim or pool in one pass, so that a pass stays short
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
@@ -25,7 +26,7 @@ def new_instances(
     before them do not join (C6)."""
     stem = f"{offering.zone.name}-{offering.instance_type.name}".lower()
     failures = claim.join_failures if claim else offering.join_failures
-    return Instance.objects.bulk_create(
+    wanted = [
         Instance(
             name=f"{stem}-{new_id().hex[-10:]}",
             offering=offering,
@@ -40,7 +41,9 @@ def new_instances(
             next_attempt_at=now + retry_after(failures) if failures else None,
         )
         for _ in range(count)
-    )
+    ]
+    rows_insert(wanted)
+    return wanted
 
 
 def retry_after(failures: int) -> timedelta:

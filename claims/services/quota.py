@@ -43,7 +43,13 @@ def commitments_of(
 
 
 def quota_check(*, organization: Organization, offering: Offering, claim_key: int | None, promised: int) -> None:
-    """Refuse when the claim (None: a new one) may not come to want `promised` instances. Holds the quota row until commit."""
+    """Refuse when the claim (None: a new one) may not come to want `promised` instances. Holds the quota row until commit.
+
+    What claims commit is counted only when a new one does not fit by the row's bound of it: the bound is raised with every
+    claim that grows, here alone, and what becomes less leaves it too high until it is counted again.
+    """
+    if claim_key is None and locks.quota_take(organization, offering, promised):
+        return
     row = locks.quota_lock(organization, offering)
     total, mine = commitments_of(organization, offering, claim_key)
     before = mine.instances if mine else 0
@@ -52,6 +58,8 @@ def quota_check(*, organization: Organization, offering: Offering, claim_key: in
         return
     limit, other = (row.limit, row.other_usage) if row else (0, 0)
     if rule.fits(delta=delta, limit=limit, other_usage=other, committed=total):
+        if row:
+            Quota.objects.filter(pk=row.pk).update(committed_bound=total + delta)
         return
     numbers = QuotaNumbers(str(offering), requested=delta, limit=limit, other_usage=other, committed=total)
     raise FailedPrecondition(

@@ -21,6 +21,14 @@ CLAIMS = """
         WHERE i.claim_id = c.key AND i.state IN ('REQUESTED', 'JOINING', 'READY') AND i.lost_at IS NULL
           AND i.work NOT IN ('DRAIN', 'BAD')) h
     WHERE c.status <> 'STATUS_DELETING'"""
+# What CUSTOMER claims commit of a quota (C3).
+COMMITTED = """
+    SELECT organization_id, offering_id, sum(committed) AS committed FROM (
+        SELECT c.organization_id, c.offering_id, greatest(c.target, c.window_peak, count(i.key)) AS committed
+        FROM claims_capacityclaim c LEFT JOIN claims_instance i ON i.claim_id = c.key AND i.state <> 'RELEASED'
+             AND i.lost_at IS NULL AND i.work <> 'BAD'
+        WHERE c.kind = 'CUSTOMER' GROUP BY c.key) each
+    GROUP BY 1, 2"""
 # Pool instances that on-demand replicas could grow on, whether kept or not.
 IN_USE = """
     SELECT i.* FROM claims_instance i WHERE i.source = 'POOL' AND i.state = 'READY' AND i.claim_id IS NULL
@@ -66,17 +74,15 @@ INVARIANTS: dict[str, str] = {
            OR (r.capacity_class = 2 AND i.claim_id IS NOT NULL AND EXISTS (
                SELECT FROM deployments_plannerstate s WHERE s.instance_type_id = r.instance_type_id
                   AND s.at > i.claimed_at + interval '5 seconds'))""",
-    "CUSTOMER claims fit their quota unless it was lowered (C3)": """
-        WITH held AS (
-            SELECT c.key, c.organization_id, c.offering_id, greatest(c.target, c.window_peak, count(i.key)) AS committed, c.updated_at
-            FROM claims_capacityclaim c LEFT JOIN claims_instance i ON i.claim_id = c.key AND i.state <> 'RELEASED'
-                                           AND i.lost_at IS NULL AND i.work <> 'BAD'
-            WHERE c.kind = 'CUSTOMER' GROUP BY c.key),
-        total AS (SELECT organization_id, offering_id, sum(committed) AS committed FROM held GROUP BY 1, 2),
+    "CUSTOMER claims fit their quota unless it was lowered (C3)": f"""
+        WITH total AS ({COMMITTED}),
         widest AS (SELECT organization_id, offering_id, max("limit" - other_usage) AS room
                    FROM claims_quotachange GROUP BY 1, 2)
         SELECT t.organization_id, t.offering_id, t.committed, coalesce(w.room, 0) AS most_ever FROM total t
         LEFT JOIN widest w USING (organization_id, offering_id) WHERE t.committed > coalesce(w.room, 0)""",
+    "The bound of what claims commit of a quota is not below it (C3)": f"""
+        SELECT organization_id, offering_id, t.committed, q.committed_bound FROM ({COMMITTED}) t
+        JOIN claims_quota q USING (organization_id, offering_id) WHERE t.committed > q.committed_bound""",
     "No claim has more than its effective count, and a READY one exactly that (C5, C8)": f"""
         SELECT c.name, c.status, c.target, c.effective, c.counting, c.allocated FROM ({CLAIMS}) c
         WHERE c.counting > c.effective OR (c.status = 'STATUS_READY' AND c.allocated <> c.effective)""",

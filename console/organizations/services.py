@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
+from console.common.rows import rows_insert
 from console.organizations import locks
 from console.organizations.actors import Actor
 from console.organizations.models import (
@@ -36,7 +37,7 @@ def audit_record(
     organization: Organization | None = None,
 ) -> None:
     """Write who changed what. Call it inside the transaction of the change, so that neither exists alone."""
-    AuditEvent.objects.create(
+    event = AuditEvent(
         organization=organization or actor.organization,
         user=actor.user,
         actor=actor.name,
@@ -48,6 +49,7 @@ def audit_record(
         after=after,
         request_id=actor.request_id,
     )
+    rows_insert([event])
 
 
 def organization_create(*, actor: Actor, id: str, slug: str, name: str) -> Organization:

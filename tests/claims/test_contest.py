@@ -9,12 +9,13 @@ import pytest
 
 from claims import locks
 from claims.core.states import InstanceState
-from claims.models import CapacityClaim, Instance, Offering, Quota, UsageInterval
+from claims.models import CapacityClaim, Instance, Offering, UsageInterval
 from claims.services import quota
 from console.dashboard.invariants import breaches
 from tests import world
 from tests.cast import Cast
 from tests.claims.contest import CLIENTS, Report, contest, everything_goes
+from tests.claims.unlocked import without_quota_locks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,10 +72,7 @@ def test_w1_without_the_locks_the_same_sixteen_clients_are_seen_to_fail(
 ) -> None:
     of = prepared(cast)
     monkeypatch.setattr(locks, "offerings_lock", lambda keys: None)
-    monkeypatch.setattr(
-        locks, "quota_lock",
-        lambda organization, offering: Quota.objects.get(organization=organization, offering=offering),
-    )  # fmt: skip
+    without_quota_locks(monkeypatch, PAUSE_S)
     # Between looking and writing: long enough that others come in between on any machine, however loaded.
     read = quota.commitments_of
 

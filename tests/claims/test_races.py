@@ -18,6 +18,7 @@ from console.common import clock
 from console.common.errors import FailedPrecondition
 from tests import fleet, world
 from tests.cast import Cast
+from tests.claims.unlocked import without_quota_locks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,10 +72,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
 def test_c3_without_the_quota_lock_claims_go_beyond_quota(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     of = world.offering()
     world.quota(cast.organization, of, limit=5)
-    monkeypatch.setattr(
-        locks, "quota_lock",
-        lambda organization, offering: Quota.objects.get(organization=organization, offering=offering),
-    )  # fmt: skip
+    without_quota_locks(monkeypatch)
     slow(monkeypatch, quota_service, "commitments_of")
     claims_at_once(cast, 2, "CUSTOMER")
     assert quota_of(cast.organization, of).committed > 5, "the test cannot see the race it is about"
@@ -88,6 +86,27 @@ def test_c3_with_the_quota_lock_claims_stay_within_quota(cast: Cast, monkeypatch
     assert quota_of(cast.organization, of).committed == 4
     assert sum(isinstance(one, FailedPrecondition) for one in results) == AT_ONCE - 2
     assert Instance.objects.filter(state__in=LIVE_STATES).count() == 4
+
+
+def bounded(cast: Cast) -> None:
+    """A quota of seven whose row knows of one that is committed: creations need not count."""
+    world.quota(cast.organization, world.offering(), limit=7)
+    world.claim(cast.admin.actor, world.offering(), 1, "CUSTOMER", name="before")
+    assert Quota.objects.get().committed_bound == 1
+
+
+def test_c3_without_its_lock_the_bound_lets_claims_go_beyond_quota(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded(cast)
+    without_quota_locks(monkeypatch)
+    claims_at_once(cast, 2, "CUSTOMER")
+    assert quota_of(cast.organization, world.offering()).committed > 7, "the test cannot see the race it is about"
+
+
+def test_c3_with_its_lock_the_bound_keeps_claims_within_quota(cast: Cast) -> None:
+    bounded(cast)
+    results = claims_at_once(cast, 2, "CUSTOMER")
+    assert quota_of(cast.organization, world.offering()).committed == Quota.objects.get().committed_bound == 7
+    assert sum(isinstance(one, FailedPrecondition) for one in results) == AT_ONCE - 3
 
 
 def test_w1_without_the_offerings_lock_an_instance_goes_to_two_claims(

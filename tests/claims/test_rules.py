@@ -1,15 +1,16 @@
 """C1 to C11 and B1 on the real database: what a claim asks for is what it gets, in time."""
 
 import uuid
+from typing import Any
 
 import pytest
 
 from claims.core.rules import ClaimResources
 from claims.core.states import LIVE_STATES, InstanceState, Status
-from claims.models import CapacityClaim, Instance, SimulatedNode, UsageInterval
+from claims.models import CapacityClaim, Instance, Quota, SimulatedNode, UsageInterval
 from claims.provisioning import instances_lost
 from claims.selectors import claim_numbers, committed_by_offering, quota_of
-from claims.services import claim_create, claim_delete, claim_resize, pool_resize
+from claims.services import claim_create, claim_delete, claim_resize, pool_resize, quota
 from claims.services.quota import commitments_of
 from console.common import clock
 from console.common.errors import (
@@ -141,6 +142,39 @@ def test_c3_what_a_creation_counts_is_what_the_quota_page_shows(cast: Cast) -> N
     total, commitment = commitments_of(cast.organization, of, down.key)
     assert commitment is not None
     assert (total, commitment.promised, commitment.unreleased) == (9 + 4, 2, 4)
+
+
+def test_c3_what_is_committed_is_counted_only_where_the_bound_is_in_the_way(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = world.offering()
+    world.quota(cast.organization, of, limit=4)
+    first = world.claim(cast.admin.actor, of, 1, "CUSTOMER", name="first")
+    assert bound() == 1
+    counted: list[int] = []
+
+    def counting(*given: Any) -> Any:
+        found = commitments_of(*given)
+        counted.append(found[0])
+        return found
+
+    monkeypatch.setattr(quota, "commitments_of", counting)
+    world.claim(cast.admin.actor, of, 2, "CUSTOMER", name="second")
+    assert (bound(), counted) == (3, [])
+    claim_resize(actor=cast.admin.actor, claim_id=first.id, resources=world.resources(of, 2, "CUSTOMER"))
+    assert (bound(), counted) == (4, [3])
+    with pytest.raises(FailedPrecondition, match="0 free"):
+        world.claim(cast.admin.actor, of, 1, "CUSTOMER", name="third")
+    assert (bound(), counted) == (4, [3, 4])
+    claim_delete(actor=cast.admin.actor, claim_id=first.id)
+    world.everything_arrives()
+    assert bound() == 4  # what becomes less leaves it too high until somebody is in need
+    world.claim(cast.admin.actor, of, 1, "CUSTOMER", name="third")
+    assert (bound(), counted) == (3, [3, 4, 2])
+
+
+def bound() -> int | None:
+    return Quota.objects.get().committed_bound
 
 
 def test_c3_no_quota_row_means_limit_zero(cast: Cast) -> None:

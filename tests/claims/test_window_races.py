@@ -7,7 +7,7 @@ import pytest
 
 from claims import locks
 from claims.core import windows as rule
-from claims.models import CapacityClaim, ClaimWindow, Quota
+from claims.models import CapacityClaim, ClaimWindow
 from claims.selectors import claim_numbers, quota_of
 from claims.services import fulfilment, window_change, window_create
 from claims.services import quota as quota_service
@@ -18,6 +18,7 @@ from tests import world
 from tests.cast import Cast
 from tests.claims.test_races import AT_ONCE, slow, together
 from tests.claims.test_window_claims import HOUR, MINUTE, asked, later
+from tests.claims.unlocked import without_quota_locks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,10 +47,7 @@ def test_c12_windows_asked_for_at_once_stay_within_quota(cast: Cast, monkeypatch
 def test_c12_without_the_quota_lock_windows_go_beyond_quota(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     world.quota(cast.organization, world.offering(), limit=AT_ONCE + 5)
     claims = several(cast, "CUSTOMER", AT_ONCE)
-    monkeypatch.setattr(
-        locks, "quota_lock",
-        lambda organization, offering: Quota.objects.get(organization=organization, offering=offering),
-    )  # fmt: skip
+    without_quota_locks(monkeypatch)
     monkeypatch.setattr(locks, "offerings_lock", lambda keys: None)
     slow(monkeypatch, quota_service, "commitments_of")
     at_once(cast, claims, 3)

@@ -31,6 +31,9 @@ BREAKS = {
     "An instance in a claim is held": "UPDATE claims_capacityclaim SET kind = 'CUSTOMER'",
     "No replica runs where": "UPDATE deployments_replica SET capacity_class = 1",
     "CUSTOMER claims fit": "UPDATE claims_capacityclaim SET kind = 'CUSTOMER', target = 999",
+    "The bound of what": """INSERT INTO claims_quota (organization_id, offering_id, "limit", reserved, other_usage,
+        committed_bound) SELECT organization_id, offering_id, 9, 0, 0, target - 1 FROM claims_capacityclaim;
+        UPDATE claims_capacityclaim SET kind = 'CUSTOMER'""",
     "No claim has more": "UPDATE claims_capacityclaim SET target = 1",
     "A reduction that waits": "UPDATE claims_capacityclaim SET reduction_at = now()",
     "One pool instance is kept": "UPDATE claims_instance SET kept = true WHERE claim_id IS NULL",
