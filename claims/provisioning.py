@@ -1,23 +1,24 @@
 """The provision loop: asks the node backend to join or release machines, and records what came of it.
 
 For each instance: a lease (W4), the backend asked outside any transaction and idempotently by key, then a conditional
-change of state together with the ledger's interval in one short transaction (B4). Killed anywhere, the next pass
+change of state together with the ledger's interval in one short transaction (B4), in which several that were asked to
+join are recorded together. Killed anywhere, the next pass
 sees the same row and asks again.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Greatest
 
 from claims import ledger, locks
-from claims.backends.base import BackendError, NodeBackend, NodeState, Observation, node_backend
+from claims.backends.base import BackendError, NodeBackend, NodeState, node_backend
 from claims.backends.checked import CheckedNodes
 from claims.core.states import HELD_STATES, InstanceState, Status
 from claims.holdings import holding_of
@@ -33,16 +34,22 @@ log = logging.getLogger(__name__)
 LOOP = "provision loop"
 LEASE = timedelta(seconds=60)
 BATCH = 500
+TOGETHER, RECORDED_WITHIN_S = 50, 1.0
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=5)
 UNSETTLED = [InstanceState.REQUESTED, InstanceState.JOINING, InstanceState.FAILED, InstanceState.RELEASING]
+_JOINING = """
+    UPDATE claims_instance i SET state = 'JOINING', joining_at = %(now)s, expected_at = a.expected, backend = %(backend)s,
+           leased_until = NULL, attempts = 0, next_attempt_at = %(now)s
+    FROM unnest(%(keys)s::bigint[], %(expected)s::timestamptz[]) AS a (key, expected)
+    WHERE i.key = a.key AND i.state = 'REQUESTED'
+    RETURNING CASE WHEN i.claim_id IS NOT NULL THEN i.organization_id END"""
 
 
 def provision_pass(*, now: datetime, backend: NodeBackend | None = None) -> int:
     """One step for every instance that is under way; returns how many changed."""
     backend = CheckedNodes(backend or node_backend())
     leased = lease(now=now)
-    to_step = [instance for instance in leased if instance.state != InstanceState.JOINING]
-    changed = sum(_step(instance, backend) for instance in _in_time(to_step))
+    changed = _step_all([instance for instance in leased if instance.state != InstanceState.JOINING], backend)
     joining = [instance for instance in leased if instance.state == InstanceState.JOINING]
     changed += _watch_joining(joining, backend)
     changed += _watch_cluster(backend)
@@ -73,9 +80,22 @@ def _in_time(leased: Sequence[Instance]) -> Iterator[Instance]:
     return takewhile(lambda _: time.monotonic() < until, leased)
 
 
+def _step_all(instances: Sequence[Instance], backend: NodeBackend) -> int:
+    """Ask for one after the other; what was asked for is recorded together, before long."""
+    changed, joining, until = 0, dict[Instance, datetime | None](), float("inf")
+    for instance in _in_time(instances):
+        if instance.state == InstanceState.REQUESTED:
+            joining |= _join(instance, backend)
+            until = min(until, time.monotonic() + RECORDED_WITHIN_S)
+        else:
+            changed += _step(instance, backend)
+        if len(joining) >= TOGETHER or time.monotonic() >= until:
+            changed, joining, until = changed + _record_joining(joining), {}, float("inf")
+    return changed + _record_joining(joining)
+
+
 def _step(instance: Instance, backend: NodeBackend) -> int:
     steps: dict[str, Callable[[Instance, NodeBackend], int]] = {
-        InstanceState.REQUESTED: _join,
         InstanceState.FAILED: _give_back,
         InstanceState.RELEASING: _leave,
     }
@@ -86,10 +106,28 @@ def _step(instance: Instance, backend: NodeBackend) -> int:
         return 0
 
 
-def _join(instance: Instance, backend: NodeBackend) -> int:
-    expected_at = backend.join(instance.key)
-    return change(instance, InstanceState.REQUESTED, InstanceState.JOINING, clock.now(),
-                  joining_at=clock.now(), expected_at=expected_at, backend=settings.NODE_BACKEND)  # fmt: skip
+def _join(instance: Instance, backend: NodeBackend) -> dict[Instance, datetime | None]:
+    """The instance with the time at which it is expected; nothing where the backend refused."""
+    try:
+        return {instance: backend.join(instance.key)}
+    except BackendError as error:
+        _retry_later(instance, error)
+        return {}
+
+
+def _record_joining(joining: Mapping[Instance, datetime | None]) -> int:
+    """The backend has accepted these: they are JOINING, unless they were given up meanwhile; returns how many are."""
+    changed = 0
+    for offering in sorted({instance.offering_id for instance in joining}):
+        expected = {one.key: at for one, at in joining.items() if one.offering_id == offering}
+        with transaction.atomic(), connection.cursor() as cursor:
+            locks.offerings_lock([offering])
+            cursor.execute(_JOINING, {"keys": list(expected), "expected": list(expected.values()), "now": clock.now(),
+                                      "backend": settings.NODE_BACKEND})  # fmt: skip
+            found = cursor.fetchall()
+            publish("claims", {organization for (organization,) in found if organization is not None})
+        changed += len(found)
+    return changed
 
 
 def _give_back(instance: Instance, backend: NodeBackend) -> int:
@@ -98,7 +136,7 @@ def _give_back(instance: Instance, backend: NodeBackend) -> int:
 
 def _leave(instance: Instance, backend: NodeBackend) -> int:
     if not backend.leave(instance.key):
-        _look_again(instance)
+        _look_again([instance.key])
         return 0
     now = clock.now()
     return change(instance, InstanceState.RELEASING, InstanceState.RELEASED, now,
@@ -106,21 +144,20 @@ def _leave(instance: Instance, backend: NodeBackend) -> int:
 
 
 def _watch_joining(instances: Sequence[Instance], backend: NodeBackend) -> int:
-    """Instances that have joined become READY and are billed from now on; those that failed are replaced (C6)."""
+    """Instances that have joined become READY and are billed from now on; those that failed are replaced (C6); the others
+    are looked at again."""
     try:
         seen = backend.observe([instance.key for instance in instances])
     except BackendError as error:
         for instance in instances:
             _retry_later(instance, error)
         return 0
-    return sum(_settle_joining(instance, seen.get(instance.key)) for instance in instances)
+    states = {one.key: seen[one.key].state if one.key in seen else NodeState.GONE for one in instances}
+    _look_again([key for key, state in states.items() if state == NodeState.JOINING])
+    return sum(_joined_or_failed(one, states[one.key]) for one in instances if states[one.key] != NodeState.JOINING)
 
 
-def _settle_joining(instance: Instance, seen: Observation | None) -> int:
-    state = seen.state if seen else NodeState.GONE
-    if state == NodeState.JOINING:
-        _look_again(instance)
-        return 0
+def _joined_or_failed(instance: Instance, state: NodeState) -> int:
     now = clock.now()
     if state == NodeState.READY:
         return change(instance, InstanceState.JOINING, InstanceState.READY, now, ready_at=now)
@@ -225,8 +262,9 @@ def _return_strays(backend: NodeBackend) -> None:
             log.warning("stray machine %s could not be released: %s", key, error)
 
 
-def _look_again(instance: Instance) -> None:
-    Instance.objects.filter(key=instance.key).update(leased_until=None, next_attempt_at=clock.now())
+def _look_again(keys: Sequence[int]) -> None:
+    if keys:
+        Instance.objects.filter(key__in=keys).update(leased_until=None, next_attempt_at=clock.now())
 
 
 def _retry_later(instance: Instance, error: BackendError) -> None:
