@@ -1,6 +1,6 @@
 """A claim with its instances, as read under the lock of its offering: what it has, lacks and has too much of."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
@@ -123,11 +123,16 @@ def held(instance: Instance) -> Held:
     )
 
 
-def holdings_of(offering: Offering) -> list[Holding]:
-    """Claims of the offering in order of creation (C4), with their instances: two queries."""
+def holdings_of(offering: Offering, keys: Collection[int] | None = None) -> list[Holding]:
+    """Claims of the offering (those with these keys, None: all) in order of creation (C4), with their instances: two queries."""
     claims = CapacityClaim.objects.filter(offering=offering).order_by("created_at", "key")
+    instances = Instance.objects.filter(offering=offering, claim__isnull=False).order_by("key")
+    if keys is not None:
+        if not keys:
+            return []
+        claims, instances = claims.filter(key__in=keys), instances.filter(claim__in=keys)
     by_claim = {claim.key: Holding(claim, []) for claim in claims}
-    for instance in Instance.objects.filter(offering=offering, claim__isnull=False).order_by("key"):
+    for instance in instances:
         assert instance.claim_id is not None
         by_claim[instance.claim_id].instances.append(instance)
     return list(by_claim.values())

@@ -41,6 +41,9 @@ class CapacityClaim(models.Model):
 
     join_failures = models.PositiveIntegerField(default=0, help_text="Machines in a row that did not join (C6).")
 
+    # What the fulfil loop last looked at (`claims.looks`): while it is still that, there is nothing to do.
+    looked_at = models.BigIntegerField(null=True, editable=False)
+
     status = models.CharField(max_length=20, choices=[(s.value, s.value) for s in Status],
                               default=Status.CREATING.value)  # fmt: skip
     conditions = models.JSONField(default=list)

@@ -14,6 +14,7 @@ from claims import locks
 from claims.core import allocation
 from claims.core.states import LIVE_STATES, InstanceState
 from claims.holdings import Holding, awaited, holding_of, holdings_of
+from claims.looks import claims_due, looked_at, looks
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source
 from claims.selectors import convertible_keys, waiting_claims
 from claims.services import edges, life
@@ -40,24 +41,30 @@ def fulfil_pass(*, now: datetime) -> int:
 def offering_settle(*, offering: Offering, now: datetime, finish: bool) -> list[int]:
     """One step for all claims and the pool of an offering, in the caller's transaction; takes the offering's lock.
 
+    Read are only the claims that there may be something to do for: found before the lock is taken, those that wait for the
+    pool under it, since their order counts (C4). What becomes due in between is for the next pass.
+
     `finish` lets statuses become READY and emptied claims go; a request leaves that to the loop, since a creation
     answers CREATING always (C5). Returns the keys of the organizations whose claims changed.
     """
+    due = claims_due(offering, now)
     locks.offerings_lock([offering.key])
     offering.refresh_from_db(fields=["pool_size", "withdrawn_at", "join_failures"])
-    holdings = holdings_of(offering)
+    seen = looks({*due, *waiting_claims(offering.key).values_list("key", flat=True)})
+    holdings = holdings_of(offering, seen)
     hands.pool_drained(offering=offering)
     # A window that ends and a reduction that is due are one change (C12).
     touched = edges.windows_turn(offering=offering, holdings=holdings, now=now)
     touched |= _reduce_what_is_due(holdings, now) | _take_back(holdings) | _release(holdings, now)
     # An order that is kept: claims by creation first, then the shrinking of the pool, then growth on demand (C4, C13).
     touched |= _fill_from_pool(offering, holdings, now) | _request(offering, holdings, now)
-    current = holdings_of(offering) if touched else holdings
+    current = holdings_of(offering, seen) if touched else holdings
     lacking = awaited(current)
     hands.pool_reconcile(offering=offering, awaited=lacking, now=now)
     hands.keep(offering=offering, claims_wait=lacking > 0)
     if finish:
         touched |= {one.claim.organization_id for one in current if _finish(one, offering, now)}
+        looked_at(seen)
     return sorted(touched)
 
 

@@ -14,10 +14,8 @@ M = TypeVar("M", bound=Model)
 
 def columns(**models: type[Model]) -> str:
     """All columns of the models, by the alias of their table: to be selected and handed to `row_read`."""
-    quoted = connection.ops.quote_name
-    return ", ".join(
-        f"{alias}.{quoted(field.column)}" for alias, model in models.items() for field in model._meta.concrete_fields
-    )
+    named = ((alias, field) for alias, model in models.items() for field in model._meta.concrete_fields)
+    return ", ".join(f"{alias}.{connection.ops.quote_name(field.column)}" for alias, field in named if field.column)
 
 
 def row_read(values: Iterable[Any], *models: type[Model]) -> Iterator[Any]:
@@ -52,9 +50,9 @@ def rows_insert(rows: Sequence[M]) -> None:
 @lru_cache(maxsize=256)
 def _insert(model: type[Model], names: tuple[str, ...], count: int) -> str:
     quoted, one = connection.ops.quote_name, f"({', '.join(['%s'] * len(names))})"
-    pk = model._meta.pk
+    pk = model._meta.pk.column if model._meta.pk else None
     assert pk is not None
     return (
         f"INSERT INTO {quoted(model._meta.db_table)} ({', '.join(map(quoted, names))}) "  # noqa: S608 - names of our own
-        f"VALUES {', '.join([one] * count)} RETURNING {quoted(pk.column)}"
+        f"VALUES {', '.join([one] * count)} RETURNING {quoted(pk)}"
     )

@@ -5,16 +5,18 @@ from itertools import chain
 
 from claims.core.states import InstanceState, Status
 from claims.models import CapacityClaim, ClaimKind, Instance, Offering, Source, Work
+from claims.services import fulfilment
 from deployments.core.states import LIVE
 from deployments.models import Deployment, Replica
 from deployments.zones import all_zones, common_zones
 from tests.faults import life
 
+MOST_PASSES = 10
 HELD_STATES = [InstanceState.READY, InstanceState.DRAINING]
 
 
 def wrong(now: datetime) -> list[str]:
-    return list(chain(life.wrong(), claims(now), pools(), deployments(now)))
+    return list(chain(life.wrong(), claims(now), overlooked(now), pools(), deployments(now)))
 
 
 def claims(now: datetime) -> list[str]:
@@ -31,6 +33,16 @@ def claims(now: datetime) -> list[str]:
         if one.reduction_at is not None and one.reduction_at < now:
             found.append(f"claim {one.name} was to shrink at {one.reduction_at}")
     return found
+
+
+def overlooked(now: datetime) -> list[str]:
+    """What the fulfil loop has found no reason to look at, it would leave as it is."""
+    for _ in range(MOST_PASSES):
+        if not fulfilment.fulfil_pass(now=now):
+            break
+    CapacityClaim.objects.update(looked_at=None)
+    changed = fulfilment.fulfil_pass(now=now)
+    return [f"{changed} claims needed something, and no pass looked at them"] if changed else []
 
 
 def pools() -> list[str]:
