@@ -24,10 +24,11 @@ _DUE = f"""
     WHERE c.offering_id = %(offering)s GROUP BY c.key
     HAVING c.looked_at IS DISTINCT FROM {_LOOK} OR c.reduction_at <= %(now)s OR c.window_count > 0 OR c.window_peak > 0
     ORDER BY c.key"""
-_LOOKED_AT = """
-    UPDATE claims_capacityclaim c SET looked_at = seen.look
-    FROM unnest(%(keys)s::bigint[], %(looks)s::bigint[]) AS seen (key, look)
-    WHERE c.key = seen.key AND c.looked_at IS DISTINCT FROM seen.look"""
+_LOOKED_AT = f"""
+    UPDATE claims_capacityclaim c SET looked_at = left_as.look
+    FROM (SELECT key, CASE WHEN now.look = seen.look THEN now.look END FROM ({_LOOKS}) AS now (key, look)
+          JOIN unnest(%(keys)s::bigint[], %(looks)s::bigint[]) AS seen (key, look) USING (key)) AS left_as (key, look)
+    WHERE c.key = left_as.key AND c.looked_at IS DISTINCT FROM left_as.look"""
 
 
 def claims_due(offering: Offering, now: datetime) -> list[int]:
@@ -46,7 +47,7 @@ def looks(keys: Collection[int]) -> dict[int, int]:
 
 
 def looked_at(seen: Mapping[int, int]) -> None:
-    """Remember that a pass has dealt with the claims (by key) as they looked. What it changed itself looks different, so
-    that the next one takes another look, until there is nothing more to do."""
+    """Remember how the claims (by key) looked to a pass that has left them so: then there was nothing to do. At what it
+    changed the next one looks again."""
     with connection.cursor() as cursor:
         cursor.execute(_LOOKED_AT, {"keys": list(seen), "looks": list(seen.values())})
