@@ -65,13 +65,15 @@ def claim_create(
         earlier = None if distinct and id is None else _earlier(actor, organization, name, resources, id, now)
         if earlier is not None:
             return earlier
-        # Before the quota's row is held, for which others wait.
+        # All that can be done before the quota's row is held, for which others wait; a refusal undoes it.
         _tell(organization)
         audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(chosen),
                      obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
-        if resources.kind == ClaimKind.CUSTOMER:
-            quota_check(organization=organization, offering=offering, claim_key=None, promised=resources.instance_count)
         claim = _insert(actor, organization, offering, name, resources, chosen, now)
+        if claim.kind == ClaimKind.CUSTOMER:
+            quota_check(
+                organization=organization, offering=offering, claim_key=claim.key, promised=claim.target, new=True
+            )  # fmt: skip
         return claim_settle(actor=actor, claim=claim, now=now, new=True)
 
 

@@ -42,16 +42,21 @@ def commitments_of(
     return total, None if promised is None else rule.Commitment(promised, unreleased)
 
 
-def quota_check(*, organization: Organization, offering: Offering, claim_key: int | None, promised: int) -> None:
-    """Refuse when the claim (None: a new one) may not come to want `promised` instances. Holds the quota row until commit.
+def quota_check(
+    *, organization: Organization, offering: Offering, claim_key: int, promised: int, new: bool = False
+) -> None:
+    """Refuse when the claim may not come to want `promised` instances; a `new` one is stored already, and counts only once it
+    is let pass. Holds the quota row until commit.
 
     What claims commit is counted only when a new one does not fit by the row's bound of it: the bound is raised with every
     claim that grows, here alone, and what becomes less leaves it too high until it is counted again.
     """
-    if claim_key is None and locks.quota_take(organization, offering, promised):
+    if new and locks.quota_take(organization, offering, promised):
         return
     row = locks.quota_lock(organization, offering)
     total, mine = commitments_of(organization, offering, claim_key)
+    if new and mine:
+        total, mine = total - mine.instances, None
     before = mine.instances if mine else 0
     delta = max(promised, mine.unreleased if mine else 0) - before
     if mine and promised <= mine.promised:
