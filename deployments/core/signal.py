@@ -178,25 +178,34 @@ def _sum(
     settings: Settings,
     params: Params,
 ) -> Windows:
-    """Walk the passes from the oldest to the newest, all deployments at once.
+    """All passes of all deployments at once.
 
     Where every sample is usable the time a sample stands for is the same for all deployments, and where the
     windows are too, so are the weights: those columns then have length 1 and numpy spreads them.
     """
-    sums = Windows.zero(load.shape[1])
     stable_from, burst_from = _starts(end, settings, usable is None)
-    before = np.full(1 if usable is None else len(end), LONG_AGO, np.int64)
-    for row, at in enumerate(at_ms.tolist()):
-        there = True if usable is None else usable[row]
-        gap = at - before
-        stands = np.where(gap > milliseconds(params.stale_s), milliseconds(params.sample_s), gap)
-        _add(sums.stable_load_ms, sums.stable_span_ms, load[row], at - stable_from, stands, there)
-        _add(sums.burst_load_ms, sums.burst_span_ms, load[row], at - burst_from, stands, there)
-        inside = (at > burst_from) & there
-        np.minimum(sums.standing, queued[row], out=sums.standing, where=inside)
-        before = np.where(there, at, before)
-    sums.standing[sums.burst_span_ms == 0] = 0
-    return sums
+    there = np.ones((len(at_ms), 1), np.bool_) if usable is None else usable
+    at = at_ms[:, None]
+    stands = _stands(at, there, params)
+    inside = (at > burst_from) & there
+    stable_load, stable_span = _weighted(load, at - stable_from, stands, there)
+    burst_load, burst_span = _weighted(load, at - burst_from, stands, there)
+    standing = np.where(inside, queued, LIMIT).min(axis=0).astype(np.int64)
+    return Windows(
+        stable_load_ms=stable_load,
+        stable_span_ms=stable_span,
+        burst_load_ms=burst_load,
+        burst_span_ms=burst_span,
+        standing=np.where(burst_span == 0, 0, standing),
+    )
+
+
+def _stands(at: Int64s, there: Bools, params: Params) -> Int64s:
+    """Time that each sample stands for (int64[S, D or 1])."""
+    last = np.maximum.accumulate(np.where(there, at, LONG_AGO), axis=0)
+    before = np.concatenate([np.full_like(last[:1], LONG_AGO), last[:-1]])
+    gap = at - before
+    return np.where(gap > milliseconds(params.stale_s), milliseconds(params.sample_s), gap)
 
 
 def _starts(end: Int64s, settings: Settings, even: bool) -> tuple[Int64s, Int64s]:
@@ -207,17 +216,9 @@ def _starts(end: Int64s, settings: Settings, even: bool) -> tuple[Int64s, Int64s
     return starts
 
 
-def _add(
-    load_sum: Int64s,
-    span_sum: Int64s,
-    load: Whole,
-    inside_ms: Int64s,
-    stands_ms: Int64s,
-    there: Bools | bool,
-) -> None:
-    """Add one pass to a window: its load for that part of its time that lies inside the window."""
+def _weighted(load: Whole, inside_ms: Int64s, stands_ms: Int64s, there: Bools) -> tuple[Int64s, Int64s]:
+    """Load x time and time of a window: of each sample that part of its time that lies inside the window."""
     weight = np.clip(np.minimum(inside_ms, stands_ms), 0, None) * there
-    if not weight.any():
-        return
-    load_sum += load * weight
-    span_sum += weight
+    spans: Int64s = np.broadcast_to(weight.sum(axis=0), load.shape[1:]).copy()
+    sums: Int64s = np.einsum("sd,sd->d", load, np.broadcast_to(weight, load.shape))
+    return sums, spans
