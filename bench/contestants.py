@@ -7,6 +7,9 @@ from functools import partial
 import numpy as np
 
 from bench.cases import SLOTS
+from deployments.core.params import Params
+from deployments.core.snapshot import Deployments
+from deployments.sim import stages
 from deployments.sim.grid import Setup
 from deployments.sim.peers import aibrix, hosted, knative, kubernetes, mimir, ray
 from deployments.sim.peers.rule import Maker, Policy
@@ -57,6 +60,19 @@ def _static(settings: Sequence[float], field: Field) -> Policy:
     return static(np.ceil(field.peak * np.array(settings)))
 
 
+def _headroom(settings: Sequence[float], field: Field) -> Policy:
+    """The planner's own stages, with the fleet's defaults but for the requests that a replica is meant for."""
+    lanes, slots = len(settings), field.setup.slots
+    deployments = Deployments.build(
+        key=range(1, lanes + 1), org=[1] * lanes, min=[1] * lanes, max=[2 * field.peak] * lanes,
+        concurrency=np.rint(np.array(settings) * slots), startup_s=[field.setup.cold_start_s] * lanes,
+    )  # fmt: skip
+    return stages.by_stages(deployments, Params()), stages.nothing(deployments)
+
+
+HEADROOM = Contestant(
+    "headroom", "Headroom, the planner's defaults", tuple(n / SLOTS for n in range(3, SLOTS + 1)), _headroom, 5 / SLOTS
+)
 STATIC = Contestant("static", "static, known in hindsight", SHARES_OF_PEAK, _static)
 PEERS = (
     _peer("knative", "Knative KPA", knative.kpa, 0.7, JITTERY),
@@ -70,4 +86,4 @@ PEERS = (
     _peer("sagemaker", "SageMaker target tracking", hosted.sagemaker, None, JITTERY),
     _peer("look-ahead", "seasonal look-ahead", partial(mimir.look_ahead, season_s=mimir.DAY_S)),
 )
-CONTESTANTS = (*PEERS, STATIC)
+CONTESTANTS = (HEADROOM, *PEERS, STATIC)

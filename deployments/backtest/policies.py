@@ -18,7 +18,7 @@ RATIOS = ("burst_factor", "tolerance")
 KNOWN = (*WHOLE, *TIMES, *RATIOS)
 LONGEST_S = 86_400.0
 MOST = 1_000_000
-DEFAULT = "default"
+DEFAULT, OBJECTIVE = "default", "objective"
 
 
 class PolicyError(ValueError):

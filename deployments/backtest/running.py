@@ -26,12 +26,21 @@ class Machine:
     gpus: int = 1
 
 
+def bounds(settings: Mapping[str, float], traffic: Traffic, machine: Machine) -> tuple[int, int]:
+    """min and max; where none is set, 1 and twice what the busiest minute needs."""
+    low = int(settings.get("min", 1))
+    return low, int(settings.get("max", max(low, -(-2 * int(traffic.at_most + 1) // machine.slots))))
+
+
+def begun(traffic: Traffic, low: int, high: int, target: int) -> int:
+    """Replicas that the first minute needs, which are there when a run begins, as if it had run before."""
+    return min(high, max(low, -(-int(traffic.at_first + 1) // target)))
+
+
 def deployment_of(settings: Mapping[str, float], traffic: Traffic, machine: Machine) -> Deployments:
-    """The planner's table of one row. `max` is twice what the busiest minute needs, where none is set, and the
-    concurrency what leaves `slots` (R2)."""
-    lowest = int(settings.get("min", 1))
-    most = max(lowest, -(-2 * int(traffic.at_most + 1) // machine.slots))
-    columns = {"min": lowest, "max": most, "concurrency": concurrency_of(machine.slots), **settings}
+    """The planner's table of one row. The concurrency is what leaves `slots`, where none is set (R2)."""
+    low, high = bounds(settings, traffic, machine)
+    columns = {"concurrency": concurrency_of(machine.slots), **settings, "min": low, "max": high}
     return Deployments.build(
         key=[1], org=[1], gpu_count=[machine.gpus], startup_s=[machine.cold_start_s],
         **{name: [value] for name, value in columns.items()},
@@ -39,10 +48,12 @@ def deployment_of(settings: Mapping[str, float], traffic: Traffic, machine: Mach
 
 
 def backtest(settings: Mapping[str, float], traffic: Traffic, machine: Machine) -> fleet.Run[alone.Remembered]:
-    """Run it over all of the traffic. It begins with the replicas that the first minute needs, as if it had run before."""
+    """Run it over all of the traffic."""
     deployment = deployment_of(settings, traffic, machine)
     low, high, target = (int(getattr(deployment, name)[0]) for name in ("min", "max", "concurrency"))
-    begun = min(high, max(low, -(-int(traffic.at_first + 1) // target)))
-    setup = fleet.Setup(machine.slots, lambda key: machine.cold_start_s, begun, PARAMS.sample_s)
-    step = alone.by_plan(deployment, PARAMS)
-    return fleet.run(traffic.demand, step, alone.NOTHING, setup, 0.0, traffic.span_s)
+    setup = fleet.Setup(
+        machine.slots, lambda key: machine.cold_start_s, begun(traffic, low, high, target), PARAMS.sample_s
+    )
+    return fleet.run(
+        traffic.demand, alone.by_stages(deployment, PARAMS), alone.nothing(deployment), setup, 0.0, traffic.span_s
+    )

@@ -91,6 +91,39 @@ def size_from(
     return signal, need, damped, bound(deployments, damped)
 
 
+def size_alone(
+    memory: Memory,
+    at_ms: int,
+    samples: Samples,
+    deployments: Deployments,
+    settings: Settings,
+    params: Params,
+    *,
+    ready: Int32s,
+    starting: Int32s,
+    now_ms: int,
+) -> tuple[Memory, Wanted]:
+    """What `plan` decides where there is room for whatever is wanted: stages 1 to 5, and what is remembered of them.
+
+    `at_ms` is the time of the tick that left `memory` (0: there was none). All columns are per deployment.
+    """
+    base = base_of(deployments, memory, ready + starting)
+    ring = _window(memory, at_ms, base, settings, params, now_ms)
+    _, _, damped, wanted = size_from(
+        samples,
+        deployments,
+        settings,
+        params,
+        base=base,
+        starting=starting,
+        window_highest=ring.top(),
+        burst_until_ms=memory.burst_until_ms,
+        now_ms=now_ms,
+    )
+    kept = _with_window(memory, history.add(ring, damped.recommended), damped)
+    return replace(kept, wanted=wanted.value, granted=wanted.value, bound=wanted.bound), wanted
+
+
 def base_of(deployments: Deployments, memory: Memory, current: Int32s) -> Int64s:
     """The size that damping starts from: what was last wanted, or what runs where that says nothing."""
     known = (memory.wanted > 0) & ~deployments.shadow
@@ -121,16 +154,22 @@ def _remember(
     since = np.where(old.short_since_ms > 0, old.short_since_ms, now_ms)
     size, highest = _cut_short(wanted, ring, damped, deployments, done)
     return replace(
-        old,
+        _with_window(old, replace(ring, highest=highest), damped),
         wanted=size,
         granted=done.granted.value,
         bound=done.granted.bound,
-        burst_until_ms=np.where(damped.bursting, damped.burst_until_ms, 0),
         short_since_ms=np.where(short, since, 0),
         free_since_ms=done.free_since_ms,
+    )
+
+
+def _with_window(memory: Memory, ring: history.Ring, damped: Damped) -> Memory:
+    return replace(
+        memory,
+        burst_until_ms=np.where(damped.bursting, damped.burst_until_ms, 0),
         width_ms=ring.width_ms.astype(np.int32),
         bucket=ring.bucket,
-        highest=highest,
+        highest=ring.highest,
     )
 
 

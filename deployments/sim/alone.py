@@ -1,65 +1,49 @@
-"""One deployment with room for all its replicas under the live planner, as a policy of `deployments.sim.fleet`."""
+"""One deployment with room for all its replicas, as a policy of `deployments.sim.fleet`: the planner's stages 1 to 5."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import Params
-from deployments.core.planner import plan
-from deployments.core.snapshot import Deployments, Instances, Offerings, Replicas, Signals, Snapshot, history_s
-from deployments.core.states import ReplicaState
+from deployments.core.snapshot import Deployments, history_s
+from deployments.sim import stages
 from deployments.sim.fleet import PolicyStep, Signal
+from deployments.sim.grid import Seen
+from deployments.sim.queue import Counters
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The planner's state, and the samples that its windows reach back to."""
+    """What the planner remembers, and the counters of as many samples as it reaches back to."""
 
-    state: AutoscalerState
-    samples: tuple[Signal, ...] = ()
-
-
-NOTHING = Remembered(AutoscalerState.empty())
+    planner: stages.Remembered
+    counters: tuple[Counters, ...] = ()
 
 
-def by_plan(deployment: Deployments, params: Params, epoch_s: float = 0.0) -> PolicyStep[Remembered]:
-    """Ask the planner for the size of a deployment, a table of one row, `epoch_s` unix seconds being second 0 of the
-    run. One machine has all the GPUs that `max` replicas need. Begins with `NOTHING`."""
-    kept = int(np.ceil(history_s(deployment, params) / params.sample_s))
-    gpus = int(deployment.max[0]) * int(deployment.gpu_count[0])
-    machine = Instances.build(key=[1], offering=[0], gpus=[gpus])
-    offering = Offerings(np.array([1]), ("HERE",), np.array([gpus], np.int32))
+def nothing(deployment: Deployments) -> Remembered:
+    """What is known before the first sample."""
+    return Remembered(stages.nothing(deployment))
 
-    def step(remembered: Remembered, signal: Signal, now: float) -> tuple[Remembered, int]:
-        samples = (*remembered.samples, signal)[-kept:]
-        measured = replace(deployment, service_s=np.array([service_s(samples)]))
-        snapshot = Snapshot(
-            measured, _signals(samples, epoch_s), _replicas(signal), machine, offering, remembered.state
+
+def by_stages(deployment: Deployments, params: Params) -> PolicyStep[Remembered]:
+    """Ask the planner for the size of a deployment, a table of one row."""
+    kept, ask = int(np.ceil(history_s(deployment, params) / params.sample_s)), stages.by_stages(deployment, params)
+
+    def step(old: Remembered, signal: Signal, now: float) -> tuple[Remembered, int]:
+        counters = (*old.counters, signal.counters)[-kept:]
+        queued, active, ready, starting = (
+            np.array([value]) for value in (signal.queued, signal.active, signal.ready, signal.starting)
         )
-        made = plan(snapshot, params, epoch_s + now)
-        return Remembered(made.state, samples), int(made.granted.value[0])
+        seen = Seen(now, queued, active, ready, starting, service_s(counters))
+        planner, wanted = ask(old.planner, seen)
+        return Remembered(planner, counters), int(wanted[0])
 
     return step
 
 
-def service_s(samples: Sequence[Signal]) -> float:
+def service_s(counters: Sequence[Counters]) -> float:
     """The mean time that a request ran meanwhile; NaN where none ended."""
-    first, last = samples[0].counters, samples[-1].counters
+    first, last = counters[0], counters[-1]
     ended = last.finished - first.finished
     return (last.service_seconds - first.service_seconds) / ended if ended else np.nan
-
-
-def _signals(samples: Sequence[Signal], epoch_s: float) -> Signals:
-    return Signals(
-        np.array([epoch_s + one.at_s for one in samples]),
-        np.array([[one.queued] for one in samples]),
-        np.array([[one.active] for one in samples]),
-    )
-
-
-def _replicas(signal: Signal) -> Replicas:
-    count = signal.ready + signal.starting
-    state = [ReplicaState.READY] * signal.ready + [ReplicaState.STARTING] * signal.starting
-    return Replicas.build(key=range(count), deployment=[0] * count, state=state)

@@ -73,6 +73,11 @@ class Load:
         return self.arrived[1:] - np.cumsum(self.ends)
 
     @cached_property
+    def worked(self) -> Int64s:
+        """int64 [n + 1], steps that the requests before each run in all."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.steps, dtype=np.int64)])
+
+    @cached_property
     def longest(self) -> int:
         """Steps of the longest request."""
         return int(self.steps.max(initial=1))
@@ -104,13 +109,15 @@ class Setup:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a policy sees of every lane at one sample (int64[L])."""
+    """What a policy sees of every lane at one sample (int64[L]); `service_s`: the mean time that the requests of the last
+    minute run, NaN where there were none."""
 
     at_s: float
     queued: Int64s
     active: Int64s
     ready: Int64s
     starting: Int64s
+    service_s: float = np.nan
 
 
 PolicyStep = Callable[[S, Seen], tuple[S, Int64s]]
@@ -125,7 +132,8 @@ class GridRun:
     late_1s, late_5s: float64 [hours, L], requests that started in it after a longer wait
     replica_s: float64 [hours, L], from start command to end of drain, which counts in the hour in which it begins
     changes: int64 [hours, L], samples at which replicas were started or let go
-    waits: int64 [L, W], requests by the steps that they waited, those queued at the end included, scored hours alone
+    waits: int64 [L, W], requests by the steps that they waited, those queued at the end included; of those that arrived in
+        scored hours
     """
 
     arrived: Int64s
@@ -223,7 +231,12 @@ class Grid:
         self._replica_steps = np.zeros((hours, lanes))
         self._changes = np.zeros((hours, lanes), np.int64)
         self._waits = np.zeros((lanes, round(LONGEST_WAIT_S / STEP_S) + 1), np.int64)
-        self._from_hour = from_hour
+        self._from_hour, self._from_step = from_hour, round(from_hour * HOUR_S / STEP_S)
+
+    @property
+    def now(self) -> int:
+        """Steps that are over."""
+        return self._now
 
     @property
     def over(self) -> bool:
@@ -251,7 +264,9 @@ class Grid:
         if differ or short.any():
             self._go(start, end, room, flight, short)
         active = self.load.in_flight[end - 1] + self._more - self._queued
-        return Seen(end * STEP_S, self._queued.copy(), active, self._ready.copy(), self._starting.copy())
+        return Seen(
+            end * STEP_S, self._queued.copy(), active, self._ready.copy(), self._starting.copy(), self._service_s()
+        )
 
     def resize(self, wanted: Int64s) -> None:
         """Start or let go replicas until so many are starting or ready in each lane."""
@@ -270,12 +285,18 @@ class Grid:
         waits = self._waits.copy()
         for lane in np.flatnonzero(self._queued).tolist():
             first = self._first[lane]
-            waited = self._now - self.load.at[first : first + self._queued[lane]]
+            at = self.load.at[first : first + self._queued[lane]]
+            waited = self._now - at[at >= self._from_step]
             np.add.at(waits[lane], np.minimum(waited, waits.shape[1] - 1), 1)
         began = self._began.copy()
-        waits[:, 0] = began[self._from_hour :].sum(axis=0) - self._queued - self._waits[:, 1:].sum(axis=1)
+        waits[:, 0] = began[self._from_hour :].sum(axis=0) - waits[:, 1:].sum(axis=1)
         return GridRun(began, self._late_1s.copy(), self._late_5s.copy(), self._replica_steps * STEP_S,
                        self._changes.copy(), waits, self._from_hour)  # fmt: skip
+
+    def _service_s(self) -> float:
+        load, before = self.load, max(0, self._now - round(60 / STEP_S))
+        first, last = int(load.arrived[before]), int(load.arrived[self._now])
+        return STEP_S * float(load.worked[last] - load.worked[first]) / (last - first) if last > first else np.nan
 
     def _tick(self) -> int:
         return -(-self._now // self.setup.tick)
@@ -335,11 +356,11 @@ class Grid:
         self._move(step + steps, lane, 1)
         hour = int(step * STEP_S // HOUR_S)
         for late, most in ((self._late_1s, LE_1S), (self._late_5s, LE_5S)):
-            for longer in (waited >= most, waited > most):
-                late[hour] += np.bincount(lane[longer], minlength=self.lanes) / 2
-        if hour >= self._from_hour:
-            longest = self._waits.shape[1] - 1
-            np.add.at(self._waits.reshape(-1), lane * (longest + 1) + np.minimum(waited, longest), 1)
+            halves = (waited >= most).astype(np.float64) + (waited > most)
+            late[hour] += np.bincount(lane, halves, self.lanes) / 2
+        scored, longest = self.load.at[request] >= self._from_step, self._waits.shape[1] - 1
+        places = lane * (longest + 1) + np.minimum(waited, longest)
+        np.add.at(self._waits.reshape(-1), places[scored], 1)
 
     def _keep(self, step: int, lanes: Int64s, first: Int64s, count: Int64s) -> None:
         """Requests that have just come wait: they do not end when they would have."""

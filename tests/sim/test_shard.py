@@ -13,7 +13,6 @@ from deployments.core.params import Params
 from deployments.core.snapshot import Deployments, Instances, Offerings
 from deployments.core.states import ReplicaState
 from deployments.sim import fleet
-from deployments.sim.alone import NOTHING, by_plan
 from deployments.sim.demand import Demand, RateDemand, RequestDemand
 from deployments.sim.shard import Step, World, run
 from deployments.sim.startup import load_seconds
@@ -21,6 +20,7 @@ from deployments.sim.trace import RateTrace
 from deployments.traces import load_requests
 from tests.search import examples
 from tests.sim.test_fleet import Fixed
+from tests.sim.whole_plan import NOTHING, by_plan
 
 PARAMS = Params()
 EPOCH = 1_700_000_000.0

@@ -1,19 +1,23 @@
 """`manage.py backtest --trace FILE --cold-start 180 --policy default --json`: what a policy would have made of traffic."""
 
 import json
+import math
 import time
 from argparse import ArgumentParser
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from deployments.backtest import policies, traces
+from deployments.backtest import objective, policies, traces
 from deployments.backtest.policies import PolicyError, policy
 from deployments.backtest.running import Machine, backtest
-from deployments.backtest.traces import TraceError, traffic
+from deployments.backtest.traces import TraceError, Traffic, traffic
+from deployments.core.objective import Objective
 from deployments.core.policy import DEFAULT_CONCURRENCY
 from deployments.core.policy import slots as slots_of
+from deployments.sim import fleet
 
 HOUR_S = 3600.0
 USD_PER_GPU_HOUR = 6.16  # of the demo's catalogue, on demand: gd-8xh100ib-i128
@@ -25,8 +29,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--trace", required=True, type=Path, metavar="FILE", help="CSV; columns " + columns())
-        parser.add_argument("--policy", default=policies.DEFAULT, metavar="default|FILE.json",
-                            help=f"Settings of the planner: {', '.join(policies.KNOWN)}.")  # fmt: skip
+        parser.add_argument("--policy", default=policies.DEFAULT, metavar="default|objective|FILE.json",
+                            help=f"Settings of the planner ({', '.join(policies.KNOWN)}), or an objective that "
+                                 "chooses them by what came before.")  # fmt: skip
+        parser.add_argument("--history", type=Path, metavar="FILE", help="Demand from before the trace, for objective.")
+        parser.add_argument("--objective-share", type=float, default=Objective().share, metavar="SHARE",
+                            help="Share of requests that are to wait at most 1 s.")  # fmt: skip
         parser.add_argument("--cold-start", type=float, default=180.0, metavar="S", help="Start command to ready.")
         parser.add_argument("--slots", type=int, help="Requests a replica runs at once; ceil(concurrency / 0.7).")
         parser.add_argument("--concurrency", type=int, help="Requests a replica is meant for; 0.7 x slots, or 8.")
@@ -59,16 +67,22 @@ class Command(BaseCommand):
 
 
 def measured(options: dict[str, Any]) -> dict[str, Any]:
-    settings = {**policy(options["policy"]), **given(options)}
+    by_objective = options["policy"] == policies.OBJECTIVE
+    settings = {**({} if by_objective else policy(options["policy"])), **given(options)}
     policies.checked(settings)
     slots = options["slots"] or slots_of(int(settings.get("concurrency", DEFAULT_CONCURRENCY)))
     machine = Machine(slots, options["cold_start"], options["gpus"])
     check(machine, options)
-    found = traffic(options["trace"], scale=options["scale"], mean_service_s=options["mean_service_s"],
-                    seed=options["seed"])  # fmt: skip
+    found = read(options["trace"], options)
     if options["skip_s"] >= found.span_s:
         raise PolicyError(f"--skip-s leaves nothing of the {found.span_s:.0f} s there are.")
-    run = backtest(settings, found, machine)
+    run: fleet.Run[Any]
+    turns: list[objective.Turn] = []
+    if by_objective:
+        before = read(options["history"], options) if options["history"] else None
+        run, turns = objective.run(settings, found, machine, Objective(options["objective_share"]), before)
+    else:
+        run = backtest(settings, found, machine)
     measures = run.measures(first_sample(run.columns.at_s, options["skip_s"]))
     gpu_hours = measures.replica_hours * machine.gpus
     return {
@@ -77,7 +91,21 @@ def measured(options: dict[str, Any]) -> dict[str, Any]:
         "gpu_hours": gpu_hours, "cost": round(gpu_hours * options["usd_per_gpu_hour"], 2),
         "changes_per_hour": measures.changes_per_hour, "requests": measures.requests,
         "replicas_most": int((run.columns.ready + run.columns.starting).max()),
+        **({"chosen": [said(turn) for turn in turns]} if by_objective else {}),
         "hours": (found.span_s - options["skip_s"]) / HOUR_S, "filled_windows": found.filled,
+    }  # fmt: skip
+
+
+def read(path: Path, options: dict[str, Any]) -> Traffic:
+    return traffic(path, scale=options["scale"], mean_service_s=options["mean_service_s"], seed=options["seed"])
+
+
+def said(turn: objective.Turn) -> dict[str, Any]:
+    """A turn of objective mode as JSON."""
+    share = turn.chosen.share
+    return {
+        "at_s": turn.at_s, "why": turn.chosen.why.name, "goal": round(turn.chosen.goal, 5),
+        "replayed_share": None if math.isnan(share) else round(share, 5), **asdict(turn.setting),
     }  # fmt: skip
 
 
@@ -92,6 +120,10 @@ def check(machine: Machine, options: dict[str, Any]) -> None:
         raise PolicyError(f"--cold-start must be from 0 to {policies.LONGEST_S:,.0f} seconds.")
     if not 1 <= machine.gpus <= 1024:
         raise PolicyError(f"--gpus must be from 1 to 1024, not {machine.gpus}.")
+    if not 0 < options["objective_share"] < 1:
+        raise PolicyError(f"--objective-share must lie between 0 and 1, not be {options['objective_share']}.")
+    if options["history"] and options["policy"] != policies.OBJECTIVE:
+        raise PolicyError("--history is for --policy objective; other policies know nothing of what came before.")
     for name in ("skip_s", "usd_per_gpu_hour"):
         if not 0 <= options[name] < float("inf"):
             raise PolicyError(f"--{name.replace('_', '-')} must be a number of 0 or more, not {options[name]}.")

@@ -23,4 +23,4 @@ def abreast(policies: Sequence[Policy], lanes: Sequence[int]) -> Policy:
 
 
 def _of(seen: Seen, cut: slice) -> Seen:
-    return Seen(seen.at_s, seen.queued[cut], seen.active[cut], seen.ready[cut], seen.starting[cut])
+    return Seen(seen.at_s, seen.queued[cut], seen.active[cut], seen.ready[cut], seen.starting[cut], seen.service_s)

@@ -13,10 +13,12 @@ def test_policies_side_by_side_do_what_each_does_alone() -> None:
     states = [state for _, state in alone]
     rng = np.random.default_rng(5)
     for at in range(1, 200):
-        columns = [rng.integers(0, 60, 5), rng.integers(0, 60, 5), rng.integers(0, 12, 5), rng.integers(0, 4, 5)]
-        state, wanted = step(state, Seen(5.0 * at, *columns))
+        queued, active, ready, starting = (rng.integers(0, most, 5) for most in (60, 60, 12, 4))
+        state, wanted = step(state, Seen(5.0 * at, queued, active, ready, starting))
         told = []
         for one, (first, last) in enumerate([(0, 2), (2, 3), (3, 5)]):
-            states[one], want = alone[one][0](states[one], Seen(5.0 * at, *(column[first:last] for column in columns)))
+            lanes = slice(first, last)
+            own = Seen(5.0 * at, queued[lanes], active[lanes], ready[lanes], starting[lanes])
+            states[one], want = alone[one][0](states[one], own)
             told += want.tolist()
         assert wanted.tolist() == told

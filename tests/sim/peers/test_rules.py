@@ -76,7 +76,7 @@ def test_a_lane_does_not_feel_the_others(name: str) -> None:
     for at, flight in enumerate(traffic(rng, 300), 1):
         seen = Seen(5.0 * at, np.array([900, 0, 5]), np.full(3, flight), np.array([1, 9, 30]), np.array([4, 1, 0]))
         state, wanted = step(state, seen)
-        one = Seen(seen.at_s, *(column[1:2] for column in (seen.queued, seen.active, seen.ready, seen.starting)))
+        one = Seen(seen.at_s, seen.queued[1:2], seen.active[1:2], seen.ready[1:2], seen.starting[1:2])
         alone_state, alone = alone_step(alone_state, one)
         assert wanted[1] == alone[0]
 

@@ -1,0 +1,103 @@
+"""The settings among which objective mode chooses, all of them replayed over the demand as it comes."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.core.objective import Replayed
+from deployments.core.params import Params
+from deployments.core.snapshot import Deployments
+from deployments.sim import grid, stages
+
+Int64s = NDArray[np.int64]
+
+TARGETS = (0.5, 0.625, 0.75, 0.875, 1.0)  # shares of the slots that are to be in use
+DELAYS_S = (60.0, 300.0, 900.0, 2400.0)
+FLOORS = (0.4, 0.7, 0.9, 1.1, 1.3)  # of the replicas that the busiest of the last day needed
+PRESET_TARGET, PRESET_DELAY_S = 0.625, 600.0
+BUSIEST = 0.999  # quantile of the requests in flight
+DAY_STEPS, HOUR_STEPS = round(86_400 / grid.STEP_S), round(grid.HOUR_S / grid.STEP_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """concurrency: requests a replica is meant for
+    scale_down_s: how long the highest recommendation is kept
+    floor: replicas that are always kept, as a share of what the busiest of the last day needed
+    """
+
+    concurrency: int
+    scale_down_s: float
+    floor: float = 0.0
+
+
+def preset(slots: int) -> Setting:
+    """Where nothing has been seen yet."""
+    return Setting(max(1, math.floor(PRESET_TARGET * slots)), PRESET_DELAY_S)
+
+
+def settings(slots: int) -> list[Setting]:
+    """Each once, the preset last."""
+    targets = dict.fromkeys(max(1, math.floor(share * slots)) for share in TARGETS)
+    moving = [Setting(target, delay_s) for target in targets for delay_s in DELAYS_S]
+    held = [Setting(target, PRESET_DELAY_S, floor) for target in list(targets)[1::2] for floor in FLOORS]
+    return [*moving, *held, preset(slots)]
+
+
+def rows(chosen: list[Setting], low: int, high: int, busiest: int, cold_start_s: float) -> Deployments:
+    """The planner's table, one row a setting. `busiest`: replicas that the busiest of the last day needed."""
+    count = len(chosen)
+    floors = [min(high, max(low, math.ceil(one.floor * busiest))) for one in chosen]
+    return Deployments.build(
+        key=range(1, count + 1), org=[1] * count, min=floors, max=[high] * count,
+        concurrency=[one.concurrency for one in chosen], scale_down_s=[one.scale_down_s for one in chosen],
+        startup_s=[cold_start_s] * count,
+    )  # fmt: skip
+
+
+class Portfolio:
+    """All settings under the demand up to a moment; changes in place."""
+
+    def __init__(
+        self, load: grid.Load, setup: grid.Setup, low: int, high: int, begun: int, params: Params | None = None
+    ) -> None:
+        self.settings = settings(setup.slots)
+        self.low, self.high, self.slots = low, high, setup.slots
+        self._params = params or Params()
+        self._load, self._setup = load, setup
+        self._grid = grid.Grid(load, setup, np.full(len(self.settings), begun))
+        self._hour = -1
+        self._arrange()
+        self._remembered = stages.nothing(self._rows)
+
+    def advance(self) -> bool:
+        """Go on by one sample; whether an hour has ended."""
+        self._remembered, wanted = self._step(self._remembered, self._grid.advance())
+        self._grid.resize(wanted)
+        ended = self._grid.now // HOUR_STEPS > self._hour
+        if ended:
+            self._arrange()
+        return ended
+
+    def replayed(self) -> Replayed:
+        """The hours that are over."""
+        run, hours = self._grid.result(), self._hour
+        return Replayed(run.arrived[:hours, 0].astype(np.float64), run.late_1s[:hours], run.replica_s[:hours])
+
+    def busiest(self) -> int:
+        """Replicas that the busiest of the last day needed."""
+        now = self._grid.now
+        flight = self._load.in_flight[max(0, now - DAY_STEPS) : now : self._setup.tick]
+        return math.ceil(float(np.quantile(flight, BUSIEST)) / self._setup.slots) if len(flight) else 0
+
+    def row(self, number: int) -> Deployments:
+        """The planner's table of one setting alone, as it is this hour; -1 is the preset."""
+        return rows([self.settings[number]], self.low, self.high, self._busiest, self._setup.cold_start_s)
+
+    def _arrange(self) -> None:
+        self._hour = self._grid.now // HOUR_STEPS
+        self._busiest = self.busiest()
+        self._rows = rows(self.settings, self.low, self.high, self._busiest, self._setup.cold_start_s)
+        self._step = stages.by_stages(self._rows, self._params)
