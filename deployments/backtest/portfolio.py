@@ -15,7 +15,7 @@ Int64s = NDArray[np.int64]
 
 TARGETS = (0.5, 0.625, 0.75, 0.875, 1.0)  # shares of the slots that are to be in use
 DELAYS_S = (60.0, 300.0, 900.0, 2400.0)
-FLOORS = (0.4, 0.7, 0.9, 1.1, 1.3)  # of the replicas that the busiest of the last day needed
+FLOORS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9)  # of the replicas that the busiest of the last day needed
 PRESET_TARGET, PRESET_DELAY_S = 0.625, 600.0
 BUSIEST = 0.999  # quantile of the requests in flight
 DAY_STEPS, HOUR_STEPS = round(86_400 / grid.STEP_S), round(grid.HOUR_S / grid.STEP_S)
@@ -82,9 +82,9 @@ class Portfolio:
         return ended
 
     def replayed(self) -> Replayed:
-        """The hours that are over."""
-        run, hours = self._grid.result(), self._hour
-        return Replayed(run.arrived[:hours, 0].astype(np.float64), run.late_1s[:hours], run.replica_s[:hours])
+        """The hours that are over; without the first, if there are more, in which floors are not known yet."""
+        run, hours = self._grid.result(), slice(1 if self._hour > 1 else 0, self._hour)
+        return Replayed(run.arrived[hours, 0].astype(np.float64), run.late_1s[hours], run.replica_s[hours])
 
     def busiest(self) -> int:
         """Replicas that the busiest of the last day needed."""
