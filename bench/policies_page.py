@@ -51,11 +51,13 @@ def page(rows: Sequence[Row]) -> str:
 def _extent(rows: Sequence[Row]) -> str:
     """What this run covered, which may be less than all of it."""
     cases = {(row["trace"], row["size"]): row for row in rows}
-    body = [
-        [trace, size, "yes" if row["smooth"] else "", str(row["seeds"]), f"{row['scored_hours']:g}"]
-        for (trace, size), row in cases.items()
-    ]
-    return "This run covers:\n\n" + _table(["trace", "size", "counts in F", "seeds", "scored hours"], body)
+    body = []
+    for (trace, size), row in cases.items():
+        colds = sorted({one["cold_start_s"] for one in rows if (one["trace"], one["size"]) == (trace, size)})
+        extent = [", ".join(f"{cold:g} s" for cold in colds), str(row["seeds"]), f"{row['scored_hours']:g}"]
+        body.append([trace, size, "yes" if row["smooth"] else "", *extent])
+    heads = ["trace", "size", "counts in F", "cold starts", "seeds", "scored hours"]
+    return "This run covers, and F and J of a cold start are over, these cases:\n\n" + _table(heads, body)
 
 
 def _f_table(rows: Sequence[Row], cold_starts: Sequence[float]) -> str:

@@ -73,7 +73,7 @@ def test_the_page_names_every_policy_and_what_it_reached(made: list[dict[str, An
     text = page(made)
     for one in CONTESTANTS:
         assert one.title in text
-    assert "| azure_llm_2023_conv | peak 4 to 8 | yes | 1 | 1 |" in text
+    assert "| azure_llm_2023_conv | peak 4 to 8 | yes | 60 s | 1 | 1 |" in text
 
 
 @pytest.mark.parametrize(
