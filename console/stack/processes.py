@@ -89,13 +89,15 @@ def _become(main: Callable[[], None], name: str, parent: int, output: int, nicen
         signal.signal(which, signal.SIG_DFL)
     os.setsid()
     end_with(parent, niceness)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    for descriptor in map(int, os.listdir("/dev/fd")):  # not up to the limit, which may be a billion or none
-        if descriptor >= INHERITED:
-            with suppress(OSError):  # that of the listing itself is gone
-                os.close(descriptor)
+    # Replaced, not closed: objects that the fork took over from its parent close their numbers when they are collected,
+    # and these would be other files by then. Not up to the limit, which may be a billion or none.
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        if descriptor >= INHERITED and descriptor != nothing:
+            os.dup2(nothing, descriptor, inheritable=False)
     os.chdir("/")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
