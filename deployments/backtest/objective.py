@@ -76,9 +76,10 @@ def run(
     objective: Objective,
     history: Traffic | None = None,
 ) -> tuple[fleet.Run[alone.Remembered], list[Turn]]:
-    """Run it over all of the traffic. `limits`: `min` and `max`, where set. `history` is demand from before."""
-    low, high = bounds(limits, traffic, machine)
+    """Run it over all of the traffic. `limits`: `min` and `max`, where set; else room for the busiest of both. `history` is
+    demand from before."""
     first = history or traffic
+    low, high = bounds(limits, max(first, traffic, key=lambda one: one.at_most), machine)
     mode = Mode(
         Portfolio(_load(history, traffic), grid.Setup(machine.slots, machine.cold_start_s, PARAMS.sample_s), low, high,
                   begun(first, low, high, machine.slots)),

@@ -38,7 +38,8 @@ class TraceError(ValueError):
 class Traffic:
     """Requests over [0, span_s).
 
-    at_first, at_most: requests that run at once where none waits, in the first minute or window and in the busiest
+    at_first, at_most: requests that run at once where none waits, in the first minute or window and in the busiest; of
+        rates, with as many more as bursts make of them (three standard deviations)
     filled: windows that were taken for holes in the recording and filled (`RateTrace.without_gaps`)
     """
 
@@ -116,7 +117,9 @@ def _rates(columns: dict[str, Floats], scale: float, mean_service_s: float, seed
     demand = RateDemand(trace, scale, seed=seed, mean_service_s=mean_service_s)
     load = scale * trace.requests_per_s * mean_service_s
     filled = int((trace.requests_per_s != recorded.requests_per_s).sum())
-    return Traffic(demand, trace.span_s, float(load[0]), float(load.max()), filled)
+    # The variance of a second's count is CV^2 x mean, and so is that of what runs at once, nearly.
+    most = load + 3 * np.maximum(trace.burstiness_cv, 1) * np.sqrt(load)
+    return Traffic(demand, trace.span_s, float(load[0]), float(most.max()), filled)
 
 
 def _requests(columns: dict[str, Floats], scale: float, mean_service_s: float, seed: int) -> Traffic:
