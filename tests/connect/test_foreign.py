@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.stack]
 
 HERE = Path(__file__).parent / "foreign"
 CWTRAIN = "cwtrain==1.0.2"
-WITHIN_S = 240.0
+WITHIN_S = 900.0
 
 
 def newer_python() -> str | None:
@@ -80,7 +80,7 @@ def test_gos_connect_client_lives_here(stack: Stack, secret: str, tmp_path: Path
 
 
 def lived(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=7200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -18,7 +18,7 @@ def live(client: InferenceClient) -> None:
     body = {"name": name, "coreWeaveAuth": {}, "bodyBasedRouting": {"apiType": "API_TYPE_OPENAI"}}
     gateway = client.create_gateway({**body, "zones": client.get_gateway_parameters()["zones"][:1]})
     assert gateway.status is ResourceStatus.CREATING
-    gateway = lifecycle.wait_for_gateway(client, gateway.id, timeout=240, poll_interval=1)
+    gateway = lifecycle.wait_for_gateway(client, gateway.id, timeout=900, poll_interval=1)
     assert gateway.endpoints
     assert gateway.id in [one.id for one in client.list_gateways()]
 
@@ -36,13 +36,13 @@ def live(client: InferenceClient) -> None:
     assert client.create_deployment(spec).id == deployment.id  # as after an answer that was lost
     refused(AlreadyExistsError, lambda: client.create_deployment({**spec, "id": str(uuid.uuid4())}))
     refused(InvalidArgumentError, lambda: client.create_deployment({**spec, "id": str(uuid.uuid4()), "name": "a b"}))
-    deployment = lifecycle.wait_for_deployment(client, deployment.id, timeout=240, poll_interval=1)
+    deployment = lifecycle.wait_for_deployment(client, deployment.id, timeout=900, poll_interval=1)
     assert lifecycle.endpoints(client, deployment) == gateway.endpoints
     assert [one.id for one in client.list_deployments(gateway.id)] == [deployment.id]
 
     refused(FailedPreconditionError, lambda: client.delete_gateway(gateway.id))
-    assert lifecycle.delete_deployment(client, deployment.id, timeout=240, poll_interval=1)
-    assert lifecycle.delete_gateway(client, gateway.id, timeout=240, poll_interval=1)
+    assert lifecycle.delete_deployment(client, deployment.id, timeout=900, poll_interval=1)
+    assert lifecycle.delete_gateway(client, gateway.id, timeout=900, poll_interval=1)
     refused(NotFoundError, lambda: client.get_gateway(gateway.id))
     assert not lifecycle.delete_gateway(client, gateway.id)
 

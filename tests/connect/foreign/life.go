@@ -86,7 +86,7 @@ func (a *api) life(service, kind, create, update string, meanwhile func(id strin
 	seen(state(a.must(service, "Update"+kind, fmt.Sprintf(update, id))), "STATUS_UPDATING")
 	a.until(service, kind, id, "STATUS_UPDATING")
 	seen(state(a.must(service, "Delete"+kind, `{"id":"`+id+`"}`)), "STATUS_DELETING")
-	for end := time.Now().Add(4 * time.Minute); ; time.Sleep(time.Second) {
+	for end := time.Now().Add(15 * time.Minute); ; time.Sleep(time.Second) {
 		found, err := a.call(service, "Get"+kind, `{"id":"`+id+`"}`)
 		if connect.CodeOf(err) == connect.CodeNotFound {
 			break
@@ -102,7 +102,7 @@ func (a *api) life(service, kind, create, update string, meanwhile func(id strin
 }
 
 func (a *api) until(service, kind, id, meanwhile string) {
-	for end := time.Now().Add(4 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+	for end := time.Now().Add(15 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
 		found := a.must(service, "Get"+kind, `{"id":"`+id+`"}`)
 		if state(found) == "STATUS_READY" {
 			return
