@@ -95,7 +95,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_tables2",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "pgtrigger",
     "rest_framework",
 ]
@@ -211,7 +210,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["console.organizations.api.permissions.HasRole"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "console.organizations.api.schema.ApiSchema",
+    # Every answer is JSON, whatever is asked for; and OPTIONS tells nothing that the schema does not.
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "console.organizations.api.negotiation.AlwaysJson",
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "console.organizations.api.errors.exception_handler",
     "DATETIME_INPUT_FORMATS": ["iso-8601"],
     "UNAUTHENTICATED_USER": None,
@@ -223,10 +225,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Capacity, autoscaling, quota and cost of LLM-inference fleets.",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+    # What is sent may be said in more ways than what is answered.
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [],
+    "PREPROCESSING_HOOKS": ["console.organizations.api.schema.both_apis"],
 }
 
 # --- Celery ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from django.test import Client
 
@@ -11,6 +12,7 @@ from console.organizations.actors import Actor, system
 from console.organizations.api.authentication import token_actor
 from console.organizations.models import Organization, Role, User
 from console.organizations.services import membership_set, organization_create, token_create
+from tests.contract import conforms
 
 SETUP = system("the tests' set-up")
 PASSWORD = "correct horse battery staple"
@@ -38,11 +40,17 @@ class Member:
 
 
 class ApiClient(Client):
-    """Speaks JSON with a bearer token; `enforce_csrf_checks` shows that tokens need none."""
+    """Speaks JSON with a bearer token; `enforce_csrf_checks` shows that tokens need none. Every answer is held against the
+    description of the API."""
 
     def __init__(self, secret: str | None) -> None:
         headers = {"authorization": f"Bearer {secret}"} if secret else {}
         super().__init__(enforce_csrf_checks=True, headers=headers)
+
+    def request(self, **request: Any) -> Any:
+        answer = super().request(**request)
+        conforms(request["REQUEST_METHOD"], unquote(request["PATH_INFO"]), answer)
+        return answer
 
     def send(self, method: str, path: str, body: Any = None, **extra: Any) -> Any:
         send = getattr(self, method.lower())

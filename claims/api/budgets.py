@@ -3,13 +3,14 @@
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from claims.api import shapes
+from claims.api.examples import BUDGET
 from claims.budgets import FORECAST, THRESHOLDS, BudgetState, budget_set, budget_state
 from console.common import clock
 from console.common.errors import InvalidArgument
@@ -29,13 +30,15 @@ class ChangesBudgets(BasePermission):
 class BudgetsView(APIView):
     permission_classes = [ChangesBudgets]
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="ListBudgets")
+    @extend_schema(responses=shapes.BudgetPage, operation_id="ListBudgets")
     def get(self, request: Request) -> Response:
         """The organization's budget, what is spent of it this month and what is foreseen; no item where none is set."""
         state = budget_state(request_actor(request).require_organization(), clock.now())
         return Response(page([] if state is None else [state_to(state)]))
 
-    @extend_schema(request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT, operation_id="SetBudget")
+    @extend_schema(
+        request=shapes.BudgetRequest, responses=shapes.BudgetShape, operation_id="SetBudget", examples=[BUDGET]
+    )
     def put(self, request: Request) -> Response:
         """Set the budget: `{"amount": "5000.00"}`, USD a calendar month."""
         actor, now = request_actor(request), clock.now()

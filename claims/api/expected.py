@@ -36,7 +36,7 @@ class ExpectedInstanceShape(serializers.Serializer):  # type: ignore[type-arg]
     laterThanUsualSince = serializers.DateTimeField(allow_null=True)
 
 
-class FreedShape(serializers.Serializer):  # type: ignore[type-arg]
+class ExpectedFreedShape(serializers.Serializer):  # type: ignore[type-arg]
     at = serializers.DateTimeField(help_text="At the latest where it is a drain.")
     instances = serializers.IntegerField()
     why = serializers.ChoiceField([one.value for one in Why])
@@ -49,7 +49,9 @@ class ExpectedShape(serializers.Serializer):  # type: ignore[type-arg]
     pending = serializers.IntegerField()
     joinTime = JoinTimeShape(allow_null=True, help_text="Of a machine in this place; null: nobody knows.")
     joining = ExpectedInstanceShape(many=True, help_text="CUSTOMER claims: the machines on their way.")
-    fromPool = FreedShape(many=True, help_text="SERVERLESS claims: what is known to free instances for this claim.")
+    fromPool = ExpectedFreedShape(
+        many=True, help_text="SERVERLESS claims: what is known to free instances for this claim."
+    )
     olderClaimsFirst = serializers.IntegerField(help_text="Instances that go to older claims of the pool before.")
     unknown = serializers.IntegerField(help_text="Pending instances of which no time is known.")
 

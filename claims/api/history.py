@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +13,7 @@ from claims.history import Entry, Kind, claim_history, claim_name, cursor_of, pl
 from console.common.paging import page, parse_limit
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
+from console.organizations.api.schema import PAGING
 
 
 class EntryShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -23,8 +23,8 @@ class EntryShape(serializers.Serializer):  # type: ignore[type-arg]
     what = serializers.CharField(
         help_text="The action of a request, `Status`, the type of a condition, or ALLOCATED, GIVEN_UP, LOST."
     )
-    before = serializers.JSONField(allow_null=True)
-    after = serializers.JSONField(allow_null=True)
+    before = serializers.JSONField(help_text="What it was; null where there is nothing to say.")
+    after = serializers.JSONField(help_text="What it became; null where there is nothing to say.")
     reason = serializers.CharField(allow_blank=True)
     instances = serializers.IntegerField(help_text="Instances that came or went; else 0.")
     text = serializers.CharField(allow_blank=True)
@@ -38,8 +38,7 @@ class HistoryShape(serializers.Serializer):  # type: ignore[type-arg]
 class HistoryView(APIView):
     @extend_schema(
         responses=HistoryShape, operation_id="GetClaimHistory",
-        parameters=[OpenApiParameter("after", description="`nextCursor` of the page before."),
-                    OpenApiParameter("limit", OpenApiTypes.INT)],
+        parameters=PAGING,
     )  # fmt: skip
     def get(self, request: Request, id: str) -> Response:
         """Everything that happened to a claim, newest first: who asked for what, changes of its status and conditions,

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -22,6 +21,7 @@ from console.organizations.api.fields import TextField, UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
+from console.organizations.api.schema import PAGING
 
 
 class QuotaRequestShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -57,14 +57,13 @@ class QuotaRequestSerializer(serializers.Serializer):  # type: ignore[type-arg]
 class QuotaRequestsView(APIView):
     @extend_schema(
         responses=QuotaRequestListShape, operation_id="ListQuotaRequests",
-        parameters=[OpenApiParameter("state", enum=RequestState.values),
-                    OpenApiParameter("after", description="`nextCursor` of the page before."),
-                    OpenApiParameter("limit", OpenApiTypes.INT, description="1 to 1000; default 100.")],
+        parameters=[OpenApiParameter("state", enum=RequestState.values, description="Only those in this state."), *PAGING],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """The organization's requests, newest first."""
         found = quota_requests_of(request_actor(request).require_organization())
-        if state := request.query_params.get("state"):
+        state = request.query_params.get("state")
+        if state is not None:
             if state not in RequestState.values:
                 raise InvalidArgument.of("state", f"must be one of {', '.join(RequestState.values)}; it is {state!r}")
             found = found.filter(state=state)

@@ -2,13 +2,14 @@
 
 from rest_framework import serializers
 
+from claims.core.rules import KINDS
 from console.organizations.api.fields import EnumField, TextField, UInt32Field
 
 
 class ResourcesSerializer(serializers.Serializer):  # type: ignore[type-arg]
     instanceId = TextField(source="instance_id", max_length=60)
     instanceCount = UInt32Field(source="instance_count")
-    capacityType = EnumField(source="capacity_type")
+    capacityType = EnumField(source="capacity_type", names=list(KINDS), numbers=(2, 3))
     zones = serializers.ListField(child=TextField(max_length=40), max_length=100)
 
 

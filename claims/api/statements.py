@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from claims.api import shapes
 from claims.api.v1 import hours, priced
 from claims.statements import selectors
 from claims.statements.selectors import Line, Summary
@@ -16,13 +16,11 @@ from console.common.money import plain
 from console.common.paging import page
 from console.organizations.api.permissions import SeesMoney, request_actor
 
-MONTH = OpenApiParameter("month", OpenApiTypes.STR, OpenApiParameter.PATH, description="A month such as 2026-11.")
-
 
 class StatementsView(APIView):
     permission_classes = [SeesMoney]
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="ListStatements")
+    @extend_schema(responses=shapes.StatementPage, operation_id="ListStatements")
     def get(self, request: Request) -> Response:
         """Statements by month, the newest first; the total of an open one is what has been used so far."""
         organization = request_actor(request).require_organization()
@@ -33,7 +31,7 @@ class StatementsView(APIView):
 class StatementView(APIView):
     permission_classes = [SeesMoney]
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="GetStatement", parameters=[MONTH])
+    @extend_schema(responses=shapes.StatementShape, operation_id="GetStatement")
     def get(self, request: Request, month: str) -> Response:
         """One month's statement with its lines; amounts are USD in whole cents."""
         organization, now = request_actor(request).require_organization(), clock.now()

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from claims import metering
+from claims.api import shapes
 from claims.core.rating import PriceMissing
 from claims.metering import UsageRow
 from claims.models import Offering, UsageKind
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class QuotaView(APIView):
-    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="ListQuota")
+    @extend_schema(responses=shapes.QuotaPage, operation_id="ListQuota")
     def get(self, request: Request) -> Response:
         """Quota of the organization by zone and instance type, in instances."""
         rows = quotas_of(request_actor(request).require_organization())
@@ -38,7 +39,7 @@ class QuotaView(APIView):
 
 
 class CapacityView(APIView):
-    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="ListCapacity")
+    @extend_schema(responses=shapes.CapacityPage, operation_id="ListCapacity")
     def get(self, request: Request) -> Response:
         """The managed pool of every offering; counts are instances, `gpusFree` GPUs that nobody uses or claims."""
         request_actor(request)
@@ -55,12 +56,17 @@ class UsageView(APIView):
     permission_classes = [SeesMoney]
 
     @extend_schema(
-        responses=OpenApiTypes.OBJECT,
+        responses=shapes.UsageShape,
         operation_id="GetUsage",
         parameters=[
             OpenApiParameter("start", OpenApiTypes.DATETIME, description="Default: the first of this month, UTC."),
             OpenApiParameter("end", OpenApiTypes.DATETIME, description="Default: now."),
-            OpenApiParameter("by", enum=["claim", "deployment", "instanceType", "zone", "day"]),
+            OpenApiParameter(
+                "by",
+                enum=["claim", "deployment", "instanceType", "zone", "day"],
+                default="claim",
+                description="What it is summed by, and by the rate.",
+            ),
         ],
     )
     def get(self, request: Request) -> Response:

@@ -1,18 +1,21 @@
 """`/v1alpha1/inference/capacityclaims`, by `claims.api.operations`."""
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from claims.api import operations
+from claims.api import examples, operations
 from claims.api import serializers as shapes
 from console.organizations.api.fields import query_time
 from console.organizations.api.idempotency import HEADER, idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 
-UPDATED_AFTER = OpenApiParameter("updatedAfter", description="Only what was updated after this time.")
+UPDATED_AFTER = OpenApiParameter(
+    "updatedAfter", OpenApiTypes.DATETIME, description="Only what was updated after this time."
+)
 
 
 class ClaimsView(APIView):
@@ -28,7 +31,7 @@ class ClaimsView(APIView):
         request=shapes.ClaimCreateSerializer,
         responses=shapes.OneClaimSerializer,
         operation_id="CreateCapacityClaim",
-        parameters=[OpenApiParameter("Idempotency-Key", location=OpenApiParameter.HEADER)],
+        examples=[examples.CLAIM],
     )
     def post(self, request: Request) -> Response:
         """Set capacity aside. Answers at once with STATUS_CREATING."""
@@ -48,6 +51,7 @@ class ClaimView(APIView):
         request=shapes.ClaimUpdateSerializer,
         responses=shapes.OneClaimSerializer,
         operation_id="UpdateCapacityClaim",
+        examples=[examples.RESIZED],
     )
     def patch(self, request: Request, id: str) -> Response:
         """Change how many instances the claim has; every other field is fixed."""

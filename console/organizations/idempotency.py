@@ -5,6 +5,7 @@ Only what was done is remembered. A refusal changed nothing, so the same request
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from console.organizations.models import IdempotencyKey
 
 KEPT = timedelta(hours=24)
 DROPPED_AT_ONCE = 5000
+USABLE = re.compile(r"[ -~]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ def answer_once(
     `request` is everything that makes it this request. `stored` takes out of the body what must not be kept. Refuses
     with InvalidArgument a key that cannot be used, or was for another request; what `make` refuses goes through.
     """
-    if not 1 <= len(key) <= 200 or not key.isprintable():
-        raise InvalidArgument.of("idempotency_key", "must have 1 to 200 printable characters")
+    if not USABLE.fullmatch(key):
+        raise InvalidArgument.of("idempotency_key", "must have 1 to 200 printable ASCII characters")
     organization, caller, wanted = actor.require_organization(), caller_of(actor), request_hash(request)
     with transaction.atomic():
         locks.idempotency_lock(organization, caller, key)

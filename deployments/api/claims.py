@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from claims import services
 from claims.api import serializers as shapes
+from claims.api.examples import CLAIM
 from claims.api.operations import claim_made
 from claims.api.wire import own_claim_to, resources_from
 from claims.models import CapacityClaim
@@ -25,13 +26,13 @@ from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.idempotency import HEADER, idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
+from deployments.api.examples import RESIZE
 from deployments.api.previews import PreviewShape, preview_to
 from deployments.impact.claims import ClaimPreview, claim_preview, creation_preview, refused
 
 PREVIEW = OpenApiParameter(
     "preview", OpenApiTypes.BOOL, description="Answer with what the change would do, and change nothing."
 )
-KEY = OpenApiParameter("Idempotency-Key", location=OpenApiParameter.HEADER)
 
 
 class ResizeRequest(serializers.Serializer):  # type: ignore[type-arg]
@@ -83,7 +84,7 @@ class ClaimsView(APIView):
     @idempotent()
     @extend_schema(
         request=shapes.ClaimCreateSerializer, responses=CLAIM_OR_PREVIEW, operation_id="CreateClaim",
-        parameters=[PREVIEW, KEY],
+        parameters=[PREVIEW], examples=[CLAIM],
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Set capacity aside, or, with `preview=true`, say what it would do: instances at once and later, quota and
@@ -108,7 +109,10 @@ class ClaimView(APIView):
         """Read a capacity claim."""
         return Response({"capacityClaim": own_claim_to(claim_in(request, id))})
 
-    @extend_schema(request=ResizeRequest, responses=CLAIM_OR_PREVIEW, operation_id="ResizeClaim", parameters=[PREVIEW])
+    @extend_schema(
+        request=ResizeRequest, responses=CLAIM_OR_PREVIEW, operation_id="ResizeClaim", parameters=[PREVIEW],
+        examples=[RESIZE],
+    )  # fmt: skip
     def patch(self, request: Request, id: str) -> Response:
         """Change how many instances the claim has, or, with `preview=true`, say what that would do: instances that it
         gives up or gets, replicas that move, stop or wait, quota and price before and after, and for whom instances

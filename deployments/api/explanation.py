@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,13 +11,14 @@ from rest_framework.views import APIView
 from claims.core.conditions import timestamp
 from console.common import clock
 from console.organizations.api.permissions import request_actor
+from deployments.api.shapes import ExplanationShape
 from deployments.api.v1 import decision_to, deployment_in
 from deployments.core.reasons import stage
 from deployments.shortage import Explanation, explanation_of
 
 
 class ExplanationView(APIView):
-    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="ExplainDeployment")
+    @extend_schema(responses=ExplanationShape, operation_id="ExplainDeployment")
     def get(self, request: Request, id: str) -> Response:
         """Which bound, class and zone; who holds the GPUs and with what right; what is expected when; what would help.
 

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -15,25 +14,26 @@ from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.ids import parse_uuid
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
-from console.organizations.api.fields import EnumField, TextField, UInt32Field, checked
+from console.organizations.api.fields import EnumField, FlagField, TextField, UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
+from console.organizations.api.schema import PAGING
+from deployments.api.shapes import HoldPage, HoldShape
 from deployments.models import Hold
 from deployments.selectors import holds_of, in_force
 from deployments.services import hold_create, hold_end
 from deployments.services.holds import hold_get
 
-ANY = OpenApiTypes.OBJECT
 STATES = ("inForce", "all")
 
 
 class HoldSerializer(serializers.Serializer):  # type: ignore[type-arg]
     """A new hold. Without `deploymentId` and `fleet` it is the token's organization that is frozen."""
 
-    kind = EnumField(help_text="FREEZE: the size stays. PIN: the size is `size`.")
+    kind = EnumField(["FREEZE", "PIN"], help_text="FREEZE: the size stays. PIN: the size is `size`.")
     deploymentId = TextField(source="deployment_id", required=False, max_length=40)
-    fleet = serializers.BooleanField(required=False, default=False)
+    fleet = FlagField(required=False, default=False)
     size = UInt32Field(required=False)
     reason = TextField(max_length=1000)
     expiresAt = serializers.DateTimeField(source="expires_at", required=False, allow_null=True)
@@ -62,10 +62,9 @@ def hold_to(hold: Hold, now: datetime) -> dict[str, Any]:
 
 class HoldsView(APIView):
     @extend_schema(
-        responses=ANY, operation_id="ListHolds",
-        parameters=[OpenApiParameter("state", enum=list(STATES), description="Default: inForce."),
-                    OpenApiParameter("after", description="`nextCursor` of the page before."),
-                    OpenApiParameter("limit", OpenApiTypes.INT)],
+        responses=HoldPage, operation_id="ListHolds",
+        parameters=[OpenApiParameter("state", enum=list(STATES), default="inForce",
+                                     description="`all` has also those that are over."), *PAGING],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """Holds of the organization's deployments, of the organization and of the fleet, newest first."""
@@ -88,7 +87,7 @@ class HoldsView(APIView):
 
     @idempotent()
     @extend_schema(
-        request=HoldSerializer, responses=ANY, operation_id="CreateHold",
+        request=HoldSerializer, responses=HoldShape, operation_id="CreateHold",
         examples=[OpenApiExample("Pin a deployment to six replicas for an hour", request_only=True, value={
             "kind": "PIN", "deploymentId": "0198c0de-0000-7000-8000-000000000000", "size": 6,
             "reason": "Launch at noon", "expiresAt": "2026-12-01T13:00:00Z"})],
@@ -104,12 +103,12 @@ class HoldsView(APIView):
 
 
 class HoldView(APIView):
-    @extend_schema(responses=ANY, operation_id="GetHold")
+    @extend_schema(responses=HoldShape, operation_id="GetHold")
     def get(self, request: Request, id: str) -> Response:
         """One hold, also when it is over."""
         return Response(hold_to(hold_get(request_actor(request), id_in_path("Hold", id)), clock.now()))
 
-    @extend_schema(responses=ANY, operation_id="EndHold")
+    @extend_schema(responses=HoldShape, operation_id="EndHold")
     def delete(self, request: Request, id: str) -> Response:
         """End it: scaling goes on. The hold stays as history; ending it again changes nothing."""
         hold = hold_end(actor=request_actor(request), hold_id=id_in_path("Hold", id))

@@ -13,10 +13,11 @@ from claims.selectors import claim_get
 from console.common import clock
 from console.common.errors import InvalidArgument, PermissionDenied
 from console.common.money import plain
-from console.organizations.api.fields import UInt32Field, checked
+from console.organizations.api.fields import FlagField, UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import HasRole, request_actor
+from deployments.api.examples import PREVIEW
 from deployments.impact.claims import ClaimPreview, Price, QuotaChange, claim_preview
 from deployments.impact.reader import Impact, Moved, Stopped, Who
 
@@ -33,7 +34,7 @@ class AnyRole(HasRole):
 
 class PreviewRequest(serializers.Serializer):  # type: ignore[type-arg]
     instanceCount = UInt32Field(source="instance_count", required=False, help_text="The new size; 0 is a deletion.")
-    delete = serializers.BooleanField(required=False, help_text="Preview the deletion instead of a size.")
+    delete = FlagField(required=False, help_text="Preview the deletion instead of a size.")
 
 
 class DeploymentName(serializers.Serializer):  # type: ignore[type-arg]
@@ -75,7 +76,7 @@ class GivenUpShape(serializers.Serializer):  # type: ignore[type-arg]
     gpusUsed = serializers.IntegerField()
 
 
-class QuotaShape(serializers.Serializer):  # type: ignore[type-arg]
+class QuotaChangeShape(serializers.Serializer):  # type: ignore[type-arg]
     limit = serializers.IntegerField()
     committedBefore = serializers.IntegerField()
     committedAfter = serializers.IntegerField(help_text="Once what is given up is released.")
@@ -124,8 +125,8 @@ class PreviewShape(serializers.Serializer):  # type: ignore[type-arg]
     emptyAt = serializers.DateTimeField(allow_null=True)
     complete = serializers.BooleanField(help_text="False: more would follow than was looked at.")
     freed = FreedShape(help_text="What becomes free once nothing runs on it, and for whom.")
-    quota = QuotaShape(allow_null=True, help_text="Of CUSTOMER claims.")
-    price = PriceShape(required=False, help_text="For roles that see money.")
+    quota = QuotaChangeShape(allow_null=True, help_text="Of CUSTOMER claims.")
+    price = PriceShape(required=False, allow_null=True, help_text="For roles that see money; null: nobody set one.")
 
 
 EXAMPLE = OpenApiExample("From three instances to two", response_only=True, value={
@@ -147,7 +148,10 @@ class ClaimPreviewView(APIView):
 
     @idempotent()
     @extend_schema(
-        request=PreviewRequest, responses=PreviewShape, operation_id="PreviewCapacityClaim", examples=[EXAMPLE]
+        request=PreviewRequest,
+        responses=PreviewShape,
+        operation_id="PreviewCapacityClaim",
+        examples=[PREVIEW, EXAMPLE],
     )
     def post(self, request: Request, id: str) -> Response:
         """What another size of the claim, or its deletion, would do: instances given up, replicas that move or stop,

@@ -1,8 +1,11 @@
 """Shapes of requests. Only types are checked here; the rules are in `deployments.core.rules`."""
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from console.organizations.api.fields import EnumField, TextField, UInt32Field
+from console.organizations.api.fields import EnumField, FlagField, TextField, UInt32Field
+
+CLASS_NAMES = ["CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND"]
 
 
 class RuntimeSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -28,7 +31,9 @@ class AutoscalingSerializer(serializers.Serializer):  # type: ignore[type-arg]
     max = UInt32Field()
     priority = UInt32Field(required=False)
     concurrency = UInt32Field(required=False)
-    capacityClasses = serializers.ListField(source="capacity_classes", child=EnumField(), required=False, max_length=10)
+    capacityClasses = serializers.ListField(
+        source="capacity_classes", child=EnumField(CLASS_NAMES, (1, 2)), required=False, max_length=10
+    )
 
 
 class TrafficSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -46,9 +51,10 @@ class DeploymentSerializer(serializers.Serializer):  # type: ignore[type-arg]
     model = ModelSerializer()
     autoscaling = AutoscalingSerializer()
     traffic = TrafficSerializer()
-    disabled = serializers.BooleanField(required=False)
+    disabled = FlagField(required=False)
 
 
+@extend_schema_field({"type": "object"})
 class EmptySerializer(serializers.Serializer):  # type: ignore[type-arg]
     """A message without fields."""
 
@@ -56,12 +62,12 @@ class EmptySerializer(serializers.Serializer):  # type: ignore[type-arg]
 class WeightsAndBiasesSerializer(serializers.Serializer):  # type: ignore[type-arg]
     apiKey = TextField(required=False)
     serverUrl = TextField(required=False)
-    enableUsageReports = serializers.BooleanField(required=False)
-    enableRateLimiting = serializers.BooleanField(required=False)
+    enableUsageReports = FlagField(required=False)
+    enableRateLimiting = FlagField(required=False)
 
 
 class BodyBasedRoutingSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    apiType = EnumField()
+    apiType = EnumField(["API_TYPE_OPENAI"], (1,))
 
 
 class HeaderBasedRoutingSerializer(serializers.Serializer):  # type: ignore[type-arg]

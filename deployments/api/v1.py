@@ -19,7 +19,9 @@ from console.organizations.api.fields import query_time
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
+from console.organizations.api.schema import PAGING
 from deployments import services
+from deployments.api import shapes
 from deployments.core import explain
 from deployments.core.waits import percentiles
 from deployments.history.selectors import Span, history_span
@@ -29,7 +31,6 @@ from deployments.models import CapacityClass, Decision, Deployment, Replica
 from deployments.selectors import decisions_of, deployment_get, replicas_of
 from deployments.services.replicas import RESTART
 
-ANY = OpenApiTypes.OBJECT
 RESOLUTIONS = {"5s": 5, "1m": 60, "1h": 3600}
 MOST_POINTS = 20_000
 MOST_KEYS = 2**63
@@ -55,11 +56,7 @@ def decision_to(decision: Decision) -> dict[str, Any]:
 
 
 class DecisionsView(APIView):
-    @extend_schema(
-        responses=ANY, operation_id="ListDecisions",
-        parameters=[OpenApiParameter("after", description="`nextCursor` of the page before."),
-                    OpenApiParameter("limit", OpenApiTypes.INT)],
-    )  # fmt: skip
+    @extend_schema(responses=shapes.DecisionPage, operation_id="ListDecisions", parameters=PAGING)
     def get(self, request: Request, id: str) -> Response:
         """Decisions of the autoscaler, newest first, each with the numbers and reasons of every stage."""
         deployment, limit = deployment_in(request, id), parse_limit(request.query_params.get("limit"))
@@ -79,9 +76,11 @@ def _before(cursor: str | None) -> int | None:
 
 class SignalsView(APIView):
     @extend_schema(
-        responses=ANY, operation_id="ListSignals",
-        parameters=[OpenApiParameter("start", OpenApiTypes.DATETIME), OpenApiParameter("end", OpenApiTypes.DATETIME),
-                    OpenApiParameter("resolution", enum=list(RESOLUTIONS))],
+        responses=shapes.PointPage, operation_id="ListSignals",
+        parameters=[OpenApiParameter("start", OpenApiTypes.DATETIME, description="Default: an hour before `end`."),
+                    OpenApiParameter("end", OpenApiTypes.DATETIME, description="Default: now."),
+                    OpenApiParameter("resolution", enum=list(RESOLUTIONS), default="5s",
+                                     description=f"Length of a point. At most {MOST_POINTS} points.")],
     )  # fmt: skip
     def get(self, request: Request, id: str) -> Response:
         """Queue, running requests and counters over time; counters are what was added since the point before. `waitP50Seconds` and its like are percentiles of how long the requests that started in the point had waited, read from buckets (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, ... 700 s), within which they are interpolated. What the simulator made for the time before the deployment says `madeAfterwards`."""
@@ -132,7 +131,7 @@ def known(value: float) -> float | int | None:
 
 
 class ReplicasView(APIView):
-    @extend_schema(responses=ANY, operation_id="ListReplicas")
+    @extend_schema(responses=shapes.ReplicaPage, operation_id="ListReplicas")
     def get(self, request: Request, id: str) -> Response:
         """Replicas that hold GPUs, on which instances, and what becomes of them."""
         return Response(page([replica_to(one) for one in replicas_of(deployment_in(request, id))]))
@@ -140,7 +139,7 @@ class ReplicasView(APIView):
 
 class RestartView(APIView):
     @idempotent()
-    @extend_schema(request=None, responses=ANY, operation_id="RestartReplica")
+    @extend_schema(request=None, responses=shapes.OneReplica, operation_id="RestartReplica")
     def post(self, request: Request, id: str, key: str) -> Response:
         """Have a replica replaced by a new one: the new one is started first where there is room for both."""
         if not key.isdecimal() or int(key) >= MOST_KEYS:

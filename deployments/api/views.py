@@ -11,17 +11,18 @@ from console.organizations.api.fields import query_time
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
-from deployments.api import operations
+from deployments.api import examples, operations, shapes
 from deployments.api.serializers import DeploymentSerializer, GatewaySerializer
 
-KEY = OpenApiParameter("Idempotency-Key", location=OpenApiParameter.HEADER)
-ANY = OpenApiTypes.OBJECT
+# Empty is the same as not sent, as in protobuf.
+ID_OR_NONE = {"anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "maxLength": 0}]}
 
 
 class DeploymentsView(APIView):
     @extend_schema(
-        responses=ANY, operation_id="ListDeployments",
-        parameters=[UPDATED_AFTER, OpenApiParameter("parentGatewayId", OpenApiTypes.UUID)],
+        responses=shapes.DeploymentList, operation_id="ListDeployments",
+        parameters=[UPDATED_AFTER,
+                    OpenApiParameter("parentGatewayId", ID_OR_NONE, description="Only those of this gateway.")],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """List the deployments of the token's organization."""
@@ -29,25 +30,31 @@ class DeploymentsView(APIView):
         return Response(operations.deployment_list(request_actor(request), after, gateway))
 
     @idempotent()
-    @extend_schema(request=DeploymentSerializer, responses=ANY, operation_id="CreateDeployment", parameters=[KEY])
+    @extend_schema(
+        request=DeploymentSerializer, responses=shapes.OneDeployment, operation_id="CreateDeployment",
+        examples=[examples.DEPLOYMENT],
+    )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Create a deployment. Answers at once with STATUS_CREATING."""
         return Response(operations.deployment_create(request_actor(request), request.data))
 
 
 class DeploymentView(APIView):
-    @extend_schema(responses=ANY, operation_id="GetDeployment")
+    @extend_schema(responses=shapes.OneDeployment, operation_id="GetDeployment")
     def get(self, request: Request, id: str) -> Response:
         """Read a deployment."""
         return Response(operations.deployment_read(request_actor(request), id_in_path("Deployment", id)))
 
-    @extend_schema(request=DeploymentSerializer, responses=ANY, operation_id="UpdateDeployment")
+    @extend_schema(
+        request=DeploymentSerializer, responses=shapes.OneDeployment, operation_id="UpdateDeployment",
+        examples=[examples.DEPLOYMENT],
+    )  # fmt: skip
     def patch(self, request: Request, id: str) -> Response:
         """Replace the whole spec of a deployment."""
         wanted = id_in_path("Deployment", id)
         return Response(operations.deployment_update(request_actor(request), wanted, request.data))
 
-    @extend_schema(responses=ANY, operation_id="DeleteDeployment")
+    @extend_schema(responses=shapes.OneDeployment, operation_id="DeleteDeployment")
     def delete(self, request: Request, id: str) -> Response:
         """Stop all replicas of a deployment and remove it."""
         return Response(operations.deployment_delete(request_actor(request), id_in_path("Deployment", id)))
@@ -55,8 +62,9 @@ class DeploymentView(APIView):
 
 class DeploymentParametersView(APIView):
     @extend_schema(
-        responses=ANY, operation_id="GetDeploymentParameters",
-        parameters=[OpenApiParameter("gatewayIds", OpenApiTypes.UUID, many=True)],
+        responses=shapes.DeploymentParametersShape, operation_id="GetDeploymentParameters",
+        parameters=[OpenApiParameter("gatewayIds", OpenApiTypes.UUID, many=True,
+                                     description="Only what is valid for all of these; may be given many times.")],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """Engines, settings and instance types that a deployment on all of these gateways may have."""
@@ -65,38 +73,44 @@ class DeploymentParametersView(APIView):
 
 
 class GatewaysView(APIView):
-    @extend_schema(responses=ANY, operation_id="ListGateways", parameters=[UPDATED_AFTER])
+    @extend_schema(responses=shapes.GatewayList, operation_id="ListGateways", parameters=[UPDATED_AFTER])
     def get(self, request: Request) -> Response:
         """List the gateways of the token's organization."""
         return Response(operations.gateway_list(request_actor(request), query_time(request, "updatedAfter")))
 
     @idempotent()
-    @extend_schema(request=GatewaySerializer, responses=ANY, operation_id="CreateGateway", parameters=[KEY])
+    @extend_schema(
+        request=GatewaySerializer, responses=shapes.OneGateway, operation_id="CreateGateway",
+        examples=[examples.GATEWAY],
+    )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Create a gateway. Answers at once with STATUS_CREATING."""
         return Response(operations.gateway_create(request_actor(request), request.data))
 
 
 class GatewayView(APIView):
-    @extend_schema(responses=ANY, operation_id="GetGateway")
+    @extend_schema(responses=shapes.OneGateway, operation_id="GetGateway")
     def get(self, request: Request, id: str) -> Response:
         """Read a gateway."""
         return Response(operations.gateway_read(request_actor(request), id_in_path("Gateway", id)))
 
-    @extend_schema(request=GatewaySerializer, responses=ANY, operation_id="UpdateGateway")
+    @extend_schema(
+        request=GatewaySerializer, responses=shapes.OneGateway, operation_id="UpdateGateway",
+        examples=[examples.GATEWAY],
+    )  # fmt: skip
     def patch(self, request: Request, id: str) -> Response:
         """Replace the spec of a gateway; without endpointConfiguration, the stored one stays."""
         wanted = id_in_path("Gateway", id)
         return Response(operations.gateway_update(request_actor(request), wanted, request.data))
 
-    @extend_schema(responses=ANY, operation_id="DeleteGateway")
+    @extend_schema(responses=shapes.OneGateway, operation_id="DeleteGateway")
     def delete(self, request: Request, id: str) -> Response:
         """Remove a gateway that no deployment uses."""
         return Response(operations.gateway_delete(request_actor(request), id_in_path("Gateway", id)))
 
 
 class GatewayParametersView(APIView):
-    @extend_schema(responses=ANY, operation_id="GetGatewayParameters")
+    @extend_schema(responses=shapes.GatewayParametersShape, operation_id="GetGatewayParameters")
     def get(self, request: Request) -> Response:
         """Zones that a gateway may name."""
         request_actor(request)

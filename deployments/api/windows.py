@@ -33,6 +33,7 @@ from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from deployments.api.claims import PREVIEW, claim_in, wants_preview
+from deployments.api.examples import RESIZE, WINDOW
 from deployments.api.previews import PreviewShape, preview_to
 from deployments.impact.claims import refused
 from deployments.impact.windows import Promise, WindowPreview, window_preview
@@ -107,6 +108,9 @@ class CalendarShape(serializers.Serializer):  # type: ignore[type-arg]
 WINDOW_OR_PREVIEW = PolymorphicProxySerializer(
     component_name="WindowOrPreview", serializers=[OneWindow, OneWindowPreview], resource_type_field_name=None
 )
+TYPE = OpenApiParameter(
+    "instance_type", location=OpenApiParameter.PATH, description="Name of the instance type, in any case of letters."
+)
 ZONE = OpenApiParameter("timeZone", description="Whose days it shows; default UTC.")
 
 
@@ -120,7 +124,11 @@ class WindowsView(APIView):
 
     @idempotent()
     @extend_schema(
-        request=WindowShape, responses=WINDOW_OR_PREVIEW, operation_id="CreateClaimWindow", parameters=[PREVIEW]
+        request=WindowShape,
+        responses=WINDOW_OR_PREVIEW,
+        operation_id="CreateClaimWindow",
+        parameters=[PREVIEW],
+        examples=[WINDOW],
     )
     def post(self, request: Request, id: str) -> Response:
         """Give the claim another window, or, with `preview=true`, say what that would do. It may open at once. Refused:
@@ -143,7 +151,7 @@ class WindowView(APIView):
 
     @extend_schema(
         request=WindowShape(partial=True), responses=WINDOW_OR_PREVIEW, operation_id="ChangeClaimWindow",
-        parameters=[PREVIEW],
+        parameters=[PREVIEW], examples=[RESIZE],
     )  # fmt: skip
     def patch(self, request: Request, id: str, window: str) -> Response:
         """Make it another window, or, with `preview=true`, say what that would do. What is not sent stays. Refusals are
@@ -183,7 +191,7 @@ class ClaimCalendarView(APIView):
 
 
 class PoolCalendarView(APIView):
-    @extend_schema(responses=CalendarShape, operation_id="GetPoolCalendar", parameters=[ZONE])
+    @extend_schema(responses=CalendarShape, operation_id="GetPoolCalendar", parameters=[ZONE, TYPE])
     def get(self, request: Request, zone: str, instance_type: str) -> Response:
         """What the claims of a managed pool, of all organizations, promise together in the next two weeks, and how many
         more that is than the pool is to have."""

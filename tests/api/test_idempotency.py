@@ -85,7 +85,7 @@ def test_a_key_of_another_request_is_refused(cast: Cast, path: str, body: Any) -
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("key", ["", "x" * 201, "tab\tinside"])
+@pytest.mark.parametrize("key", ["", "x" * 201, "tab\tinside", "caf\u00e9"])
 def test_a_key_that_cannot_be_used_is_refused(cast: Cast, key: str) -> None:
     world.offering()
     answer = post(cast.admin, CLAIMS, claim(), key)

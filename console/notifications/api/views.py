@@ -29,15 +29,11 @@ from console.notifications.selectors import (
     notification_get,
     notifications_of,
 )
-from console.organizations.api.fields import TextField
+from console.organizations.api.fields import FlagField, TextField
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import HasRole, request_actor
-
-PAGING = [
-    OpenApiParameter("after", description="`nextCursor` of the page before."),
-    OpenApiParameter("limit", OpenApiTypes.INT, description="1 to 1000; default 100."),
-]
+from console.organizations.api.schema import PAGING
 
 
 class ForAdmins(HasRole):
@@ -80,11 +76,16 @@ class WebhookListShape(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class WebhookMadeShape(WebhookShape):
-    secret = serializers.CharField(help_text="`whsec_...`; shown this once.")
+    secret = serializers.CharField(
+        allow_null=True, help_text="`whsec_...`; shown this once, and null when the answer is repeated."
+    )
 
 
 class SecretShape(serializers.Serializer):  # type: ignore[type-arg]
-    secret = serializers.CharField(help_text="`whsec_...`; shown this once. The old one signs as well for 24 hours.")
+    secret = serializers.CharField(
+        allow_null=True,
+        help_text="`whsec_...`; shown this once, and null when the answer is repeated. The old one signs as well for 24 hours.",
+    )
 
 
 class DeliveryShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -138,13 +139,13 @@ class WebhookChangeSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
     name = TextField(max_length=100, required=False)
     kinds = KindsField(required=False, max_length=20)
-    enabled = serializers.BooleanField(required=False)
+    enabled = FlagField(required=False)
 
 
 class NotificationsView(APIView):
     @extend_schema(
         responses=NotificationListShape, operation_id="ListNotifications",
-        parameters=[OpenApiParameter("kind", enum=Kind.values), *PAGING],
+        parameters=[OpenApiParameter("kind", enum=Kind.values, description="Only of this kind."), *PAGING],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """What happened, newest first. Those about money need the role billing or admin."""
@@ -198,7 +199,10 @@ class WebhookView(APIView):
         """One webhook."""
         return Response(webhook_to(webhook_in(request, id)))
 
-    @extend_schema(request=WebhookChangeSerializer, responses=WebhookShape, operation_id="UpdateWebhook")
+    @extend_schema(
+        request=WebhookChangeSerializer, responses=WebhookShape, operation_id="UpdateWebhook",
+        examples=[OpenApiExample("Turn it off", request_only=True, value={"enabled": False})],
+    )  # fmt: skip
     def patch(self, request: Request, id: str) -> Response:
         """Rename it, choose other kinds, disable or enable it. While it is disabled nothing is kept for it."""
         data = checked(WebhookChangeSerializer(data=request.data))
@@ -240,14 +244,15 @@ class DeliveriesView(APIView):
     @extend_schema(
         responses=DeliveryListShape, operation_id="ListDeliveries",
         parameters=[OpenApiParameter("webhook", OpenApiTypes.UUID, description="Of this channel alone."),
-                    OpenApiParameter("notification", OpenApiTypes.UUID),
-                    OpenApiParameter("state", enum=DeliveryState.values), *PAGING],
+                    OpenApiParameter("notification", OpenApiTypes.UUID, description="Of this notification."),
+                    OpenApiParameter("state", enum=DeliveryState.values, description="Only in this state."), *PAGING],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """Deliveries to all channels, webhooks and e-mail, newest first. For the role admin."""
         found = deliveries_of(request_actor(request).require_organization())
         for name, column in (("webhook", "channel"), ("notification", "notification")):
-            if text := request.query_params.get(name):
+            text = request.query_params.get(name)
+            if text is not None:
                 found = found.filter(**{column: uuid_in(name, text)})
         if state := chosen(request, "state", DeliveryState.values):
             found = found.filter(state=state)
@@ -290,8 +295,10 @@ def named(refusal: InvalidArgument, names: Mapping[str, str]) -> InvalidArgument
 
 
 def chosen(request: Request, name: str, values: list[str]) -> str:
-    text = request.query_params.get(name, "")
-    if text and text not in values:
+    text = request.query_params.get(name)
+    if text is None:
+        return ""
+    if text not in values:
         raise InvalidArgument.of(name, f"must be one of {', '.join(values)}; it is {text!r}")
     return text
 

@@ -1,8 +1,9 @@
 """Serializer fields with protobuf's JSON forms: integers may be strings, times are RFC 3339, text has no NUL."""
 
 import re
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
@@ -44,7 +45,11 @@ class TextField(serializers.CharField):
 
 
 class EnumField(serializers.Field[str, Any, str, Any]):
-    """An enum's name, or its number; which ones there are is for the rules to say."""
+    """An enum's name, or its number; which ones are accepted is for the rules to say. `names` and `numbers` describe them."""
+
+    def __init__(self, names: Sequence[str] = (), numbers: Sequence[int] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.names, self.numbers = tuple(names), tuple(numbers)
 
     def to_internal_value(self, data: Any) -> str:
         if isinstance(data, bool) or not isinstance(data, str | int) or len(str(data)) > 100:
@@ -52,6 +57,18 @@ class EnumField(serializers.Field[str, Any, str, Any]):
         return str(data)
 
     def to_representation(self, value: str) -> str:
+        return value
+
+
+class FlagField(serializers.Field[bool, Any, bool, Any]):
+    """True or false, and nothing that only looks like it."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("must be true or false")
+        return data
+
+    def to_representation(self, value: bool) -> bool:
         return value
 
 
@@ -72,6 +89,12 @@ def query_time(request: Request, name: str, default: datetime | None = None) -> 
         parsed = parse_datetime(text.strip().replace(" ", "+"))
     except ValueError:
         parsed = None
-    if parsed is None or parsed.tzinfo is None:
-        raise InvalidArgument.of(name, "must be a time such as 2026-11-24T10:00:00Z")
-    return parsed
+    try:
+        # PostgreSQL knows no offsets of more than 16 hours, RFC 3339 does.
+        return parsed.astimezone(UTC) if parsed and parsed.tzinfo else refuse_time(name)
+    except OverflowError:
+        return refuse_time(name)
+
+
+def refuse_time(name: str) -> NoReturn:
+    raise InvalidArgument.of(name, "must be a time such as 2026-11-24T10:00:00Z")
