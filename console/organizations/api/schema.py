@@ -197,8 +197,8 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = "token"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "A token of the console's page API tokens, of "
-                "`POST /api/v1/tokens` or of `manage.py createtoken`."}  # fmt: skip
+        return {"type": "http", "scheme": "bearer", "description": "A token of the console's page API tokens or "
+                "of `manage.py createtoken`."}  # fmt: skip
 
 
 class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
