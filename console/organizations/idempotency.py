@@ -65,7 +65,7 @@ def answer_once(
             return Answer(earlier.status, earlier.body, repeated=True)
         answer = make()
         if answer.done:
-            found.delete()
+            found.filter(created_at__lte=now - KEPT).delete()
             IdempotencyKey.objects.create(
                 organization=organization, caller=caller, key=key, request_sha256=wanted, status=answer.status,
                 body=stored(answer.body), created_at=now,

@@ -23,7 +23,7 @@ from tests.connect.clients import Client, Wire
 START_WITHIN_S = 90
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # and no longer: other tests count the connections to their database
 def address(django_db_setup: None) -> Iterator[str]:
     """Where the web process answers."""
     database = settings.DATABASES["default"]
