@@ -35,29 +35,26 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
     old = state.memory
     counted = census(snapshot, now_ms)
     ready, starting = counted.ready, counted.starting
-    current = ready + starting
-    base = base_of(deployments, old, current)
-    ring = _window(old, snapshot.state.at_ms, base, settings, params, now_ms)
-    signal, need, damped, wanted = size_from(
+    signal, need, damped, wanted, ring = _sizes(
+        old,
+        snapshot.state.at_ms,
         decode(snapshot.signals),
         deployments,
         settings,
         params,
-        base=base,
+        ready=ready,
         starting=starting,
-        window_highest=ring.top(),
-        burst_until_ms=old.burst_until_ms,
         now_ms=now_ms,
     )
     done = allocate(snapshot, wanted, damped, counted, state, now_ms)
-    memory = _remember(old, history.add(ring, damped.recommended), deployments, damped, wanted, done, now_ms)
+    memory = _remember(old, ring, deployments, damped, wanted, done, now_ms)
     return Plan(
         now=now,
         params=params,
         key=deployments.key,
         ready=ready,
         starting=starting,
-        current=current,
+        current=ready + starting,
         signal=signal,
         need=need,
         damped=damped,
@@ -107,9 +104,37 @@ def size_alone(
 
     `at_ms` is the time of the tick that left `memory` (0: there was none). All columns are per deployment.
     """
+    _, _, damped, wanted, ring = _sizes(
+        memory,
+        at_ms,
+        samples,
+        deployments,
+        settings,
+        params,
+        ready=ready,
+        starting=starting,
+        now_ms=now_ms,
+    )
+    kept = _with_window(memory, ring, damped)
+    return replace(kept, wanted=wanted.value, granted=wanted.value, bound=wanted.bound), wanted
+
+
+def _sizes(
+    memory: Memory,
+    at_ms: int,
+    samples: Samples,
+    deployments: Deployments,
+    settings: Settings,
+    params: Params,
+    *,
+    ready: Int32s,
+    starting: Int32s,
+    now_ms: int,
+) -> tuple[Signal, Need, Damped, Wanted, history.Ring]:
+    """Stages 1 to 5 from what is remembered, and the scale-down window with what they recommend."""
     base = base_of(deployments, memory, ready + starting)
     ring = _window(memory, at_ms, base, settings, params, now_ms)
-    _, _, damped, wanted = size_from(
+    signal, need, damped, wanted = size_from(
         samples,
         deployments,
         settings,
@@ -120,8 +145,7 @@ def size_alone(
         burst_until_ms=memory.burst_until_ms,
         now_ms=now_ms,
     )
-    kept = _with_window(memory, history.add(ring, damped.recommended), damped)
-    return replace(kept, wanted=wanted.value, granted=wanted.value, bound=wanted.bound), wanted
+    return signal, need, damped, wanted, history.add(ring, damped.recommended)
 
 
 def base_of(deployments: Deployments, memory: Memory, current: Int32s) -> Int64s:
