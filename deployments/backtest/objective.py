@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deployments.backtest.portfolio import Portfolio, Setting, preset
+from deployments.backtest.portfolio import Portfolio, Setting
 from deployments.backtest.running import PARAMS, Machine, begun, bounds
 from deployments.backtest.traces import Traffic
 from deployments.core.objective import RECENT, Chosen, Objective, choose
 from deployments.sim import alone, fleet, grid
+from deployments.sim.demand import RecordedDemand, Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,8 @@ class Mode:
 
     def _choose(self, now: float, reached: float | None) -> None:
         chosen = choose(self.portfolio.replayed(), self.objective, self._number, reached)
-        known = chosen.setting >= 0
-        setting = self.portfolio.settings[chosen.setting] if known else preset(self.portfolio.slots)
         if not self.turns or chosen.setting != self._number:
-            self.turns.append(Turn(now, chosen, setting))
+            self.turns.append(Turn(now, chosen, self.portfolio.settings[chosen.setting]))
         self._number = chosen.setting
         self._ask = alone.by_stages(self.portfolio.row(self._number), PARAMS)
 
@@ -78,10 +77,11 @@ def run(
 ) -> tuple[fleet.Run[alone.Remembered], list[Turn]]:
     """Run it over all of the traffic. `limits`: `min` and `max`, where set; else room for the busiest of both. `history` is
     demand from before."""
+    requests = traffic.demand.between(0.0, traffic.span_s)
     first = history or traffic
     low, high = bounds(limits, max(first, traffic, key=lambda one: one.at_most), machine)
     mode = Mode(
-        Portfolio(_load(history, traffic), grid.Setup(machine.slots, machine.cold_start_s, PARAMS.sample_s), low, high,
+        Portfolio(_load(history, requests, traffic.span_s), grid.Setup(machine.slots, machine.cold_start_s, PARAMS.sample_s), low, high,
                   begun(first, low, high, machine.slots)),
         objective,
         _whole(history.span_s) if history else 0.0,
@@ -90,19 +90,19 @@ def run(
     setup = fleet.Setup(machine.slots, lambda key: machine.cold_start_s, begun(traffic, low, high, machine.slots),
                         PARAMS.sample_s)  # fmt: skip
     nothing = alone.nothing(mode.portfolio.row(-1))
-    return fleet.run(traffic.demand, mode.step, nothing, setup, 0.0, traffic.span_s), mode.turns
+    return fleet.run(RecordedDemand(*requests), mode.step, nothing, setup, 0.0, traffic.span_s), mode.turns
 
 
-def _load(history: Traffic | None, traffic: Traffic) -> grid.Load:
-    arrivals, services = traffic.demand.between(0.0, traffic.span_s)
+def _load(history: Traffic | None, requests: Requests, span_s: float) -> grid.Load:
+    arrivals, services = requests
     if history is None:
-        return grid.Load.of(arrivals, services, traffic.span_s)
+        return grid.Load.of(arrivals, services, span_s)
     before_s = _whole(history.span_s)
     known, ran = history.demand.between(0.0, history.span_s)
     kept = known < before_s
     return grid.Load.of(
         np.concatenate([known[kept], arrivals + before_s]), np.concatenate([ran[kept], services]),
-        before_s + traffic.span_s,
+        before_s + span_s,
     )  # fmt: skip
 
 

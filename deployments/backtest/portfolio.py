@@ -4,14 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from deployments.backtest.running import PARAMS
 from deployments.core.objective import Replayed
-from deployments.core.params import Params
 from deployments.core.snapshot import Deployments
 from deployments.sim import grid, stages
-
-Int64s = NDArray[np.int64]
 
 TARGETS = (0.5, 0.625, 0.75, 0.875, 1.0)  # shares of the slots that are to be in use
 DELAYS_S = (60.0, 300.0, 900.0, 2400.0)
@@ -33,17 +30,13 @@ class Setting:
     floor: float = 0.0
 
 
-def preset(slots: int) -> Setting:
-    """Where nothing has been seen yet."""
-    return Setting(max(1, math.floor(PRESET_TARGET * slots)), PRESET_DELAY_S)
-
-
 def settings(slots: int) -> list[Setting]:
-    """Each once, the preset last."""
+    """Those that are tried, and last, as number -1, the preset: for where nothing has been seen yet."""
     targets = dict.fromkeys(max(1, math.floor(share * slots)) for share in TARGETS)
     moving = [Setting(target, delay_s) for target in targets for delay_s in DELAYS_S]
     held = [Setting(target, PRESET_DELAY_S, floor) for target in list(targets)[1::2] for floor in FLOORS]
-    return [*moving, *held, preset(slots)]
+    preset = Setting(max(1, math.floor(PRESET_TARGET * slots)), PRESET_DELAY_S)
+    return [*moving, *held, preset]
 
 
 def rows(chosen: list[Setting], low: int, high: int, busiest: int, cold_start_s: float) -> Deployments:
@@ -60,12 +53,9 @@ def rows(chosen: list[Setting], low: int, high: int, busiest: int, cold_start_s:
 class Portfolio:
     """All settings under the demand up to a moment; changes in place."""
 
-    def __init__(
-        self, load: grid.Load, setup: grid.Setup, low: int, high: int, begun: int, params: Params | None = None
-    ) -> None:
+    def __init__(self, load: grid.Load, setup: grid.Setup, low: int, high: int, begun: int) -> None:
         self.settings = settings(setup.slots)
-        self.low, self.high, self.slots = low, high, setup.slots
-        self._params = params or Params()
+        self._low, self._high = low, high
         self._load, self._setup = load, setup
         self._grid = grid.Grid(load, setup, np.full(len(self.settings), begun))
         self._hour = -1
@@ -86,18 +76,18 @@ class Portfolio:
         run, hours = self._grid.result(), slice(1 if self._hour > 1 else 0, self._hour)
         return Replayed(run.arrived[hours, 0].astype(np.float64), run.late_1s[hours], run.replica_s[hours])
 
-    def busiest(self) -> int:
+    def row(self, number: int) -> Deployments:
+        """The planner's table of one setting alone, as it is this hour; -1 is the preset."""
+        return rows([self.settings[number]], self._low, self._high, self._busiest, self._setup.cold_start_s)
+
+    def _arrange(self) -> None:
+        self._hour = self._grid.now // HOUR_STEPS
+        self._busiest = self._needed()
+        self._rows = rows(self.settings, self._low, self._high, self._busiest, self._setup.cold_start_s)
+        self._step = stages.by_stages(self._rows, PARAMS)
+
+    def _needed(self) -> int:
         """Replicas that the busiest of the last day needed."""
         now = self._grid.now
         flight = self._load.in_flight[max(0, now - DAY_STEPS) : now : self._setup.tick]
         return math.ceil(float(np.quantile(flight, BUSIEST)) / self._setup.slots) if len(flight) else 0
-
-    def row(self, number: int) -> Deployments:
-        """The planner's table of one setting alone, as it is this hour; -1 is the preset."""
-        return rows([self.settings[number]], self.low, self.high, self._busiest, self._setup.cold_start_s)
-
-    def _arrange(self) -> None:
-        self._hour = self._grid.now // HOUR_STEPS
-        self._busiest = self.busiest()
-        self._rows = rows(self.settings, self.low, self.high, self._busiest, self._setup.cold_start_s)
-        self._step = stages.by_stages(self._rows, self._params)

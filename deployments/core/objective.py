@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Int64s = NDArray[np.int64]
+from deployments.core.columns import Floats
 
 DAYS = 7 * 24  # hours looked back on
 RECENT = 24  # hours that have to meet the objective by themselves too

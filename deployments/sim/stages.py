@@ -4,16 +4,18 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deployments.core.autoscaler_state import Memory
+from deployments.core.columns import Int64s
 from deployments.core.params import MILLI, Params
 from deployments.core.planner import size_alone
 from deployments.core.signal import Samples
 from deployments.core.snapshot import Deployments, history_s
 from deployments.sim.grid import PolicyStep, Seen
 
-Int64s = NDArray[np.int64]
+T = TypeVar("T")
+
+EPOCH_MS = 1_000_000  # second 0 of a run as unix time: 0 stands for "never" in what the planner remembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,7 @@ def nothing(deployments: Deployments) -> Remembered:
 
 
 def by_stages(deployments: Deployments, params: Params) -> PolicyStep[Remembered]:
-    """Ask the planner for the size of every lane. Second 0 of the run is second `EPOCH_MS` / 1000 of unix time, since 0 ms stands
-    for "never" in what the planner remembers."""
+    """Ask the planner for the size of every lane."""
     kept = int(np.ceil(history_s(deployments, params) / params.sample_s))
     settings = deployments.settings(params)
 
@@ -51,10 +52,6 @@ def by_stages(deployments: Deployments, params: Params) -> PolicyStep[Remembered
         return Remembered(memory, at_ms, queued, load), wanted.value.astype(np.int64)
 
     return step
-
-
-EPOCH_MS = 1_000_000
-T = TypeVar("T")
 
 
 def _last(values: tuple[T, ...], value: T, kept: int) -> tuple[T, ...]:
