@@ -24,6 +24,7 @@ from deployments.sim.trace import RateTrace
 Floats = NDArray[np.float64]
 
 MOST_ROWS = 10_000_000
+MOST_REQUESTS = 100_000_000
 MOST_SCALE = 10_000
 JITTER_S = 2.0
 REQUESTS, RATES = "timestamp_s", "window_start_s"
@@ -52,21 +53,46 @@ class Traffic:
 
 def traffic(path: Path, *, scale: float = 1.0, mean_service_s: float = SERVICE_MEAN_S, seed: int = 0) -> Traffic:
     """Read a trace. `scale`: times the requests; the burstiness stays. Raises TraceError and OSError."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return traffic_in(file, path.name, scale=scale, mean_service_s=mean_service_s, seed=seed, most_rows=MOST_ROWS)
+
+
+def traffic_in(
+    file: TextIO,
+    name: str,
+    *,
+    scale: float = 1.0,
+    mean_service_s: float = SERVICE_MEAN_S,
+    seed: int = 0,
+    most_rows: int = MOST_ROWS,
+    most_requests: int = MOST_REQUESTS,
+) -> Traffic:
+    """The same of a file that is open, or of text."""
     if not 0 < scale <= MOST_SCALE:
         raise TraceError(f"The scale must be more than 0 and at most {MOST_SCALE}, not {scale}.")
     if not 0 < mean_service_s < math.inf:
         raise TraceError(f"The mean service time must be a positive number of seconds, not {mean_service_s}.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        try:
-            columns = _columns(file)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise TraceError(f"{path.name} is no CSV in UTF-8: {error}.") from error
+    try:
+        columns = _columns(file, most_rows)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TraceError(f"{name} is no CSV in UTF-8: {error}.") from error
+    count = scale * requests_in(columns)
+    if count > most_requests:
+        raise TraceError(f"It comes to {count:,.0f} requests; at most {most_requests:,} can be replayed.")
     if RATES in columns:
         return _rates(columns, scale, mean_service_s, seed)
     return _requests(columns, scale, mean_service_s, seed)
 
 
-def _columns(file: TextIO) -> dict[str, Floats]:
+def requests_in(columns: dict[str, Floats]) -> float:
+    """How many requests a trace comes to, at a scale of 1."""
+    if RATES not in columns:
+        return float(len(columns[REQUESTS]))
+    starts = columns[RATES][:2]
+    return float(columns["requests_per_s"].sum()) * float(abs(starts[-1] - starts[0]))
+
+
+def _columns(file: TextIO, most_rows: int) -> dict[str, Floats]:
     """The columns that are known, by name; others are left out."""
     rows = csv.reader(file)
     names = [name.strip() for name in next(rows, [])]
@@ -78,18 +104,18 @@ def _columns(file: TextIO) -> dict[str, Floats]:
             f"{', '.join(RATE_COLUMNS)}."
         )
     places = [names.index(name) for name in wanted]
-    values = np.fromiter(_numbers(rows, places, names), np.float64)
+    values = np.fromiter(_numbers(rows, places, names, most_rows), np.float64)
     if not len(values):
         raise TraceError("There is no row in it.")
     return dict(zip(wanted, values.reshape(-1, len(wanted)).T, strict=True))
 
 
-def _numbers(rows: Iterable[list[str]], places: Sequence[int], names: Sequence[str]) -> Iterator[float]:
+def _numbers(rows: Iterable[list[str]], places: Sequence[int], names: Sequence[str], most_rows: int) -> Iterator[float]:
     for line, row in enumerate(rows, 2):
         if not row:
             continue
-        if line > MOST_ROWS + 1:
-            raise TraceError(f"It has more than {MOST_ROWS:,} rows.")
+        if line > most_rows + 1:
+            raise TraceError(f"It has more than {most_rows:,} rows.")
         for place in places:
             try:
                 value = float(row[place])
@@ -137,9 +163,13 @@ def _requests(columns: dict[str, Floats], scale: float, mean_service_s: float, s
         moved = np.mod(moved + rng.uniform(-JITTER_S, JITTER_S, len(rows)), span)
     seconds = service_times(rng, len(rows), mean_service_s) if services is None else services[rows]
     order = np.argsort(moved, kind="stable")
-    moved, seconds = moved[order], seconds[order]
-    load = np.bincount((moved // 60).astype(np.int64), seconds) / min(60.0, span)
-    return Traffic(RecordedDemand(moved, seconds), span, float(load[0]), float(load.max()))
+    return traffic_of(moved[order], seconds[order], span)
+
+
+def traffic_of(arrivals: Floats, services: Floats, span_s: float) -> Traffic:
+    """Requests that are known one by one, over [0, span_s); `arrivals` are sorted."""
+    load = np.bincount((arrivals // 60).astype(np.int64), services, minlength=1) / min(60.0, span_s)
+    return Traffic(RecordedDemand(arrivals, services), span_s, float(load[0]), float(load.max()))
 
 
 def _copied(count: int, scale: float, rng: np.random.Generator) -> NDArray[np.int64]:

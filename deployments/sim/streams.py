@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     REQUESTS = 1
     RATES = 2
     LOADING = 3
+    RECORDED = 4
 
 
 def stream(seed: int, purpose: Purpose, index: int, part: int = 0) -> np.random.Generator:
