@@ -16,22 +16,41 @@ def bound(deployments: Deployments, damped: Damped) -> Wanted:
     """The size wanted of each deployment, why, and what bound it."""
     asked = np.where(deployments.freeze, damped.base, damped.value)
     asked = np.where(deployments.pin >= 0, deployments.pin, asked)
-    value = np.minimum(np.maximum(asked, deployments.min), deployments.max)
+    low, high = _floor(deployments, damped), _paid_for(deployments)
+    value = np.minimum(np.maximum(np.maximum(asked, low), deployments.min), high)
     value = np.where(deployments.enabled, value, 0)
     code, limit = _reasons(deployments, damped, asked, value)
     return Wanted(value=value.astype(np.int32), code=code, bound=limit)
+
+
+def _floor(deployments: Deployments, damped: Damped) -> Int64s:
+    """What objective mode keeps; nothing where no load is gone by, which holds the size (R5, R19)."""
+    held = deployments.freeze | (deployments.pin >= 0) | (damped.code == Reason.HOLD_NO_SIGNAL)
+    floor: Int64s = np.where(held, 0, deployments.floor).astype(np.int64)
+    return floor
+
+
+def _paid_for(deployments: Deployments) -> Int64s:
+    """The highest size: max, or what a price ceiling pays for, but never less than min (R3)."""
+    paid = np.where(deployments.ceiling >= 0, deployments.ceiling, deployments.max)
+    high: Int64s = np.minimum(np.maximum(paid, deployments.min), deployments.max).astype(np.int64)
+    return high
 
 
 def _reasons(deployments: Deployments, damped: Damped, asked: Int64s, value: Int64s) -> tuple[Int16s, Int8s]:
     code = np.full(len(value), Reason.WITHIN_BOUNDS, np.int16)
     limit = np.full(len(value), Bound.NONE, np.int8)
     raised, lowered = value > asked, value < asked
+    by_floor = raised & (value > deployments.min)
+    by_price = (deployments.ceiling >= 0) & (value < deployments.max) & (value >= _paid_for(deployments))
     by_window = deployments.scheduled
     for rows, reason, kind in (
         (raised, Reason.AT_MIN, Bound.MIN),
         (lowered, Reason.AT_MAX, Bound.MAX),
         (raised & (by_window & Scheduled.MIN > 0), Reason.SCHEDULED_MIN, Bound.SCHEDULE),
         (lowered & (by_window & Scheduled.MAX > 0), Reason.SCHEDULED_MAX, Bound.SCHEDULE),
+        (by_floor, Reason.OBJECTIVE_FLOOR, Bound.FLOOR),
+        (by_price & lowered, Reason.PRICE_CEILING, Bound.PRICE),
         (damped.code == Reason.HOLD_NO_SIGNAL, Reason.HELD, Bound.HOLD),
         (deployments.min == deployments.max, Reason.FIXED_SIZE, Bound.MAX),
         (deployments.freeze, Reason.FROZEN, Bound.HOLD),

@@ -43,7 +43,7 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
         "tolerance_percent",
         "burst_left_s",
     ),
-    "bounds": ("damped", "wanted", "min", "max", "pin"),
+    "bounds": ("damped", "wanted", "min", "max", "pin", "floor", "ceiling"),
     "contention": (
         "granted",
         "added",
@@ -123,6 +123,8 @@ def _again(row: Row) -> tuple[Columns, ...]:
         key=[_int(row, "key")],
         org=[0],
         **{name: [_int(row, name)] for name in ("min", "max", "scheduled", "concurrency", "pin")},
+        floor=[_added(row, "floor", 0)],
+        ceiling=[_added(row, "ceiling", -1)],
         **{name: [bool(_int(row, name))] for name in ("enabled", "freeze", "shadow")},
     )
     samples = Samples(
@@ -167,6 +169,8 @@ def _readable(row: Row, names: Names) -> dict[str, int | float | str]:
         "tolerance_percent": _int(row, "tolerance_milli") / 10,
         "burst_left_s": max(0.0, (_int(row, "damped_burst_until_ms") - _int(row, "now_ms")) / MILLI),
         "damped": _int(row, "damped_value"),
+        "floor": _added(row, "floor", 0),
+        "ceiling": _added(row, "ceiling", -1),
         "wanted": wanted,
         "granted": granted,
         "added": max(0, granted - current),

@@ -30,6 +30,8 @@ class Bound(IntEnum):
     BACKOFF = 10  # replacements wait after failures (R8)
     DISABLED = 11
     SHADOW = 12  # decided, not acted on
+    FLOOR = 13  # what objective mode keeps
+    PRICE = 14  # the price ceiling of an objective
 
 
 # Names of the bounds that are a want of GPUs: more are wanted than could be had.

@@ -51,6 +51,8 @@ class Reason(IntEnum):
     PINNED = 507
     DISABLED = 508
     HELD = 509
+    OBJECTIVE_FLOOR = 510
+    PRICE_CEILING = 511
 
     NOTHING_ASKED = 600
     GRANTED = 601
@@ -126,6 +128,10 @@ SENTENCES: dict[Reason, str] = {
     Reason.PINNED: "An operator pinned the size to {pin}: {wanted} within {min} to {max}.",
     Reason.DISABLED: "The deployment is disabled: no replicas.",
     Reason.HELD: "The size is held at {wanted}.",
+    Reason.OBJECTIVE_FLOOR: (
+        "Raised from {damped} to {wanted}: objective mode keeps at least {floor}, within {min} to {max}."
+    ),
+    Reason.PRICE_CEILING: "Lowered to {wanted}: the price ceiling of the objective pays for {ceiling} replicas.",
     Reason.NOTHING_ASKED: "The size stays at {granted}; no GPUs are asked for.",
     Reason.GRANTED: "{added} more replicas are granted: {granted}.",
     Reason.RELEASED: "{removed} replicas are let go: {granted}.",

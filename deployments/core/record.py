@@ -20,7 +20,19 @@ from deployments.core.snapshot import Deployments, Offerings, Snapshot
 
 Row = dict[str, int | str | list[int]]
 
-POLICY = ("min", "max", "scheduled", "priority", "concurrency", "gpu_count", "pin", "backoff", "revision")
+POLICY = (
+    "min",
+    "max",
+    "floor",
+    "ceiling",
+    "scheduled",
+    "priority",
+    "concurrency",
+    "gpu_count",
+    "pin",
+    "backoff",
+    "revision",
+)
 FLAGS = ("enabled", "freeze", "shadow")
 STAGES = ("signal", "need", "damped", "wanted", "granted")
 

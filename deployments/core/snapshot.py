@@ -75,6 +75,8 @@ class Deployments(Columns):
     min: Int32s = field(metadata=column(np.int32))  # schedule windows applied
     max: Int32s = field(metadata=column(np.int32))  # schedule windows applied
     scheduled: Int8s = field(metadata=column(np.int8, Scheduled.NOTHING))
+    floor: Int32s = field(metadata=column(np.int32, 0))  # replicas that objective mode keeps where load is known
+    ceiling: Int32s = field(metadata=column(np.int32, -1))  # replicas that a price ceiling pays for; -1 = no ceiling
     priority: Int32s = field(metadata=column(np.int32, 0))  # 0 where unset (R1)
     concurrency: Int32s = field(metadata=column(np.int32, 8))  # target requests per replica, 8 where unset (R1, R2)
     gpu_count: Int32s = field(metadata=column(np.int32, 1))  # GPUs of one replica

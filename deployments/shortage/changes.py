@@ -86,9 +86,13 @@ def _limits(case: Case) -> Iterator[Change]:
             what = "pin" if hold.size is not None else "freeze"
             text = f"end the {what} by {hold.created_by} ({hold.reason})"
             yield Change("hold", text, max(0, case.gain(freed)), hold.id)
-    most = case.column("max")
+    most, paid = case.column("max"), case.column("ceiling")
+    if 0 <= paid < min(most, case.wishes):
+        raised = case.trial.setting(case.row, ceiling=min(most, case.wishes))
+        text = f"a price ceiling that pays for {min(most, case.wishes)} replicas instead of {paid}"
+        yield Change("price-ceiling", text, max(0, case.gain(raised)))
     if case.wishes > most:
-        raised = case.trial.setting(case.row, max=case.wishes)
+        raised = case.trial.setting(case.row, max=case.wishes, ceiling=-1)
         yield Change(
             "max", f"max {case.wishes} instead of {most}", max(0, case.gain(raised)), values={"max": str(case.wishes)}
         )

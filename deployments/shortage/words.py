@@ -149,6 +149,10 @@ def _at_max(facts: Facts) -> str:
     return f"Load asks for {facts.wishes} replicas; its max is {facts.max}."
 
 
+def _at_ceiling(facts: Facts) -> str:
+    return f"Load asks for {facts.wishes} replicas; the price ceiling of its objective pays for {facts.wanted}."
+
+
 def _fixed(facts: Facts) -> str:
     more = f" Load asks for {facts.wishes}." if facts.wishes != facts.max else ""
     return f"Min and max are both {facts.max}: the size is fixed.{more}"
@@ -219,6 +223,8 @@ BY_REASON: Mapping[Reason, Callable[[Facts], str]] = {
     Reason.WITHIN_BOUNDS: _enough,
     Reason.AT_MIN: _enough,
     Reason.SCHEDULED_MIN: _enough,
+    Reason.OBJECTIVE_FLOOR: _enough,
+    Reason.PRICE_CEILING: _at_ceiling,
     Reason.AT_MAX: _at_max,
     Reason.SCHEDULED_MAX: _scheduled,
     Reason.FIXED_SIZE: _fixed,

@@ -16,6 +16,8 @@ class Policy:
     min: int = 1
     max: int = 100
     scheduled: int = 0
+    floor: int = 0
+    ceiling: int = -1
     target: int = 8
     enabled: bool = True
     pin: int = -1
@@ -216,8 +218,12 @@ def _bounds(policy: Policy, base: int, damped: int, valid: bool) -> tuple[int, R
     if not policy.enabled:
         return 0, Reason.DISABLED, Bound.DISABLED
 
+    most = policy.max
+    if policy.ceiling != -1:
+        most = min(policy.max, max(policy.min, policy.ceiling))
+
     def clip(value: int) -> int:
-        return min(max(value, policy.min), policy.max)
+        return min(max(value, policy.min), most)
 
     if policy.pin >= 0:
         return clip(policy.pin), Reason.PINNED, Bound.HOLD
@@ -227,10 +233,14 @@ def _bounds(policy: Policy, base: int, damped: int, valid: bool) -> tuple[int, R
         return policy.min, Reason.FIXED_SIZE, Bound.MAX
     if not valid:
         return clip(damped), Reason.HELD, Bound.HOLD
+    if policy.floor > damped and clip(policy.floor) > max(damped, policy.min):
+        return clip(policy.floor), Reason.OBJECTIVE_FLOOR, Bound.FLOOR
     if damped < policy.min:
         if policy.scheduled & 1:
             return policy.min, Reason.SCHEDULED_MIN, Bound.SCHEDULE
         return policy.min, Reason.AT_MIN, Bound.MIN
+    if damped > most and most < policy.max:
+        return most, Reason.PRICE_CEILING, Bound.PRICE
     if damped > policy.max:
         if policy.scheduled & 2:
             return policy.max, Reason.SCHEDULED_MAX, Bound.SCHEDULE

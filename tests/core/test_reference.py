@@ -29,6 +29,8 @@ def policies(draw: st.DrawFn) -> Policy:
         min=low,
         max=low + draw(st.sampled_from([0, 4, 12, 40])),
         scheduled=draw(st.integers(0, 3)),
+        floor=draw(st.sampled_from([0, 0, 3, 9])),
+        ceiling=draw(st.sampled_from([-1, -1, 0, 3, 9])),
         target=draw(st.integers(1, 9)),
         enabled=draw(st.integers(0, 14)) != 7,
         pin=draw(st.sampled_from([-1] * 9 + [0, 3, 99])),
@@ -88,7 +90,7 @@ def columns(policies_: list[Policy]) -> Deployments:
         drain_s=[policy.drain_ms / 1000 for policy in policies_],
         **{
             name: [getattr(policy, name) for policy in policies_]
-            for name in ("min", "max", "scheduled", "enabled", "pin", "freeze")
+            for name in ("min", "max", "floor", "ceiling", "scheduled", "enabled", "pin", "freeze")
         },
     )
 

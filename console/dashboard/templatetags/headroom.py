@@ -66,7 +66,7 @@ STATES = {
 BOUNDS = {
     "NONE": "demand", "MIN": "min", "MAX": "max", "HOLD": "hold", "SCHEDULE": "schedule", "CAPACITY": "capacity",
     "CLASS": "capacity class", "ZONE": "zone", "SIZE": "size", "PRIORITY": "priority", "BACKOFF": "back-off",
-    "DISABLED": "disabled", "SHADOW": "shadow",
+    "DISABLED": "disabled", "SHADOW": "shadow", "FLOOR": "objective", "PRICE": "price ceiling",
 }  # fmt: skip
 
 ENDINGS = {
