@@ -106,6 +106,13 @@ def costs_of(deployment: Deployment, replicas: Sequence[Replica], now: datetime)
     return Costs(rates, size(policy.min), _now(replicas, rates), size(policy.max), last)
 
 
+def replica_price(deployment: Deployment, now: datetime) -> Decimal | None:
+    """USD an hour of one replica, all on demand; None where the type has no price."""
+    terms = metering.terms_of(deployment.organization)
+    rates = _rates(deployment, zones_of(deployment), terms, now)
+    return rates.on_demand * deployment.gpu_count if rates else None
+
+
 def total(parts: Iterable[tuple[Decimal | int, Decimal | None]]) -> Decimal | None:
     """Amounts at their rates; None where one that counts has no rate."""
     counted = [(amount, rate) for amount, rate in parts if amount]

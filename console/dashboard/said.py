@@ -52,6 +52,8 @@ ACTIONS = {
     "notice.acknowledge": "Notice acknowledged",
     "notice.show": "Notice shown again",
     "notice.snooze": "Notice snoozed",
+    "objective.clear": "Objective of a deployment removed",
+    "objective.set": "Objective of a deployment set",
     "offering.claimable": "Whether an offering can be claimed changed",
     "offering.restore": "Offering restored",
     "offering.withdraw": "Offering withdrawn",

@@ -29,8 +29,9 @@ _OFFERINGS = """
     WHERE o.instance_type_id = %s ORDER BY o.key"""
 NAN = "'NaN'::float8"
 NO_KEY = 2**62
-SETTINGS = {"stable_s": "stable_window", "burst_s": "burst_window", "scale_down_s": "scale_down_delay",
-            "drain_s": "drain_goal"}  # fmt: skip
+# What an objective chose goes before what was set by hand.
+SETTINGS = {"stable_s": "p.stable_window", "burst_s": "p.burst_window",
+            "scale_down_s": "coalesce(b.scale_down_delay, p.scale_down_delay)", "drain_s": "p.drain_goal"}  # fmt: skip
 MEASURED_OVER = timedelta(hours=24)
 # A replica is not tried again on the instance that it failed on, until so long after its back-off (R8): by then there is
 # no other place for it.
@@ -98,11 +99,12 @@ def _deployments(
     instance_type: InstanceType, offerings: Offerings, instances: core.Instances, now: datetime
 ) -> core.Deployments:
     settings = ", ".join(
-        f"coalesce(date_part('epoch', p.{column}), {NAN}) AS {name}" for name, column in SETTINGS.items()
+        f"coalesce(date_part('epoch', {column}), {NAN}) AS {name}" for name, column in SETTINGS.items()
     )
     query = f"""
         SELECT d.key, d.organization_id AS org, date_part('epoch', d.created_at) AS created_at, p.min, p.max,
-               coalesce(p.priority, 0) AS priority, coalesce(p.concurrency, 8) AS concurrency, d.gpu_count,
+               coalesce(p.priority, 0) AS priority, coalesce(b.target, p.concurrency, 8) AS concurrency, d.gpu_count,
+               coalesce(b.floor, 0) AS floor, coalesce(b.ceiling, -1) AS ceiling,
                CASE coalesce(p.capacity_classes[1], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
                     WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS first_class,
                CASE coalesce(p.capacity_classes[2], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
@@ -111,13 +113,14 @@ def _deployments(
                d.revision, coalesce(f.waiting, 0) AS backoff, coalesce(f.failed_on, -1) AS failed_on,
                coalesce(p.burst_factor, {NAN}) AS burst_factor, coalesce(p.tolerance, {NAN}) AS tolerance, {settings}
         FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
+        LEFT JOIN deployments_deploymentobjective b ON b.deployment_id = d.key
         LEFT JOIN (
             SELECT deployment_id, count(*) FILTER (WHERE retry_at > %s) AS waiting,
                    (array_agg(ended_on ORDER BY stopped_at DESC, key DESC))[1] AS failed_on
             FROM deployments_replica WHERE instance_type_id = %s AND retry_at > %s GROUP BY deployment_id
         ) f ON f.deployment_id = d.key
         WHERE d.instance_type_id = %s ORDER BY d.key"""  # noqa: S608 - names of our own columns
-    whole = ["key", "org", "min", "max", "priority", "concurrency", "gpu_count", "first_class", "second_class",
+    whole = ["key", "org", "min", "max", "floor", "ceiling", "priority", "concurrency", "gpu_count", "first_class", "second_class",
              "enabled", "revision", "backoff", "failed_on"]  # fmt: skip
     floats = ["created_at", "burst_factor", "tolerance", *SETTINGS]
     kinds = [(name, "bigint") for name in whole] + [(name, "float8") for name in floats]

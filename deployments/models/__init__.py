@@ -3,6 +3,7 @@ from deployments.models.deployment import AutoscalingPolicy, Deployment
 from deployments.models.gateway import Gateway
 from deployments.models.history import UNDER_WAY, HistoryRun, HistoryState
 from deployments.models.hold import Annotation, Hold, HoldKind
+from deployments.models.objective import DeploymentObjective, ObjectiveChoice, Trigger, Unavailable, Why
 from deployments.models.replica import CapacityClass, Replica, ReplicaPlacement
 from deployments.models.signal import SignalBlock, SignalChunk
 from deployments.models.simulated import SimulatedFault, SimulatedReplica, SimulatedWorkload
@@ -14,11 +15,13 @@ __all__ = [
     "CapacityClass",
     "Decision",
     "Deployment",
+    "DeploymentObjective",
     "Gateway",
     "HistoryRun",
     "HistoryState",
     "Hold",
     "HoldKind",
+    "ObjectiveChoice",
     "PlannerState",
     "Replica",
     "ReplicaPlacement",
@@ -27,4 +30,7 @@ __all__ = [
     "SimulatedFault",
     "SimulatedReplica",
     "SimulatedWorkload",
+    "Trigger",
+    "Unavailable",
+    "Why",
 ]
