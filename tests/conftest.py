@@ -6,7 +6,7 @@ from tests.cast import Cast, make_cast
 from tests.search import SEARCHING
 
 # The same examples in every run, so that no change is blamed for an older fault; `make test-long` looks for new ones.
-hypothesis.register_profile("steady", derandomize=True)
+hypothesis.register_profile("steady", derandomize=True, max_examples=40)
 hypothesis.register_profile("searching", print_blob=True)
 hypothesis.load_profile("searching" if SEARCHING else "steady")
 
