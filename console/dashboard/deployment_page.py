@@ -35,7 +35,7 @@ from deployments.selectors import (
 )
 from deployments.startups import start_ups_of
 
-SHOWN = 25
+SHOWN = 12
 MOST_REPLICAS = 200
 EVENTS = 10
 FAILED_WITHIN = timedelta(hours=1)

@@ -29,7 +29,8 @@ from console.stack.valkey import Valkey
 ANSWER_WITHIN_S = 30.0
 # From the signal to the end: web and workers, then the broker, then the database; the rest is killed.
 WORKERS_STOP_S, BROKER_STOP_S, DATABASE_STOP_S = 2.5, 3.2, 4.8
-BULK_NICENESS = 10
+# Whoever waits for a page goes before the loops, and both go before hours of computing.
+LOOPS_NICENESS, BULK_NICENESS = 5, 10
 PERIODIC = ("fulfil", "provision", "meter", "actuate", "roll-up")
 POSTGRES_SETTINGS = {
     "shared_buffers": "48MB",
@@ -156,12 +157,12 @@ class Supervisor:
 
     def _start_console(self) -> None:
         self._run(self._part("web", partial(parts.web, self.settings.bind, self.settings.port)))
-        self._run(self._part("control", partial(parts.worker, "control", threads=2, beat=True)))
-        self._run(self._part("io", partial(parts.worker, "io", threads=3)))
+        self._run(self._part("control", partial(parts.worker, "control", threads=2, beat=True), LOOPS_NICENESS))
+        self._run(self._part("io", partial(parts.worker, "io", threads=3), LOOPS_NICENESS))
 
     def _bulk(self) -> Child:
         """Hours of computing: in a process of its own that gives way to all others, so that it delays no tick."""
-        return self._part("bulk", partial(parts.worker, "bulk", threads=1), niceness=BULK_NICENESS)
+        return self._part("bulk", partial(parts.worker, "bulk", threads=1), BULK_NICENESS)
 
     def _part(self, name: str, main: Callable[[], None], niceness: int = 0) -> Child:
         return Child(name, lambda: Forked(main, name=name, output=self.logs.pipe(name), niceness=niceness))

@@ -56,6 +56,14 @@ def test_it_needs_little_memory(stack: Stack) -> None:
     assert pss_mb(stack.process.pid) <= MOST_MEMORY_MB
 
 
+def test_a_page_goes_before_the_loops_and_these_before_hours_of_computing(stack: Stack) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, stack.process.pid)
+    given = {name: os.getpriority(os.PRIO_PROCESS, pid) - own for name, pid in stack.pids().items()}
+    assert {name: given[name] for name in ("web", "control", "io", "bulk")} == {
+        "web": 0, "control": min(5, 19 - own), "io": min(5, 19 - own), "bulk": min(10, 19 - own)
+    }  # fmt: skip
+
+
 def test_a_second_start_says_who_holds_the_folder(stack: Stack) -> None:
     second = start_another(stack.state, free_port())
     assert second.returncode == 1
