@@ -266,6 +266,7 @@ CELERY_BEAT_SCHEDULE = {
     "quota-notices": beat("claims.tasks.quota_notices", 60, "control"),
     "budget-notices": beat("claims.tasks.budget_notices", 300, "control"),
     "shortage-notices": beat("deployments.tasks.shortage_notices", 60, "control"),
+    "objectives": beat("deployments.tasks.objectives", 60, "control"),
     "meter": beat("claims.tasks.meter", 60, "control"),
 }
 

@@ -12,6 +12,8 @@ from deployments.loop import actuate as actuation
 from deployments.loop import rollup
 from deployments.loop.tick import shard_tick, shards
 from deployments.notices import shortage_notices_pass
+from deployments.objective.looks import MOST_SENT, look_pass
+from deployments.objective.work import choose_pass
 from deployments.services.gateways import gateways_settle
 
 EVERY_FEW_SECONDS, EVERY_MINUTE = timedelta(seconds=5), timedelta(seconds=60)
@@ -58,3 +60,18 @@ def shortage_notices() -> None:
     with loop_pass(name="shortage-notices", period=EVERY_MINUTE) as now:
         if now:
             shortage_notices_pass(now=now)
+
+
+@shared_task(name="deployments.tasks.objectives")
+def objectives() -> None:
+    """Looks whose choice is due, which is quick; the work is woken one objective a message."""
+    with loop_pass(name="objectives", period=EVERY_MINUTE) as now:
+        if now:
+            for _ in range(min(look_pass(now=now), MOST_SENT)):
+                objective_choose.apply_async(queue="bulk", expires=60)
+
+
+@shared_task(name="deployments.tasks.objective_choose")
+def objective_choose() -> None:
+    """Long: a replay. The work is a row with a lease, so it has no place in the loop table."""
+    choose_pass(now=clock.now())

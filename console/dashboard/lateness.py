@@ -23,6 +23,7 @@ MEANINGS = {
     "quota-notices": "nobody is told that quota fills up",
     "budget-notices": "nobody is told of budgets that are reached",
     "shortage-notices": "nobody is told of deployments that are short",
+    "objectives": "settings that objectives chose are gone by and not chosen anew",
     "roll-up": "charts of the past are not written; that is caught up later",
 }
 OTHERWISE = "what it does waits; nothing is lost"

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('trigger', models.PositiveSmallIntegerField(choices=[(0, 'the objective was set'), (1, 'a day had passed'), (2, 'min, max, slots or the price ceiling changed'), (3, 'start-ups take another time'), (4, 'what came fell short'), (5, 'more has been seen')])),
                 ('why', models.PositiveSmallIntegerField(choices=[(0, 'the preset: too little has been seen'), (1, 'the cheapest that would have met the objective'), (2, 'it still meets the objective, and none is cheaper by much'), (3, 'none would have met the objective; this one comes nearest for what it costs')])),
-                ('lacks', models.CharField(blank=True, choices=[('', 'nothing'), ('COUNTERS', 'the runtime does not count requests'), ('STARTUPS', 'no replica has been seen to start')], default='', max_length=10)),
+                ('lacks', models.CharField(blank=True, choices=[('', 'nothing'), ('COUNTERS', 'no request was counted'), ('STARTUPS', 'no replica has been seen to start')], default='', max_length=10)),
                 ('objective', models.FloatField(help_text='Share that was asked for.')),
                 ('target', models.PositiveIntegerField()),
                 ('scale_down_delay', models.DurationField()),

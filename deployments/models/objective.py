@@ -35,7 +35,7 @@ class Unavailable(models.TextChoices):
     """What a choice lacks."""
 
     NONE = "", "nothing"
-    COUNTERS = "COUNTERS", "the runtime does not count requests"
+    COUNTERS = "COUNTERS", "no request was counted"
     STARTUPS = "STARTUPS", "no replica has been seen to start"
 
 

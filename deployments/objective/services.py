@@ -21,7 +21,7 @@ from deployments.models import AutoscalingPolicy, Deployment, DeploymentObjectiv
 from deployments.models.objective import LEAST_SHARE, LONGEST_WAIT, MOST_SHARE
 from deployments.selectors import deployment_get
 
-TASK, QUEUE = "deployments.tasks.objectives", "bulk"
+TASK, QUEUE = "deployments.tasks.objectives", "control"
 MOST_USD = Decimal(1_000_000)
 CENT = Decimal("0.01")
 
