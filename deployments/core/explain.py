@@ -76,9 +76,10 @@ class Step(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """A decision made again: what came out otherwise, as name -> (stored, computed now)."""
+    """A decision made again: what came out otherwise, as name -> (stored, computed now), of so many numbers."""
 
     differences: dict[str, tuple[int, int]]
+    compared: int
 
     @property
     def same(self) -> bool:
@@ -109,13 +110,16 @@ def bound_name(row: Row) -> str:
 
 
 def rerun(row: Row) -> Rerun:
-    """Run stages 1 to 5 again from the row alone and compare every number with what is stored."""
+    """Run stages 1 to 5 again from the row alone and compare every number with what is stored.
+
+    Numbers that were thought of after the row was written are left out.
+    """
     tables = dict(zip(RERUN_STAGES, _again(row), strict=True))
     computed = {
         stored_as(name, field): int(values[0]) for name, table in tables.items() for field, values in table.items()
     }
-    pairs = {name: (_int(row, name), value) for name, value in computed.items()}
-    return Rerun({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
+    pairs = {name: (_int(row, name), value) for name, value in computed.items() if name in row}
+    return Rerun({name: pair for name, pair in pairs.items() if pair[0] != pair[1]}, len(pairs))
 
 
 def _again(row: Row) -> tuple[Columns, ...]:

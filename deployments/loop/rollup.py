@@ -15,6 +15,7 @@ from deployments.loop.history import FINER, HOUR, LEVELS, chunks, floor
 from deployments.loop.passes import passes_between, points_between, points_of
 from deployments.loop.points import Points, aggregate, joined
 from deployments.models import UNDER_WAY, Deployment, HistoryRun, Replica, SignalBlock, SignalChunk
+from deployments.replay.records import ticks_drop
 
 BLOCKS_KEPT = timedelta(hours=2)
 REPLICAS_KEPT = timedelta(days=2)  # rows of replicas that have ended
@@ -28,6 +29,7 @@ def roll_up(now: datetime) -> int:
     written = sum(_roll_hours(one, now) for one in sampled.order_by("key"))
     written += sum(_roll_coarser(step, now) for step in sorted(FINER))
     _drop(now)
+    ticks_drop(now=now)
     answers_forget(now=now)
     return written
 

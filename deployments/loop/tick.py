@@ -20,6 +20,7 @@ from deployments.loop.sampling import sample_shard
 from deployments.loop.snapshot import read_shard
 from deployments.loop.transitions import replicas_end
 from deployments.models import Deployment, Replica
+from deployments.replay.records import tick_record
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,12 @@ def shard_tick(instance_type: InstanceType, now: datetime, backend: RuntimeBacke
     sampled = _sample(instance_type, now, CheckedRuntime(backend or runtime_backend()))
     shard = read_shard(instance_type, PARAMS, now)
     made = plan(shard.snapshot, PARAMS, now.timestamp())
-    return Tick(apply_plan(instance_type, shard, made, now), sampled)
+    applied = apply_plan(instance_type, shard, made, now)
+    if applied:
+        tick_record(
+            instance_type=instance_type, snapshot=shard.snapshot, made=made, decisions=applied.decisions, now=now
+        )
+    return Tick(applied, sampled)
 
 
 def replicas_lost(instance_type: InstanceType) -> int:

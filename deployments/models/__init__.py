@@ -7,6 +7,7 @@ from deployments.models.objective import DeploymentObjective, ObjectiveChoice, T
 from deployments.models.replica import CapacityClass, Replica, ReplicaPlacement
 from deployments.models.signal import SignalBlock, SignalChunk
 from deployments.models.simulated import SimulatedFault, SimulatedReplica, SimulatedWorkload
+from deployments.models.tick import TickRecord
 
 __all__ = [
     "UNDER_WAY",
@@ -30,6 +31,7 @@ __all__ = [
     "SimulatedFault",
     "SimulatedReplica",
     "SimulatedWorkload",
+    "TickRecord",
     "Trigger",
     "Unavailable",
     "Why",
