@@ -135,8 +135,9 @@ def past_make(of: Offering, now: datetime) -> None:
     made = list(Decision.objects.order_by("id"))
     Decision.objects.bulk_create(
         (
-            Decision(deployment_id=one.deployment_id, at=now - AGE / DECISIONS * (DECISIONS - n - 1),
-                     current=one.current, wanted=one.wanted, granted=one.granted, bound=one.bound, record=one.record)
+            Decision(deployment_id=one.deployment_id, organization_id=one.organization_id,
+                     at=now - AGE / DECISIONS * (DECISIONS - n - 1), current=one.current, wanted=one.wanted,
+                     granted=one.granted, bound=one.bound, record=one.record)
             for n in range(DECISIONS) for one in made
         ), batch_size=2000,
     )  # fmt: skip

@@ -206,8 +206,8 @@ def decisions_of(deployment: Deployment, limit: int, before_id: int | None = Non
 
 
 def recent_decisions(organization: Organization, limit: int) -> Sequence[Decision]:
-    found = Decision.objects.filter(deployment__organization=organization).select_related("deployment")
-    return list(found.order_by("-id")[:limit])
+    found = Decision.objects.filter(organization=organization).select_related("deployment")
+    return list(found.order_by("-at", "-id")[:limit])
 
 
 def replicas_of(deployment: Deployment) -> QuerySet[Replica]:

@@ -174,6 +174,61 @@ class DecisionPage(Page):
     items = DecisionShape(many=True)
 
 
+class FoundShape(DecisionShape):
+    deploymentId = serializers.UUIDField()
+    deploymentName = serializers.CharField()
+
+
+class FoundPage(Page):
+    items = FoundShape(many=True)
+
+
+class OneFound(Shape):
+    decision = FoundShape()
+
+
+class AnyValueField(serializers.JSONField):
+    """A number, a word or a list of them."""
+
+
+class AnyValueSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = AnyValueField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return {"type": ["integer", "string", "array"], "items": {"type": ["integer", "string"]}}
+
+
+class DifferenceShape(Shape):
+    name = serializers.CharField(help_text="The stage and its number.")
+    stored = AnyValueField(help_text="As it was decided.")
+    now = AnyValueField(help_text="As it comes out now.")
+
+
+class ComparedShape(Shape):
+    compared = serializers.IntegerField(help_text="Numbers and reason codes that were compared.")
+    differences = DifferenceShape(many=True)
+
+
+class PassShape(ComparedShape):
+    recordedBytes = serializers.IntegerField()
+    otherDeployments = serializers.IntegerField(help_text="Deployments that were planned in the same pass.")
+    othersThatDiffer = serializers.IntegerField(help_text="Of these, those that get another answer now.")
+
+
+class ReplayShape(Shape):
+    """A decision made once more."""
+
+    decisionId = serializers.IntegerField()
+    same = serializers.BooleanField(help_text="Whether everything that was run again came out as it was.")
+    row = ComparedShape(help_text="Stages 1 to 5, from the numbers of the decision alone.")
+    unreadable = serializers.CharField(allow_null=True, help_text="Why the record of its pass cannot be read.")
+
+    def get_fields(self) -> dict[str, Any]:
+        """`pass` is no name that Python has."""
+        whole = PassShape(allow_null=True, help_text="The whole pass; null: it is not recorded, or no longer.")
+        return {**super().get_fields(), "pass": whole}
+
+
 class PointShape(Shape):
     """A point of time; null is what nobody knows."""
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from deployments.api import claims, explanation, holds, previews, sizing, v1, windows
+from deployments.api import claims, decisions, explanation, holds, previews, sizing, v1, windows
 
 urlpatterns = [
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
@@ -8,6 +8,9 @@ urlpatterns = [
     path("deployments/<str:id>/replicas", v1.ReplicasView.as_view(), name="api-replicas"),
     path("deployments/<str:id>/replicas/<str:key>/restart", v1.RestartView.as_view(), name="api-replica-restart"),
     path("deployments/<str:id>/explanation", explanation.ExplanationView.as_view(), name="api-explanation"),
+    path("decisions", decisions.AllDecisionsView.as_view(), name="api-all-decisions"),
+    path("decisions/<str:id>", decisions.DecisionView.as_view(), name="api-decision"),
+    path("decisions/<str:id>/replay", decisions.ReplayView.as_view(), name="api-decision-replay"),
     path("capacityclaims/<str:id>/preview", previews.ClaimPreviewView.as_view(), name="api-claim-preview"),
     path("claims", claims.ClaimsView.as_view(), name="api-own-claims"),
     path("claims/<str:id>", claims.ClaimView.as_view(), name="api-own-claim"),

@@ -138,8 +138,8 @@ def history_hour_store(*, run: HistoryRun, made: Made, progress: float, now: dat
         mine = _locked(HistoryRun.objects.filter(pk=run.pk, lease=run.lease, state=HistoryState.WORKING))
         if mine is None or begins >= mine.made_from:
             raise LeaseLost
-        there = set(mine.deployments.values_list("pk", flat=True))  # one may have been deleted since
-        chunks.store(made, there)
+        there = dict(mine.deployments.values_list("pk", "organization"))  # one may have been deleted since
+        chunks.store(made, set(there))
         Decision.objects.bulk_create(_decisions(run, made, there), batch_size=200)
         mine.made_from, mine.progress, mine.attempts, mine.leased_until = begins, progress, 0, now + LEASE
         mine.save(update_fields=["made_from", "progress", "attempts", "leased_until"])
@@ -155,15 +155,15 @@ def history_give_back(*, run: HistoryRun, error: Exception, now: datetime) -> No
     HistoryRun.objects.filter(pk=run.pk, lease=run.lease).update(last_error=text, leased_until=now + LEASE)
 
 
-def _decisions(run: HistoryRun, made: Made, there: set[int]) -> list[Decision]:
+def _decisions(run: HistoryRun, made: Made, there: dict[int, int]) -> list[Decision]:
     """In the order of time their ids rise, below all ids of the time after."""
     ranks = {key: rank for rank, key in enumerate(_keys(run))}
     first = int(run.starts_at.timestamp() // PARAMS.sample_s)
     return [
         Decision(
             id=run.first_decision + (int(one.at // PARAMS.sample_s) - first) * len(ranks) + ranks[one.deployment],
-            deployment_id=one.deployment, at=datetime.fromtimestamp(one.at, UTC), current=one.current,
-            wanted=one.wanted, granted=one.granted, bound=one.bound, record=one.record, made_afterwards=True,
+            deployment_id=one.deployment, organization_id=there[one.deployment],
+            at=datetime.fromtimestamp(one.at, UTC), current=one.current, wanted=one.wanted, granted=one.granted, bound=one.bound, record=one.record, made_afterwards=True,
         )
         for one in made.decisions
         if one.deployment in there

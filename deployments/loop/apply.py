@@ -53,7 +53,7 @@ def apply_plan(instance_type: InstanceType, shard: Shard, plan: Plan, now: datet
         if stale or unmoved:
             plan = without(plan, stale, unmoved)
             PlannerState.objects.filter(instance_type=instance_type).update(payload=plan.state.to_bytes())
-        decisions = _record(shard, plan, stale, deployments, now)
+        decisions = _record(shard, plan, stale, unmoved, deployments, now)
         if started or stopped:
             wake_on_commit("deployments.tasks.actuate", "io")
     publish("deployments", settle(instance_type, now))
@@ -129,7 +129,14 @@ def _planned(
     return list(found.values())
 
 
-def _record(shard: Shard, plan: Plan, stale: Counter[int], deployments: dict[int, Deployment], now: datetime) -> int:
+def _record(
+    shard: Shard,
+    plan: Plan,
+    stale: Counter[int],
+    unmoved: Counter[int],
+    deployments: dict[int, Deployment],
+    now: datetime,
+) -> int:
     """A decision row wherever wanted, granted or the binding limit changed."""
     keys = plan.key.tolist()
     rows = [row for row in np.flatnonzero(plan.changed).tolist() if keys[row] in deployments]
@@ -137,12 +144,13 @@ def _record(shard: Shard, plan: Plan, stale: Counter[int], deployments: dict[int
     Decision.objects.bulk_create(
         Decision(
             deployment_id=keys[row],
+            organization_id=deployments[keys[row]].organization_id,
             at=now,
             current=int(plan.current[row]),
             wanted=int(plan.wanted.value[row]),
             granted=int(plan.granted.value[row]),
             bound=explain.bound_name(record),
-            record={**record, "stale": stale[row]},
+            record={**record, "stale": stale[row], "unmoved": unmoved[row]},
         )
         for row, record in zip(rows, records, strict=True)
     )

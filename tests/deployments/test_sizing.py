@@ -40,7 +40,7 @@ def decided(
 ) -> None:
     got = wanted if granted is None else granted
     Decision.objects.create(
-        deployment=of, at=clock.now() - timedelta(hours=hours_ago), current=0, wanted=wanted, granted=got,
+        deployment=of, organization=of.organization, at=clock.now() - timedelta(hours=hours_ago), current=0, wanted=wanted, granted=got,
         bound="NONE" if got == wanted else "CAPACITY", record={}, made_afterwards=afterwards,
     )  # fmt: skip
 

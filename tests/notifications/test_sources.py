@@ -188,7 +188,14 @@ def test_a_statement_is_told_of_when_it_is_closed(cast: Cast) -> None:
 # --- shortage --------------------------------------------------------------------------------------
 def decided(of: Deployment, at: datetime, wanted: int, granted: int, bound: str = "CAPACITY") -> Decision:
     return Decision.objects.create(
-        deployment=of, at=at, current=granted, wanted=wanted, granted=granted, bound=bound, record={}
+        deployment=of,
+        organization=of.organization,
+        at=at,
+        current=granted,
+        wanted=wanted,
+        granted=granted,
+        bound=bound,
+        record={},
     )
 
 

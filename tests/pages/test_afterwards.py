@@ -40,8 +40,8 @@ def past(cast: Cast, running: Running) -> HistoryRun:
         points = Points(at, np.ones(len(at), np.int64), gauges, np.full((len(at), 6), 2.0), unknown_waits(len(at)))
         store(Made(hour, {of.key: points}, []), {of.key})
     newest = Decision.objects.filter(deployment=of).latest("id")
-    Decision.objects.create(id=17, deployment=of, at=end - timedelta(minutes=3), current=2, wanted=3, granted=3,
-                            bound="NONE", record=newest.record, made_afterwards=True)  # fmt: skip
+    Decision.objects.create(id=17, deployment=of, organization=of.organization, at=end - timedelta(minutes=3),
+                            current=2, wanted=3, granted=3, bound="NONE", record=newest.record, made_afterwards=True)  # fmt: skip
     return run
 
 

@@ -61,8 +61,8 @@ def shown(cast: Cast, start: str, now: datetime | None = None) -> list[str]:
 def decide(of: Deployment, wanted: int, granted: int, bound: str = "CAPACITY") -> Decision:
     """A decision with these numbers; the rest is as the loop wrote it."""
     made = Decision.objects.exclude(record={}).latest("id")
-    return Decision.objects.create(deployment=of, at=clock.now(), current=0, wanted=wanted, granted=granted,
-                                   bound=bound, record=made.record)  # fmt: skip
+    return Decision.objects.create(deployment=of, organization=of.organization, at=clock.now(), current=0,
+                                   wanted=wanted, granted=granted, bound=bound, record=made.record)  # fmt: skip
 
 
 def sampled(of: Deployment, at: datetime, queued: int = 0) -> SignalBlock:

@@ -107,7 +107,17 @@ def many(count: int, start: int = 0) -> None:
         ReplicaPlacement(replica=one, instance=at, gpus=1) for one, at in zip(replicas, machines, strict=True)
     )
     Decision.objects.bulk_create(
-        Decision(deployment=one, at=now, current=1, wanted=2, granted=2, bound="NONE", record={}) for one in deployments
+        Decision(
+            deployment=one,
+            organization=one.organization,
+            at=now,
+            current=1,
+            wanted=2,
+            granted=2,
+            bound="NONE",
+            record={},
+        )
+        for one in deployments
     )
 
 
