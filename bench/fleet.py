@@ -1,5 +1,5 @@
-"""A large fleet of one organization, written straight into the tables of an empty installation. Its machines, replicas,
-ledger and signals agree with each other, so that the loops go on from there."""
+"""A large fleet, written straight into the tables of an empty installation. Its machines, replicas, ledger and signals
+agree with each other, so that the loops go on from there."""
 
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from claims.models import Instance, Offering, SimulatedNode, UsageInterval
 from claims.services import pool_adopt
 from console.common import clock
 from console.dashboard.demo import acting, organization
-from console.organizations.actors import Actor, system
+from console.organizations.actors import system
 from console.organizations.models import Organization
 from deployments.core.rules import GatewaySpec
 from deployments.loop.tick import shard_tick
@@ -18,7 +18,6 @@ from deployments.models import (
     AutoscalingPolicy,
     Decision,
     Deployment,
-    Gateway,
     Replica,
     ReplicaPlacement,
     SignalBlock,
@@ -36,28 +35,31 @@ TYPE, ZONE = "gb200-4x", "US-WEST-04A"
 MAKER = system("bench")
 
 
-def fleet_make(*, deployments: int = DEPLOYMENTS) -> Organization:
-    """The fleet as it is after `AGE` of running."""
+def fleet_make(*, deployments: int = DEPLOYMENTS, organizations: int = 1, free: float = 0.0) -> Organization:
+    """The fleet as it is after `AGE` of running: so many deployments in all, as many of each organization as of any other,
+    and empty machines beside those in use (a share of these). Answers the first organization."""
     catalogue_load()
-    whose = organization("cwbe0c", "bench", "Bench")
-    actor, now = acting(whose), clock.now()
+    now = clock.now()
     of = Offering.objects.select_related("instance_type").get(instance_type__name=TYPE, zone__name=ZONE)
-    spec = GatewaySpec("public", (), {"core_weave_auth": {}}, {"path_based_routing": {}})
-    gateway = gateway_create(actor=actor, organization=whose, spec=spec)
-    rows = deployments_make(whose, of, gateway, deployments, now - AGE)
-    machines = machines_make(actor, of, deployments * EACH // of.instance_type.gpus, now - AGE)
-    replicas = replicas_make(rows, machines, now - AGE)
-    ledger_make(whose, rows, replicas, machines, now)
+    owners = [organization(f"cw{number:04x}", f"bench-{number}" if number else "bench", "Bench")
+              for number in range(organizations)]  # fmt: skip
+    parts = [(whose, deployments_make(whose, of, number, deployments // organizations, now - AGE))
+             for number, whose in enumerate(owners)]  # fmt: skip
+    for whose, rows in parts:
+        theirs = machines_make(whose, of, len(rows) * EACH // of.instance_type.gpus, now - AGE)
+        ledger_make(whose, rows, replicas_make(rows, theirs, now - AGE), theirs, now)
+    pool_adopt(actor=MAKER, offering=of, size=round(free * deployments * EACH / of.instance_type.gpus))
     analyze()
     for _ in range(2):
         shard_tick(of.instance_type, clock.now())
     past_make(of, clock.now())
     analyze()
-    return whose
+    return owners[0]
 
 
-def deployments_make(whose: Organization, of: Offering, at: Gateway, count: int, began: datetime) -> list[Deployment]:
-    type_ = of.instance_type
+def deployments_make(whose: Organization, of: Offering, number: int, count: int, began: datetime) -> list[Deployment]:
+    spec = GatewaySpec("public", (), {"core_weave_auth": {}}, {"path_based_routing": {}})
+    at, type_ = gateway_create(actor=acting(whose), organization=whose, spec=spec), of.instance_type
     rows = Deployment.objects.bulk_create(
         Deployment(organization=whose, name=f"model-{n:04}", engine="vllm", engine_version="0.21.0", instance_type=type_,
                    sent_instance_type=type_.name, gpu_count=1, model_name=f"llama-{n % 7}-70b", model_bucket="weights",
@@ -65,27 +67,29 @@ def deployments_make(whose: Organization, of: Offering, at: Gateway, count: int,
                    sent_gateway_ids=[str(at.id)])
         for n in range(count)
     )  # fmt: skip
+    short = 0 if number else SHORT
     AutoscalingPolicy.objects.bulk_create(
-        AutoscalingPolicy(deployment=one, min=EACH + (2 if n < SHORT else 0), max=2 * EACH, priority=n % 10)
+        AutoscalingPolicy(deployment=one, min=EACH + (2 if n < short else 0), max=2 * EACH, priority=n % 10)
         for n, one in enumerate(rows)
     )
     through = Deployment.gateways.through
     through._default_manager.bulk_create(through(deployment_id=one.key, gateway_id=at.key) for one in rows)
+    busy = [] if number else rows[:: count // BUSY or 1]
     SimulatedWorkload.objects.bulk_create(
         SimulatedWorkload(deployment_key=one.key, trace="azure_llm_2023_conv", scale=1.5, seed=one.key, origin=began)
-        for one in rows[:: count // BUSY or 1]
+        for one in busy
     )
     return rows
 
 
-def machines_make(actor: Actor, of: Offering, count: int, began: datetime) -> list[Instance]:
+def machines_make(whose: Organization, of: Offering, count: int, began: datetime) -> list[Instance]:
     """All of them full, of the pool."""
     made = pool_adopt(actor=MAKER, offering=of, size=count)
-    Instance.objects.filter(offering=of).update(
-        organization=actor.require_organization(), gpus_used=of.instance_type.gpus, replicas=of.instance_type.gpus,
-        created_at=began, ready_at=began,
-    )  # fmt: skip
-    SimulatedNode.objects.update(requested_at=began, ready_at=began)
+    keys, gpus = [one.key for one in made], of.instance_type.gpus
+    Instance.objects.filter(key__in=keys).update(
+        organization=whose, gpus_used=gpus, replicas=gpus, created_at=began, ready_at=began
+    )
+    SimulatedNode.objects.filter(instance_key__in=keys).update(requested_at=began, ready_at=began)
     return made
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from deployments.core.autoscaler_state import AutoscalerState, Kept, Memory
 from deployments.core.census import Census
 from deployments.core.clearing import Scene, entries_of, make_room, stops_for, yielded
-from deployments.core.columns import Bools, Int16s, Int32s, Int64s
+from deployments.core.columns import Bools, Int16s, Int32s, Int64s, UInt64s
 from deployments.core.contention import Contest, Grant
 from deployments.core.granting import before_contention, say_cleared, say_moving, say_short
 from deployments.core.keeping import Keeping, keeping, remembered
@@ -21,7 +21,7 @@ from deployments.core.reclaim import waits_of
 from deployments.core.requests import Asks, in_order, queues
 from deployments.core.rolling import at_stake
 from deployments.core.shares import dealt_again
-from deployments.core.snapshot import Instances, Snapshot, Source
+from deployments.core.snapshot import Deployments, Instances, Snapshot, Source
 from deployments.core.victims import choose, rank, together
 
 
@@ -110,7 +110,7 @@ def _contend(
     never = impossible(reach, instances, offerings)
     lost = hopeless(reach, instances.take(machines), offerings)
     places = kept.places(instances, asks)
-    room = build_room(instances, machines, offerings, reach.orgs, places)
+    room = build_room(instances, machines, offerings, reach.orgs, _zones_asked(deployments, reach), places)
     playing = rows[(never == 0) & ~lost]
     contest = Contest(queues(asks, playing), room, _holds(instances, reach.orgs))
     waiting = in_order(deployments, rows[(never == 0) & lost & (asks.to_min[rows] > 0)])
@@ -119,6 +119,13 @@ def _contend(
     outcome = _outcome(grants, asks, asked, moves, contest.kept_back)
     _write(replace(snapshot, instances=instances), reach, machines, never, outcome, wanted, granted)
     return outcome
+
+
+def _zones_asked(deployments: Deployments, reach: Reach) -> UInt64s:
+    """Offerings in which each organization of the reach asks (bits)."""
+    zones = np.zeros(len(reach.orgs), np.uint64)
+    np.bitwise_or.at(zones, reach.org, deployments.zones[reach.rows])
+    return zones
 
 
 def _holds(instances: Instances, orgs: Int64s) -> dict[tuple[int, int], int]:

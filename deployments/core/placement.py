@@ -12,13 +12,14 @@ offering's key, then the instance's key.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from deployments.core.columns import Bools, Int8s, Int64s
+from deployments.core.columns import Bools, Int8s, Int64s, UInt64s
 from deployments.core.queue import Request
 from deployments.core.snapshot import CapacityClass, Instances, InstanceState, Offerings, Source
 
@@ -26,6 +27,12 @@ NOBODY = 0
 RESERVED = int(CapacityClass.RESERVED)
 ON_DEMAND = int(CapacityClass.ON_DEMAND)
 SOURCES = (int(Source.POOL), int(Source.CUSTOMER))
+
+
+@lru_cache(maxsize=1 << 14)
+def bits_of(mask: int) -> tuple[int, ...]:
+    """The numbers of the bits that are set, lowest first. Few masks come again and again."""
+    return tuple(bit for bit in range(mask.bit_length()) if mask >> bit & 1)
 
 
 class Fit(NamedTuple):
@@ -99,12 +106,9 @@ class Shelf:
 
     def tightest(self, gpus: int, avoid: int) -> int:
         """Fewest free GPUs of an instance that takes `gpus` more; 0 where there is none."""
-        fitting = self.mask >> gpus
-        while fitting:
-            free = gpus + (fitting & -fitting).bit_length() - 1
-            if avoid < 0 or any(instance != avoid for _, instance in self.heaps[free]):
-                return free
-            fitting &= fitting - 1
+        for above in bits_of(self.mask >> gpus):
+            if avoid < 0 or any(instance != avoid for _, instance in self.heaps[gpus + above]):
+                return gpus + above
         return 0
 
 
@@ -119,20 +123,25 @@ class Room:
     sizes: list[int]  # GPUs per instance of the offerings
     sources: Int8s  # of the instances
     smallest: int  # of the sizes
+    all: int  # the offerings, as bits
     pool: dict[int, Shelf]  # per offering: what serves nobody
     own: dict[tuple[int, int], dict[int, Shelf]]  # per class and organization: per offering
     kept: dict[int, list[KeptPlace]]  # per organization
 
     def fits(self, capacity_class: int, org: int, gpus: int, offerings: int, avoid: int) -> Fit | None:
         """The best place for a replica in one class within `offerings` (bits); None where there is none."""
+        own = self.own.get((capacity_class, org))
+        pool = self.pool if capacity_class == ON_DEMAND else None
         best: tuple[int, bool, int, int] | None = None
-        for from_pool, shelves in self._shelves(capacity_class, org):
-            for offering, shelf in shelves.items():
-                if shelf.mask >> gpus and offerings >> offering & 1:
-                    free = shelf.tightest(gpus, avoid)
-                    place = (free - gpus, from_pool, self.ranks[offering], offering)
-                    if free and (best is None or place < best):
-                        best = place
+        for offering in bits_of(offerings & self.all):
+            for from_pool, shelves in ((False, own), (True, pool)):
+                shelf = shelves.get(offering) if shelves else None
+                if shelf is None or not shelf.mask >> gpus:
+                    continue
+                free = shelf.tightest(gpus, avoid)
+                place = (free - gpus, from_pool, self.ranks[offering], offering)
+                if free and (best is None or place < best):
+                    best = place
         if best is not None:
             return Fit(*best, capacity_class, 0, 1)
         return self._whole(capacity_class, org, gpus, offerings, avoid) if gpus > self.smallest else None
@@ -185,14 +194,6 @@ class Room:
     def mine(self, capacity_class: int, org: int, offering: int) -> Shelf:
         """The shelf of an organization; made when it is not there."""
         return self.own.setdefault((capacity_class, org), {}).setdefault(offering, Shelf())
-
-    def _shelves(self, capacity_class: int, org: int) -> Iterator[tuple[bool, dict[int, Shelf]]]:
-        """The shelves that an organization may take from, and whether nobody is served from them yet."""
-        own = self.own.get((capacity_class, org))
-        if own:
-            yield False, own
-        if capacity_class == ON_DEMAND:
-            yield True, self.pool
 
     def _whole(self, capacity_class: int, org: int, gpus: int, offerings: int, avoid: int) -> Fit | None:
         """Several empty instances of one zone and one source (R16)."""
@@ -255,14 +256,22 @@ def admitting(instances: Instances) -> Bools:
 
 
 def build_room(
-    instances: Instances, rows: Int64s, offerings: Offerings, orgs: Int64s, kept: dict[int, list[KeptPlace]]
+    instances: Instances,
+    rows: Int64s,
+    offerings: Offerings,
+    orgs: Int64s,
+    zones: UInt64s,
+    kept: dict[int, list[KeptPlace]],
 ) -> Room:
-    """Sort the usable instances `rows` of the pool and of the given organizations onto shelves, save what is kept."""
+    """Sort the usable instances `rows` of the pool and of the given organizations onto shelves, save what is kept.
+
+    `orgs` ascend, `zones` are the offerings that each of them asks in (bits): others are as good as full.
+    """
     ranks = np.argsort(np.argsort(offerings.key)).tolist()
     sizes = offerings.gpus_per_instance.tolist()
     pool = {offering: Shelf() for offering in range(len(ranks))}
-    room = Room(ranks, sizes, instances.source, min(sizes, default=0), pool, {}, kept)
-    rows = rows[(instances.org[rows] == NOBODY) | np.isin(instances.org[rows], orgs)]
+    room = Room(ranks, sizes, instances.source, min(sizes, default=0), (1 << len(sizes)) - 1, pool, {}, kept)
+    rows = rows[_asked_for(instances, rows, orgs, zones)]
     if kept:
         rows = rows[~np.isin(rows, [place.instance for places in kept.values() for place in places])]
     for (capacity_class, org, offering, free), entries in _groups(instances, rows):
@@ -270,6 +279,18 @@ def build_room(
         mine.heaps[free] = entries
         mine.mask |= 1 << free
     return room
+
+
+def _asked_for(instances: Instances, rows: Int64s, orgs: Int64s, zones: UInt64s) -> Bools:
+    """Which of the instances `rows` somebody who may use them asks for (bool[n])."""
+    if len(orgs) == 0:
+        return np.zeros(len(rows), np.bool_)
+    at = np.minimum(np.searchsorted(orgs, instances.org[rows]), len(orgs) - 1)
+    anybody = np.bitwise_or.reduce(zones)
+    mine = np.where(orgs[at] == instances.org[rows], zones[at], np.uint64(0))
+    asked = np.where(instances.org[rows] == NOBODY, anybody, mine)
+    result: Bools = (asked >> instances.offering[rows].astype(np.uint64)) & np.uint64(1) > 0
+    return result
 
 
 def _groups(instances: Instances, rows: Int64s) -> Iterator[tuple[tuple[int, int, int, int], list[tuple[int, int]]]]:

@@ -155,9 +155,14 @@ class Reclaim:
 
 def reclaim(asks: Asks, waits: Waits, waiting: Int64s, yard: Yard, givers: Givers) -> list[Cleared]:
     """Make room for those that are `waiting`, in their order."""
-    spare = {row: int(waits.spare[row]) for row in np.flatnonzero(waits.spare).tolist()}
-    above = {row: int(waits.above[row]) for row in np.flatnonzero(waits.above).tolist()}
+    spare, above = (_nonzero(column) for column in (waits.spare, waits.above))
     orgs = set(asks.deployments.org[list(spare)].tolist())
     growth = waits.all[waiting] - waits.to_min[waiting]
     run = Reclaim(yard, givers, spare, above, orgs)
     return run.run(asks.maker(waiting), waits.to_min[waiting].tolist(), growth.tolist())
+
+
+def _nonzero(column: Int32s) -> dict[int, int]:
+    """The rows that are not zero, and their values."""
+    rows = np.flatnonzero(column)
+    return dict(zip(rows.tolist(), column[rows].tolist(), strict=True))

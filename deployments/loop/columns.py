@@ -20,7 +20,7 @@ NULL = -(2**62)
 
 
 def read_columns(
-    query: str, columns: Sequence[tuple[str, str]], parameters: Sequence[Any] = ()
+    query: str, columns: Sequence[tuple[str, str]], parameters: Sequence[Any] | Mapping[str, Any] = ()
 ) -> list[npt.NDArray[Any]]:
     """Columns of `query` as arrays, one for each (name, kind); kind is bigint or float8 (seconds since 1970 for times).
 
@@ -28,7 +28,7 @@ def read_columns(
     """
     aggregates = ", ".join(f"array_send(array_agg({name}::{kind}))" for name, kind in columns)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {aggregates} FROM ({query}) AS t", list(parameters))  # noqa: S608 - our own text
+        cursor.execute(f"SELECT {aggregates} FROM ({query}) AS t", parameters)  # noqa: S608 - our own text
         row = cursor.fetchone()
     assert row is not None
     return [_decode(data, kind) for data, (_, kind) in zip(row, columns, strict=True)]

@@ -1,26 +1,24 @@
-"""Statuses after a pass (R9): all are judged, few are written."""
+"""Statuses after a pass (R9): those are judged that look otherwise than when they were right, and few are written."""
 
 import json
 from dataclasses import replace
 from datetime import datetime
 
+import numpy as np
+
 from claims.core.conditions import Condition
 from claims.core.states import Status
 from claims.models import InstanceType
+from deployments.core.columns import Int64s
 from deployments.core.status import FAILURES_IN_A_ROW, Facts, deployment_status
-from deployments.loop.columns import read_rows
+from deployments.loop.columns import read_columns, read_rows
 from deployments.models import Deployment
 from deployments.services.deployments import deployments_settle
 from deployments.zones import all_zones, common_zones
 
 # Replicas: that are ready, that hold GPUs, that are ready with the newest revision; that count and have an older one, and
-# of these those to be restarted. The last error is only looked up for deployments of which it is told.
-_JUDGED = """
-    SELECT d.key, d.organization_id, d.conditions, d.status, d.disabled, d.ever_ready, p.min, d.failures,
-           CASE WHEN d.failures >= %(failing)s THEN (
-               SELECT f.last_error FROM deployments_replica f
-               WHERE f.deployment_id = d.key AND f.state = 5 AND f.retry_at IS NOT NULL
-               ORDER BY f.stopped_at DESC, f.key DESC LIMIT 1) END AS last_error,
+# of these those to be restarted.
+_COUNTS = """
            count(r.key) FILTER (WHERE r.state = 2) AS ready,
            count(r.key) AS live,
            count(r.key) FILTER (WHERE r.state = 2 AND r.revision = d.revision) AS updated,
@@ -28,25 +26,67 @@ _JUDGED = """
            count(r.key) FILTER (WHERE r.state IN (1, 2) AND r.revision = 0) AS restarting
     FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
     LEFT JOIN deployments_replica r ON r.deployment_id = d.key AND r.state IN (1, 2, 3)
-    WHERE d.instance_type_id = %(type)s GROUP BY d.key, p.deployment_id ORDER BY d.created_at, d.key"""
+    WHERE d.instance_type_id = %(type)s"""
+_GROUPS = " GROUP BY d.key, p.deployment_id ORDER BY d.created_at, d.key"
+# All that a status is judged by, as numbers.
+_LOOKS = f"""
+    SELECT d.key, d.organization_id AS org, (d.failures >= %(failing)s)::int AS failing, hashtextextended(
+               concat_ws(' ', d.status, d.disabled, d.ever_ready, d.failures, p.min, d.conditions), 0) AS said,
+           {_COUNTS} {_GROUPS}"""
+_LOOKED_AT = ("key", "org", "failing", "said", "ready", "live", "updated", "old", "restarting")
+# The last error is only looked up for deployments of which it is told.
+_JUDGED = f"""
+    SELECT d.key, d.conditions, d.status, d.disabled, d.ever_ready, p.min, d.failures,
+           CASE WHEN d.failures >= %(failing)s THEN (
+               SELECT f.last_error FROM deployments_replica f
+               WHERE f.deployment_id = d.key AND f.state = 5 AND f.retry_at IS NOT NULL
+               ORDER BY f.stopped_at DESC, f.key DESC LIMIT 1) END AS last_error,
+           {_COUNTS} AND d.key = ANY(%(keys)s) {_GROUPS}"""  # noqa: S608 - our own text
+# How the deployments of a shard looked that had the right status: one that looks the same has it still.
+_right: dict[int, Int64s] = {}
 
 
 def settle(instance_type: InstanceType, now: datetime) -> set[int]:
     """Write the statuses that changed; returns the organizations that have deployments in the shard."""
-    organizations, changed = set(), {}
-    for row in read_rows(_JUDGED, {"type": instance_type.key, "failing": FAILURES_IN_A_ROW}):
-        key, organization, conditions, status, disabled, ever_ready, least, failures, error = row[:9]
-        ready, live, updated, old, restarting = row[9:]
-        organizations.add(organization)
+    looks = _looks(instance_type)
+    again = _differing(looks, _right.get(instance_type.key))
+    changed = _changed(instance_type, again, now) if len(again) else {}
+    if changed:
+        deployments_settle(facts=_with_zones(changed), now=now)
+    _right[instance_type.key] = looks[~np.isin(looks[:, 0], list(changed))]
+    return set(np.unique(looks[:, 1]).tolist())
+
+
+def _looks(instance_type: InstanceType) -> Int64s:
+    """A row for each deployment of the shard, in the order of `_LOOKED_AT`."""
+    given = {"type": instance_type.key, "failing": FAILURES_IN_A_ROW}
+    return np.stack(read_columns(_LOOKS, [(name, "bigint") for name in _LOOKED_AT], given), axis=1)
+
+
+def _differing(looks: Int64s, right: Int64s | None) -> Int64s:
+    """Keys of those that look otherwise than when their status was right. Errors are not in the looks: those of which they
+    are told are always looked at."""
+    if right is None or not len(right):
+        return looks[:, 0]
+    right = right[np.argsort(right[:, 0])]
+    at = np.minimum(np.searchsorted(right[:, 0], looks[:, 0]), len(right) - 1)
+    keys: Int64s = looks[(looks != right[at]).any(axis=1) | (looks[:, 2] > 0), 0]
+    return keys
+
+
+def _changed(instance_type: InstanceType, keys: Int64s, now: datetime) -> dict[int, Facts]:
+    """Those of the deployments `keys` whose status or conditions are to be others."""
+    changed = {}
+    given = {"type": instance_type.key, "failing": FAILURES_IN_A_ROW, "keys": keys.tolist()}
+    for key, conditions, status, disabled, ever_ready, least, failures, error, *counts in read_rows(_JUDGED, given):
+        ready, live, updated, old, restarting = counts
         # A restart that an operator asked for is no change of the deployment: it stays READY meanwhile.
         old -= restarting if status == Status.READY else 0
         judged = Facts(Status(status), disabled, ever_ready, least, ready, live, updated, old, failures, error or "")
         gone = judged.status == Status.DELETING and not judged.live
         if gone or _said(*deployment_status(judged, now)) != _said(Status(status), json.loads(conditions)):
             changed[key] = judged
-    if changed:
-        deployments_settle(facts=_with_zones(changed), now=now)
-    return organizations
+    return changed
 
 
 def _said(status: Status, conditions: list[Condition]) -> tuple[Status, list[tuple[str, ...]]]:
