@@ -21,6 +21,16 @@ from console.organizations.models import (
     User,
 )
 
+# How long a token may be valid, by the names of the API and the console; None: until it is revoked.
+LIFETIMES: dict[str, timedelta | None] = {
+    "1h": timedelta(hours=1),
+    "8h": timedelta(hours=8),
+    "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+    "1y": timedelta(days=365),
+    "never": None,
+}
+LONGEST_COMMENT = 500
 TOKEN_PREFIX = "hr_"  # noqa: S105 - what every token begins with, no secret
 SHOWN_CHARACTERS = 9
 
@@ -132,12 +142,15 @@ def token_create(
     role: Role,
     now: datetime,
     lifetime: timedelta | None = None,
+    comment: str = "",
 ) -> tuple[ApiToken, str]:
     """A new token and its secret. The secret is returned this once; only its SHA-256 is stored."""
     require_admin_of(actor, organization)
     violations = []
-    if not name.strip() or len(name) > 100:
-        violations.append(FieldViolation("name", "must have 1 to 100 characters"))
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        violations.append(FieldViolation("name", "must have 1 to 100 printable characters"))
+    if len(comment) > LONGEST_COMMENT or "\0" in comment:
+        violations.append(FieldViolation("comment", f"must have at most {LONGEST_COMMENT} characters"))
     if lifetime is not None and lifetime <= timedelta(0):
         violations.append(FieldViolation("expires", "must lie in the future"))
     if violations:
@@ -147,6 +160,7 @@ def token_create(
         token = ApiToken.objects.create(
             organization=organization,
             name=name,
+            comment=comment,
             role=role,
             prefix=secret[:SHOWN_CHARACTERS],
             sha256=token_hash(secret),
@@ -154,7 +168,7 @@ def token_create(
             expires_at=now + lifetime if lifetime else None,
         )
         audit_record(actor=actor, action="token.create", obj_type="ApiToken", obj_id=str(token.id), obj_name=name,
-                     after={"role": role, "prefix": token.prefix,
+                     after={"role": role, "prefix": token.prefix, "comment": comment,
                             "expires_at": token.expires_at.isoformat() if token.expires_at else None},
                      organization=organization)  # fmt: skip
     return token, secret

@@ -1,6 +1,5 @@
 """API tokens: list, create (the secret is shown once), revoke. For admins."""
 
-from datetime import timedelta
 from uuid import UUID
 
 from django import forms
@@ -17,17 +16,12 @@ from console.dashboard.views.members import ROLES
 from console.organizations import services
 from console.organizations.models import Role
 from console.organizations.selectors import token_get, tokens_of
+from console.organizations.services import LIFETIMES, LONGEST_COMMENT
 
 SHOWN = 50
-LIFETIMES = {
-    "8h": ("8 hours", timedelta(hours=8)),
-    "7d": ("7 days", timedelta(days=7)),
-    "30d": ("30 days", timedelta(days=30)),
-    "90d": ("90 days", timedelta(days=90)),
-    "365d": ("One year", timedelta(days=365)),
-    "never": ("Does not expire", None),
-}
-PATHS = {"name": "name", "expires": "lifetime"}
+IN_WORDS = {"1h": "1 hour", "8h": "8 hours", "30d": "30 days", "90d": "90 days", "1y": "One year",
+            "never": "Does not expire"}  # fmt: skip
+PATHS = {"name": "name", "comment": "comment", "expires": "lifetime"}
 
 
 class TokenForm(forms.Form):
@@ -35,7 +29,10 @@ class TokenForm(forms.Form):
 
     name = forms.CharField(max_length=100, help_text="What uses it, for instance: terraform in CI.")
     role = forms.ChoiceField(choices=Role.choices, help_text="The least that its user can work with.")
-    lifetime = forms.ChoiceField(label="Expires after", choices=[(key, text) for key, (text, _) in LIFETIMES.items()])
+    lifetime = forms.ChoiceField(label="Expires after", choices=[(key, IN_WORDS[key]) for key in LIFETIMES])
+    comment = forms.CharField(
+        max_length=LONGEST_COMMENT, required=False, help_text="What it is for, and who to ask; may be left out."
+    )
 
 
 @require_safe
@@ -62,7 +59,7 @@ def token_new(request: HttpRequest) -> HttpResponse:
         try:
             token, secret = services.token_create(
                 actor=actor, organization=organization, name=data["name"], role=Role(data["role"]), now=clock.now(),
-                lifetime=LIFETIMES[data["lifetime"]][1],
+                lifetime=LIFETIMES[data["lifetime"]], comment=data["comment"],
             )  # fmt: skip
         except InvalidArgument as refusal:
             add_violations(form, refusal, PATHS)

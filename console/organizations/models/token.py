@@ -13,6 +13,7 @@ class ApiToken(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id)
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=100)
+    comment = models.CharField(max_length=500, blank=True, db_default="", default="", help_text="What it is for.")
     role = models.CharField(max_length=10, choices=Role.choices)
     prefix = models.CharField(max_length=12)
     sha256 = models.CharField(max_length=64, unique=True)
