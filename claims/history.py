@@ -20,8 +20,8 @@ from django.db.models.functions import TruncSecond
 
 from claims.core.conditions import instances_said
 from claims.models import CapacityClaim, ClaimEvent, UsageInterval, UsageKind
-from console.common.errors import InvalidArgument, NotFound
-from console.common.paging import decode_cursor, encode_cursor
+from console.common.errors import NotFound
+from console.common.paging import decode_cursor, encode_cursor, refuse_cursor
 from console.organizations.models import AuditEvent, Organization
 
 MOST = 2**63 - 1
@@ -84,7 +84,7 @@ def claim_history(
     """So many entries from there on, and the place after which the next page begins; None: there is no more. Five
     queries, however much there is."""
     parts = [read(organization, id, source, limit + 1, before) for source, read in enumerate(SOURCES)]
-    rows = list(islice(merge(*parts, key=lambda one: _order(one.place), reverse=True), limit + 1))
+    rows = list(islice(merge(*parts, key=lambda one: order_of(one.place), reverse=True), limit + 1))
     return rows[:limit], rows[limit - 1].place if len(rows) > limit else None
 
 
@@ -102,14 +102,14 @@ def place_from(cursor: str | None) -> Place | None:
                 return Place(datetime.fromisoformat(at).astimezone(), source, number)
             except (ValueError, OverflowError):
                 pass
-    raise InvalidArgument.of("after", "is not a cursor that this API gave out")
+    return refuse_cursor()
 
 
-def _order(place: Place) -> tuple[datetime, int, int]:
+def order_of(place: Place) -> tuple[datetime, int, int]:
     return place.at, place.source, place.number
 
 
-def _older(source: int, before: Place | None) -> Q:
+def older(source: int, before: Place | None) -> Q:
     """Rows of a source that come after the place."""
     if before is None:
         return Q()
@@ -124,7 +124,7 @@ def _requests(organization: Organization, id: uuid.UUID) -> QuerySet[AuditEvent]
 
 
 def _asked(organization: Organization, id: uuid.UUID, source: int, most: int, before: Place | None) -> Iterator[Entry]:
-    rows = _requests(organization, id).filter(_older(source, before)).order_by("-at", "-id")[:most]
+    rows = _requests(organization, id).filter(older(source, before)).order_by("-at", "-id")[:most]
     for one in rows:
         yield Entry(Place(one.at, source, one.id), one.at, Kind.REQUEST, one.actor, one.action, counts_in_words(one), one.before,
                     one.after)  # fmt: skip
@@ -139,7 +139,7 @@ def counts_in_words(event: AuditEvent) -> str:
 
 
 def _told(organization: Organization, id: uuid.UUID, source: int, most: int, before: Place | None) -> Iterator[Entry]:
-    rows = ClaimEvent.objects.filter(organization=organization, claim_id=id).filter(_older(source, before))
+    rows = ClaimEvent.objects.filter(organization=organization, claim_id=id).filter(older(source, before))
     for one in rows.order_by("-at", "-id")[:most]:
         kind = Kind.STATUS if one.what == "Status" else Kind.CONDITION
         yield Entry(Place(one.at, source, one.id), one.at, kind, one.actor, one.what, one.message, one.before or None, one.after,

@@ -18,6 +18,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("v1alpha1/inference/", include("claims.api.urls")),
     path("v1alpha1/inference/", include("deployments.api.urls")),
+    path("api/v1/", include("console.organizations.api.urls")),
     path("api/v1/", include("console.notifications.api.urls")),
     path("api/v1/", include("claims.api.v1_urls")),
     path("api/v1/", include("deployments.api.v1_urls")),

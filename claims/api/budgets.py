@@ -12,10 +12,12 @@ from rest_framework.views import APIView
 from claims.api import shapes
 from claims.api.examples import BUDGET
 from claims.budgets import FORECAST, THRESHOLDS, BudgetState, budget_set, budget_state
+from claims.models import Budget
 from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.money import to_cents
 from console.common.paging import page
+from console.organizations.api.etags import Tagged
 from console.organizations.api.permissions import request_actor
 
 
@@ -27,15 +29,28 @@ class ChangesBudgets(BasePermission):
         return True
 
 
+def budget_in(request: Request) -> Budget | None:
+    return Budget.objects.filter(organization=request_actor(request).require_organization()).first()
+
+
+def budget_lock(request: Request, budget: Budget | None) -> None:
+    Budget.objects.select_for_update().filter(pk=budget.pk if budget else None).first()
+
+
+BUDGET_TAG = Tagged(budget_in, lambda one: [one.pk, one.amount], budget_lock)
+
+
 class BudgetsView(APIView):
     permission_classes = [ChangesBudgets]
 
+    @BUDGET_TAG.shown
     @extend_schema(responses=shapes.BudgetPage, operation_id="ListBudgets")
     def get(self, request: Request) -> Response:
         """The organization's budget, what is spent of it this month and what is foreseen; no item where none is set."""
         state = budget_state(request_actor(request).require_organization(), clock.now())
         return Response(page([] if state is None else [state_to(state)]))
 
+    @BUDGET_TAG.edited
     @extend_schema(
         request=shapes.BudgetRequest, responses=shapes.BudgetShape, operation_id="SetBudget", examples=[BUDGET]
     )
@@ -48,6 +63,7 @@ class BudgetsView(APIView):
         assert state is not None
         return Response(state_to(state))
 
+    @BUDGET_TAG.edited
     @extend_schema(responses={204: None}, operation_id="DeleteBudget")
     def delete(self, request: Request) -> Response:
         """Take the budget away; again changes nothing."""

@@ -13,7 +13,7 @@ from claims.history import Entry, Kind, claim_history, claim_name, cursor_of, pl
 from console.common.paging import page, parse_limit
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
-from console.organizations.api.schema import PAGING
+from console.organizations.api.schema import PAGING, Page
 
 
 class EntryShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -30,9 +30,8 @@ class EntryShape(serializers.Serializer):  # type: ignore[type-arg]
     text = serializers.CharField(allow_blank=True)
 
 
-class HistoryShape(serializers.Serializer):  # type: ignore[type-arg]
+class HistoryShape(Page):
     items = EntryShape(many=True)
-    nextCursor = serializers.CharField(allow_null=True)
 
 
 class HistoryView(APIView):

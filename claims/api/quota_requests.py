@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,15 +13,16 @@ from claims import services
 from claims.core.conditions import timestamp
 from claims.models import QuotaRequest, RequestState
 from claims.quotas import offering_named, quota_request_get, quota_requests_of
+from claims.services.quota_requests import locked as quota_request_lock
 from console.common import clock
 from console.common.errors import InvalidArgument, NotFound
-from console.common.ids import parse_uuid
-from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
+from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import TextField, UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
+from console.organizations.api.listing import Filter, Listing
 from console.organizations.api.permissions import request_actor
-from console.organizations.api.schema import PAGING
+from console.organizations.api.schema import Page
 
 
 class QuotaRequestShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -40,9 +41,8 @@ class QuotaRequestShape(serializers.Serializer):  # type: ignore[type-arg]
     decidedBy = serializers.CharField(allow_null=True)
 
 
-class QuotaRequestListShape(serializers.Serializer):  # type: ignore[type-arg]
+class QuotaRequestListShape(Page):
     items = QuotaRequestShape(many=True)
-    nextCursor = serializers.CharField(allow_null=True)
 
 
 class QuotaRequestSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -54,29 +54,26 @@ class QuotaRequestSerializer(serializers.Serializer):  # type: ignore[type-arg]
     reason = TextField(max_length=1000)
 
 
+def found_in(request: Request, id: str) -> QuotaRequest:
+    return quota_request_get(request_actor(request).require_organization(), id_in_path("QuotaRequest", id))
+
+
+REQUESTS = Listing(
+    {"createdAt": ("pk",)}, "-createdAt",  # ids grow with time
+    {"state": Filter("state", "Only those in this state.", RequestState.values),
+     "zone": Filter("offering__zone__name__iexact", "Only of this zone."),
+     "instanceId": Filter("offering__instance_type__name__iexact", "Only of this instance type.")},
+)  # fmt: skip
+REQUEST = Tagged(found_in, lambda one: [one.pk, one.state, one.granted, one.comment],
+                 lambda request, one: quota_request_lock(one))  # fmt: skip
+
+
 class QuotaRequestsView(APIView):
-    @extend_schema(
-        responses=QuotaRequestListShape, operation_id="ListQuotaRequests",
-        parameters=[OpenApiParameter("state", enum=RequestState.values, description="Only those in this state."), *PAGING],
-    )  # fmt: skip
+    @extend_schema(responses=QuotaRequestListShape, operation_id="ListQuotaRequests", parameters=REQUESTS.parameters)
     def get(self, request: Request) -> Response:
         """The organization's requests, newest first."""
         found = quota_requests_of(request_actor(request).require_organization())
-        state = request.query_params.get("state")
-        if state is not None:
-            if state not in RequestState.values:
-                raise InvalidArgument.of("state", f"must be one of {', '.join(RequestState.values)}; it is {state!r}")
-            found = found.filter(state=state)
-        if after := request.query_params.get("after"):
-            position = decode_cursor(after)
-            known = parse_uuid(position[0]) if len(position) == 1 else None
-            if known is None:
-                raise InvalidArgument.of("after", "is not a cursor that this API gave out")
-            found = found.filter(id__lt=known)
-        limit = parse_limit(request.query_params.get("limit"))
-        rows = list(found.order_by("-id")[: limit + 1])  # ids are in order of creation
-        more = encode_cursor([str(rows[limit - 1].id)]) if len(rows) > limit else None
-        return Response(page([request_to(one) for one in rows[:limit]], more))
+        return Response(REQUESTS.stored(request, found, request_to))
 
     @idempotent()
     @extend_schema(
@@ -100,6 +97,7 @@ class QuotaRequestsView(APIView):
 
 
 class QuotaRequestView(APIView):
+    @REQUEST.shown
     @extend_schema(responses=QuotaRequestShape, operation_id="GetQuotaRequest")
     def get(self, request: Request, id: str) -> Response:
         """One request, and what was decided."""
@@ -108,6 +106,7 @@ class QuotaRequestView(APIView):
 
 class QuotaRequestWithdrawView(APIView):
     @idempotent()
+    @REQUEST.edited
     @extend_schema(request=None, responses=QuotaRequestShape, operation_id="WithdrawQuotaRequest")
     def post(self, request: Request, id: str) -> Response:
         """Take a request back that waits; again changes nothing."""
@@ -115,10 +114,6 @@ class QuotaRequestWithdrawView(APIView):
             actor=request_actor(request), request=found_in(request, id), now=clock.now()
         )
         return Response(request_to(one))
-
-
-def found_in(request: Request, id: str) -> QuotaRequest:
-    return quota_request_get(request_actor(request).require_organization(), id_in_path("QuotaRequest", id))
 
 
 def request_to(one: QuotaRequest) -> dict[str, Any]:

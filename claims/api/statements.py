@@ -9,23 +9,28 @@ from rest_framework.views import APIView
 
 from claims.api import shapes
 from claims.api.v1 import hours, priced
+from claims.models import StatementStatus
 from claims.statements import selectors
 from claims.statements.selectors import Line, Summary
 from console.common import clock
 from console.common.money import plain
-from console.common.paging import page
+from console.organizations.api.listing import Filter, Listing
 from console.organizations.api.permissions import SeesMoney, request_actor
+
+STATEMENTS = Listing(
+    {"month": ("month",)}, "-month", {"status": Filter("status", "Only in this status.", StatementStatus.values)}
+)
 
 
 class StatementsView(APIView):
     permission_classes = [SeesMoney]
 
-    @extend_schema(responses=shapes.StatementPage, operation_id="ListStatements")
+    @extend_schema(responses=shapes.StatementPage, operation_id="ListStatements", parameters=STATEMENTS.parameters)
     def get(self, request: Request) -> Response:
         """Statements by month, the newest first; the total of an open one is what has been used so far."""
         organization = request_actor(request).require_organization()
         rows = priced(lambda: selectors.statements_of(organization, clock.now()))
-        return Response(page([summary_to(row) for row in rows]))
+        return Response(STATEMENTS.made(request, map(summary_to, rows)))
 
 
 class StatementView(APIView):

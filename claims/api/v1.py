@@ -19,19 +19,25 @@ from claims.selectors import pools, quotas_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.common.money import plain
-from console.common.paging import page
 from console.organizations.api.fields import query_time
+from console.organizations.api.listing import Filter, Listing
 from console.organizations.api.permissions import SeesMoney, request_actor
 
 T = TypeVar("T")
 
 
+BY_PLACE = {"zone": ("zone", "instanceId"), "instanceId": ("instanceId", "zone")}
+IN_PLACE = {"zone": Filter("zone", "Only of this zone."), "instanceId": Filter("instanceId", "Only of this type.")}
+QUOTA = Listing({**BY_PLACE, "free": ("free", "zone", "instanceId")}, "zone", IN_PLACE)
+CAPACITY = Listing({**BY_PLACE, "gpusFree": ("gpusFree", "zone", "instanceId")}, "zone", IN_PLACE)
+
+
 class QuotaView(APIView):
-    @extend_schema(responses=shapes.QuotaPage, operation_id="ListQuota")
+    @extend_schema(responses=shapes.QuotaPage, operation_id="ListQuota", parameters=QUOTA.parameters)
     def get(self, request: Request) -> Response:
         """Quota of the organization by zone and instance type, in instances."""
         rows = quotas_of(request_actor(request).require_organization())
-        return Response(page([
+        return Response(QUOTA.made(request, [
             {"zone": row.zone, "instanceId": row.instance_type, "limit": row.limit, "reserved": row.reserved,
              "otherUsage": row.other_usage, "committed": row.committed, "free": row.free}
             for row in rows
@@ -39,11 +45,11 @@ class QuotaView(APIView):
 
 
 class CapacityView(APIView):
-    @extend_schema(responses=shapes.CapacityPage, operation_id="ListCapacity")
+    @extend_schema(responses=shapes.CapacityPage, operation_id="ListCapacity", parameters=CAPACITY.parameters)
     def get(self, request: Request) -> Response:
         """The managed pool of every offering; counts are instances, `gpusFree` GPUs that nobody uses or claims."""
         request_actor(request)
-        return Response(page([
+        return Response(CAPACITY.made(request, [
             {"zone": row.zone, "instanceId": row.instance_type, "gpusPerInstance": row.gpus_per_instance,
              "pool": {"instances": row.instances, "free": row.free, "claimed": row.claimed,
                       "onDemand": row.on_demand},

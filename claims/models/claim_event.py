@@ -21,7 +21,8 @@ class ClaimEvent(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
-        indexes = [models.Index(fields=["claim_id", "-at", "-id"], name="claim_event_by_claim")]
+        indexes = [models.Index(fields=["claim_id", "-at", "-id"], name="claim_event_by_claim"),
+                   models.Index(fields=["organization", "-at", "-id"], name="claim_event_by_org")]  # fmt: skip
         triggers = [pgtrigger.Protect(name="claim_event_append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:

@@ -1,10 +1,10 @@
-"""Cursor paging for lists of /api/v1: `{"items": [...], "nextCursor": ...}`. A cursor is opaque to clients."""
+"""Cursors of /api/v1: `{"items": [...], "nextCursor": ...}`. A cursor is opaque to clients."""
 
 import base64
 import binascii
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from console.common.errors import InvalidArgument
 
@@ -16,14 +16,20 @@ def encode_cursor(position: Sequence[Any]) -> str:
 
 
 def decode_cursor(text: str) -> list[Any]:
+    """The values it was made of; InvalidArgument for what is none, or holds text that no database does."""
     try:
         padded = text + "=" * (-len(text) % 4)
         position = json.loads(base64.urlsafe_b64decode(padded.encode()))
-    except (ValueError, binascii.Error):
-        position = None
-    if not isinstance(position, list):
-        raise InvalidArgument.of("cursor", "is not a cursor that this API gave out")
+        storable = b"\\u0000" not in json.dumps(position, ensure_ascii=False).encode()
+    except (ValueError, binascii.Error, RecursionError):
+        refuse_cursor()
+    if not isinstance(position, list) or not storable:
+        refuse_cursor()
     return position
+
+
+def refuse_cursor() -> NoReturn:
+    raise InvalidArgument.of("after", "is not a cursor that this list gave out")
 
 
 def parse_limit(text: str | None) -> int:

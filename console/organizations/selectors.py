@@ -45,16 +45,19 @@ def member_get(organization: Organization, id: int, now: datetime) -> Membership
     return member
 
 
-def tokens_of(organization: Organization, now: datetime, *, live: bool) -> QuerySet[ApiToken]:
-    """The tokens that are valid, or those that have ended; newest first."""
+def tokens_of(organization: Organization, now: datetime, *, live: bool | None) -> QuerySet[ApiToken]:
+    """The tokens that are valid, those that have ended, or (None) all; newest first."""
     found = ApiToken.objects.filter(organization=organization).select_related("created_by", "organization")
     valid = _live("", now)
-    return (found.filter(valid) if live else found.exclude(valid)).order_by("-created_at", "id")
+    if live is not None:
+        found = found.filter(valid) if live else found.exclude(valid)
+    return found.order_by("-created_at", "id")
 
 
 def token_get(organization: Organization, id: uuid.UUID) -> ApiToken:
     """One token; NotFound also for another organization's."""
-    token = ApiToken.objects.filter(organization=organization, id=id).select_related("organization").first()
+    found = ApiToken.objects.filter(organization=organization, id=id)
+    token = found.select_related("organization", "created_by").first()
     if token is None:
         raise NotFound("ApiToken", id)
     return token

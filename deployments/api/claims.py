@@ -16,16 +16,19 @@ from claims.api import serializers as shapes
 from claims.api.examples import CLAIM
 from claims.api.operations import claim_made
 from claims.api.wire import own_claim_to, resources_from
+from claims.core.states import Status
 from claims.models import CapacityClaim
-from claims.selectors import claim_get, claims_of
-from claims.services.claims import offering_wanted, resources_of
+from claims.selectors import claim_get, claims_of, pending_changes
+from claims.services.claims import claim_locked, offering_wanted, resources_of
 from console.common import clock
 from console.common.errors import InvalidArgument
-from console.common.paging import page
+from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.idempotency import HEADER, idempotent
 from console.organizations.api.ids import id_in_path
+from console.organizations.api.listing import Filter, Listing, sparse
 from console.organizations.api.permissions import request_actor
+from console.organizations.api.schema import Page
 from deployments.api.examples import RESIZE
 from deployments.api.previews import PreviewShape, preview_to
 from deployments.impact.claims import ClaimPreview, claim_preview, creation_preview, refused
@@ -39,9 +42,8 @@ class ResizeRequest(serializers.Serializer):  # type: ignore[type-arg]
     instanceCount = UInt32Field(source="instance_count")
 
 
-class ClaimPage(serializers.Serializer):  # type: ignore[type-arg]
-    items = shapes.ClaimSerializer(many=True)
-    nextCursor = serializers.CharField(allow_null=True)
+class ClaimPage(Page):
+    items = sparse(shapes.ClaimSerializer)(many=True)
 
 
 class OnePreview(serializers.Serializer):  # type: ignore[type-arg]
@@ -73,13 +75,38 @@ def answered(request: Request, act: Callable[[], CapacityClaim], foresee: Callab
     return Response({"preview": found})
 
 
+def claim_in(request: Request, id: str) -> CapacityClaim:
+    return claim_get(request_actor(request).require_organization(), id_in_path("CapacityClaim", id))
+
+
+def claim_hold(request: Request, claim: CapacityClaim) -> object:
+    return claim_locked(claim.organization, claim.id)
+
+
+CLAIMS = Listing(
+    {"createdAt": ("pk",), "updatedAt": ("updated_at", "pk"), "name": ("name", "pk")}, "createdAt",
+    {"status": Filter("status", "Only in this status.", [one.value for one in Status]),
+     "zone": Filter("offering__zone__name__iexact", "Only of this zone."),
+     "instanceId": Filter("offering__instance_type__name__iexact", "Only of this instance type."),
+     "name": Filter("name", "Only with this name; several claims may have it."),
+     "updatedAfter": Filter("updated_at__gt", "Only what was updated after this time.", type=OpenApiTypes.DATETIME)},
+    shapes.ClaimSerializer,
+)  # fmt: skip
+CLAIM_TAG = Tagged(
+    claim_in,
+    lambda one: [one.id, one.status == Status.DELETING, one.target, *map(repr, pending_changes(one))],
+    claim_hold,
+)
+
+
 class ClaimsView(APIView):
     """The organization's capacity claims, in Headroom's own form."""
 
-    @extend_schema(responses=ClaimPage, operation_id="ListClaims")
+    @extend_schema(responses=ClaimPage, operation_id="ListClaims", parameters=CLAIMS.parameters)
     def get(self, request: Request) -> Response:
-        """Every capacity claim of the organization, in order of creation."""
-        return Response(page([own_claim_to(one) for one in claims_of(request_actor(request).require_organization())]))
+        """The capacity claims of the organization, in order of creation if nothing else is asked for."""
+        found = claims_of(request_actor(request).require_organization())
+        return Response(CLAIMS.stored(request, found, own_claim_to))
 
     @idempotent()
     @extend_schema(
@@ -104,11 +131,13 @@ class ClaimsView(APIView):
 class ClaimView(APIView):
     """One capacity claim, in Headroom's own form."""
 
+    @CLAIM_TAG.shown
     @extend_schema(responses=shapes.OneClaimSerializer, operation_id="GetClaim")
     def get(self, request: Request, id: str) -> Response:
         """Read a capacity claim."""
         return Response({"capacityClaim": own_claim_to(claim_in(request, id))})
 
+    @CLAIM_TAG.edited
     @extend_schema(
         request=ResizeRequest, responses=CLAIM_OR_PREVIEW, operation_id="ResizeClaim", parameters=[PREVIEW],
         examples=[RESIZE],
@@ -125,6 +154,7 @@ class ClaimView(APIView):
             lambda: claim_preview(claim, count, clock.now()),
         )  # fmt: skip
 
+    @CLAIM_TAG.edited
     @extend_schema(responses=CLAIM_OR_PREVIEW, operation_id="DeleteClaim", parameters=[PREVIEW])
     def delete(self, request: Request, id: str) -> Response:
         """Give the claim's instances back, or, with `preview=true`, say what that would do. Refusals are the same."""
@@ -133,7 +163,3 @@ class ClaimView(APIView):
             request, lambda: services.claim_delete(actor=actor, claim_id=claim.id),
             lambda: claim_preview(claim, 0, clock.now()),
         )  # fmt: skip
-
-
-def claim_in(request: Request, id: str) -> CapacityClaim:
-    return claim_get(request_actor(request).require_organization(), id_in_path("CapacityClaim", id))

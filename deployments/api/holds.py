@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,12 +14,11 @@ from claims.core.conditions import timestamp
 from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.ids import parse_uuid
-from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
 from console.organizations.api.fields import EnumField, FlagField, TextField, UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
+from console.organizations.api.listing import Filter, Listing, chosen
 from console.organizations.api.permissions import request_actor
-from console.organizations.api.schema import PAGING
 from deployments.api.shapes import HoldPage, HoldShape
 from deployments.models import Hold
 from deployments.selectors import holds_of, in_force
@@ -60,30 +60,24 @@ def hold_to(hold: Hold, now: datetime) -> dict[str, Any]:
     }
 
 
+HOLDS = Listing(
+    {"createdAt": ("pk",)}, "-createdAt",  # ids grow with time
+    {"kind": Filter("kind", "Only of this kind.", ("FREEZE", "PIN")),
+     "deploymentId": Filter("deployment__id", "Only of this deployment itself.", type=OpenApiTypes.UUID)},
+)  # fmt: skip
+STATE = OpenApiParameter(
+    "state", enum=list(STATES), default="inForce", description="`all` has also those that are over."
+)
+
+
 class HoldsView(APIView):
-    @extend_schema(
-        responses=HoldPage, operation_id="ListHolds",
-        parameters=[OpenApiParameter("state", enum=list(STATES), default="inForce",
-                                     description="`all` has also those that are over."), *PAGING],
-    )  # fmt: skip
+    @extend_schema(responses=HoldPage, operation_id="ListHolds", parameters=[STATE, *HOLDS.parameters])
     def get(self, request: Request) -> Response:
         """Holds of the organization's deployments, of the organization and of the fleet, newest first."""
         found, now = holds_of(request_actor(request).require_organization()), clock.now()
-        state = request.query_params.get("state", "inForce")
-        if state not in STATES:
-            raise InvalidArgument.of("state", f"must be one of {', '.join(STATES)}; it is {state!r}")
-        if state == "inForce":
+        if chosen(request, "state", STATES, "inForce") == "inForce":
             found = in_force(found, now)
-        if after := request.query_params.get("after"):
-            position = decode_cursor(after)
-            known = parse_uuid(position[0]) if len(position) == 1 else None
-            if known is None:
-                raise InvalidArgument.of("after", "is not a cursor that this API gave out")
-            found = found.filter(id__lt=known)
-        limit = parse_limit(request.query_params.get("limit"))
-        rows = list(found.order_by("-id")[: limit + 1])  # ids are in order of creation
-        more = encode_cursor([str(rows[limit - 1].id)]) if len(rows) > limit else None
-        return Response(page([hold_to(one, now) for one in rows[:limit]], more))
+        return Response(HOLDS.stored(request, found, lambda one: hold_to(one, now)))
 
     @idempotent()
     @extend_schema(

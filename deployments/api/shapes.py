@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from claims.api.serializers import ConditionSerializer
 from claims.core.states import Status
+from console.organizations.api.listing import sparse
 from console.organizations.api.schema import Page, Shape
 from deployments.api.serializers import (
     AutoscalingSerializer,
@@ -171,7 +172,7 @@ class DecisionShape(Shape):
 
 
 class DecisionPage(Page):
-    items = DecisionShape(many=True)
+    items = sparse(DecisionShape)(many=True)
 
 
 class FoundShape(DecisionShape):

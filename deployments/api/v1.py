@@ -14,21 +14,22 @@ from rest_framework.views import APIView
 from claims.core.conditions import timestamp
 from console.common import clock
 from console.common.errors import InvalidArgument, NotFound
-from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
+from console.common.paging import page
 from console.organizations.api.fields import query_time
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
+from console.organizations.api.listing import Filter, Listing
 from console.organizations.api.permissions import request_actor
-from console.organizations.api.schema import PAGING
 from deployments import services
 from deployments.api import shapes
 from deployments.core import explain
+from deployments.core.plan import Bound
 from deployments.core.waits import percentiles
 from deployments.history.selectors import Span, history_span
 from deployments.loop import history
 from deployments.loop.points import COUNTERS, GAUGES, Points
 from deployments.models import CapacityClass, Decision, Deployment, Replica
-from deployments.selectors import decisions_of, deployment_get, replicas_of
+from deployments.selectors import deployment_get, replicas_of
 from deployments.services.replicas import RESTART
 
 RESOLUTIONS = {"5s": 5, "1m": 60, "1h": 3600}
@@ -55,23 +56,20 @@ def decision_to(decision: Decision) -> dict[str, Any]:
     }
 
 
+DECISIONS = Listing({"at": ("pk",)}, "-at", {
+    "bound": Filter("bound", "Only those that this limit decided.", [one.name for one in Bound]),
+    "since": Filter("at__gte", "Made then or later.", type=OpenApiTypes.DATETIME),
+    "until": Filter("at__lt", "Made before then.", type=OpenApiTypes.DATETIME),
+}, shapes.DecisionShape)  # fmt: skip
+REPLICAS = Listing({"createdAt": ("pk",)}, "createdAt")  # ids grow with time
+
+
 class DecisionsView(APIView):
-    @extend_schema(responses=shapes.DecisionPage, operation_id="ListDecisions", parameters=PAGING)
+    @extend_schema(responses=shapes.DecisionPage, operation_id="ListDecisions", parameters=DECISIONS.parameters)
     def get(self, request: Request, id: str) -> Response:
         """Decisions of the autoscaler, newest first, each with the numbers and reasons of every stage."""
-        deployment, limit = deployment_in(request, id), parse_limit(request.query_params.get("limit"))
-        rows = decisions_of(deployment, limit + 1, _before(request.query_params.get("after")))
-        more = encode_cursor([rows[limit - 1].id]) if len(rows) > limit else None
-        return Response(page([decision_to(one) for one in rows[:limit]], more))
-
-
-def _before(cursor: str | None) -> int | None:
-    if not cursor:
-        return None
-    position = decode_cursor(cursor)
-    if len(position) != 1 or not isinstance(position[0], int):
-        raise InvalidArgument.of("after", "is not a cursor that this API gave out")
-    return position[0]
+        found = Decision.objects.filter(deployment=deployment_in(request, id))
+        return Response(DECISIONS.stored(request, found, decision_to))
 
 
 class SignalsView(APIView):
@@ -131,10 +129,10 @@ def known(value: float) -> float | int | None:
 
 
 class ReplicasView(APIView):
-    @extend_schema(responses=shapes.ReplicaPage, operation_id="ListReplicas")
+    @extend_schema(responses=shapes.ReplicaPage, operation_id="ListReplicas", parameters=REPLICAS.parameters)
     def get(self, request: Request, id: str) -> Response:
         """Replicas that hold GPUs, on which instances, and what becomes of them."""
-        return Response(page([replica_to(one) for one in replicas_of(deployment_in(request, id))]))
+        return Response(REPLICAS.stored(request, replicas_of(deployment_in(request, id)), replica_to))
 
 
 class RestartView(APIView):

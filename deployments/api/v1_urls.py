@@ -1,6 +1,6 @@
 from django.urls import path
 
-from deployments.api import claims, decisions, explanation, holds, previews, sizing, v1, windows
+from deployments.api import claims, decisions, events, explanation, holds, previews, sizing, v1, windows
 
 urlpatterns = [
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
@@ -23,6 +23,7 @@ urlpatterns = [
         windows.PoolCalendarView.as_view(),
         name="api-pool-calendar",
     ),
+    path("events", events.EventsView.as_view(), name="api-events"),
     path("holds", holds.HoldsView.as_view(), name="api-holds"),
     path("holds/<str:id>", holds.HoldView.as_view(), name="api-hold"),
 ]

@@ -28,11 +28,12 @@ from console.common import clock
 from console.common.errors import FieldViolation, InvalidArgument
 from console.common.money import plain
 from console.common.paging import page
+from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
-from deployments.api.claims import PREVIEW, claim_in, wants_preview
+from deployments.api.claims import PREVIEW, claim_hold, claim_in, wants_preview
 from deployments.api.examples import RESIZE, WINDOW
 from deployments.api.previews import PreviewShape, preview_to
 from deployments.impact.claims import refused
@@ -141,14 +142,24 @@ class WindowsView(APIView):
         )  # fmt: skip
 
 
+def _window(request: Request, id: str, window: str) -> ClaimWindow:
+    return window_get(claim_in(request, id), id_in_path("ClaimWindow", window))
+
+
+WINDOW_TAG = Tagged(_window, lambda one: [one.id, *described(one).values()],
+                    lambda request, one: claim_hold(request, one.claim))  # fmt: skip
+
+
 class WindowView(APIView):
     """One window of a claim."""
 
+    @WINDOW_TAG.shown
     @extend_schema(responses=OneWindow, operation_id="GetClaimWindow")
     def get(self, request: Request, id: str, window: str) -> Response:
         """Read a window."""
         return Response({"window": window_to(upcoming([_window(request, id, window)], clock.now())[0])})
 
+    @WINDOW_TAG.edited
     @extend_schema(
         request=WindowShape(partial=True), responses=WINDOW_OR_PREVIEW, operation_id="ChangeClaimWindow",
         parameters=[PREVIEW], examples=[RESIZE],
@@ -164,6 +175,7 @@ class WindowView(APIView):
             lambda: _foreseen(claim, wanted, row),
         )  # fmt: skip
 
+    @WINDOW_TAG.edited
     @extend_schema(responses=WINDOW_OR_PREVIEW, operation_id="DeleteClaimWindow", parameters=[PREVIEW])
     def delete(self, request: Request, id: str, window: str) -> Response:
         """Take the window away and answer with what it was, or, with `preview=true`, say what that would do. What it
@@ -243,10 +255,6 @@ def _zone(request: Request) -> ZoneInfo:
     if name not in zone_names():
         raise InvalidArgument.of("timeZone", f"{name[:64]!r} is no time zone of the IANA database")
     return ZoneInfo(name)
-
-
-def _window(request: Request, id: str, window: str) -> ClaimWindow:
-    return window_get(claim_in(request, id), id_in_path("ClaimWindow", window))
 
 
 def _foreseen(claim: CapacityClaim, wanted: WindowAsked | None, was: ClaimWindow | None) -> WindowPreview:

@@ -1,13 +1,10 @@
 """`/api/v1/notifications`, `/webhooks` and `/deliveries`: what happened, where it is sent, and what came of it."""
 
-import uuid
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Model, QuerySet
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,8 +12,6 @@ from rest_framework.views import APIView
 
 from console.common import clock
 from console.common.errors import InvalidArgument, NotFound
-from console.common.ids import parse_uuid
-from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
 from console.notifications import channels
 from console.notifications.channels import CHOSEN
 from console.notifications.messages import link
@@ -29,20 +24,13 @@ from console.notifications.selectors import (
     notification_get,
     notifications_of,
 )
-from console.organizations.api.fields import FlagField, TextField
+from console.organizations.api.etags import Tagged
+from console.organizations.api.fields import FlagField, TextField, checked, rfc3339
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
-from console.organizations.api.permissions import HasRole, request_actor
-from console.organizations.api.schema import PAGING
-
-
-class ForAdmins(HasRole):
-    """Where things are sent is for admins to read."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        super().has_permission(request, view)
-        request_actor(request).require_write()
-        return True
+from console.organizations.api.listing import Filter, Listing, sparse
+from console.organizations.api.permissions import ForAdmins, request_actor
+from console.organizations.api.schema import Page
 
 
 class NotificationShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -55,9 +43,8 @@ class NotificationShape(serializers.Serializer):  # type: ignore[type-arg]
     createdAt = serializers.DateTimeField()
 
 
-class NotificationListShape(serializers.Serializer):  # type: ignore[type-arg]
-    items = NotificationShape(many=True)
-    nextCursor = serializers.CharField(allow_null=True)
+class NotificationListShape(Page):
+    items = sparse(NotificationShape)(many=True)
 
 
 class WebhookShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -70,9 +57,8 @@ class WebhookShape(serializers.Serializer):  # type: ignore[type-arg]
     createdAt = serializers.DateTimeField()
 
 
-class WebhookListShape(serializers.Serializer):  # type: ignore[type-arg]
+class WebhookListShape(Page):
     items = WebhookShape(many=True)
-    nextCursor = serializers.CharField(allow_null=True)
 
 
 class WebhookMadeShape(WebhookShape):
@@ -103,9 +89,8 @@ class DeliveryShape(serializers.Serializer):  # type: ignore[type-arg]
     endedAt = serializers.DateTimeField(allow_null=True)
 
 
-class DeliveryListShape(serializers.Serializer):  # type: ignore[type-arg]
-    items = DeliveryShape(many=True)
-    nextCursor = serializers.CharField(allow_null=True)
+class DeliveryListShape(Page):
+    items = sparse(DeliveryShape)(many=True)
 
 
 class AttemptShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -142,17 +127,30 @@ class WebhookChangeSerializer(serializers.Serializer):  # type: ignore[type-arg]
     enabled = FlagField(required=False)
 
 
+BY_TIME = {"createdAt": ("pk",)}  # ids grow with time
+NOTIFICATIONS = Listing(
+    BY_TIME, "-createdAt",
+    {"kind": Filter("kind", "Only of this kind.", Kind.values),
+     "since": Filter("created_at__gte", "What happened then or later.", type=OpenApiTypes.DATETIME)},
+    NotificationShape,
+)  # fmt: skip
+WEBHOOKS = Listing({**BY_TIME, "name": ("name", "pk")}, "createdAt")
+DELIVERIES = Listing(
+    BY_TIME, "-createdAt",
+    {"webhook": Filter("channel", "Of this channel alone.", type=OpenApiTypes.UUID),
+     "notification": Filter("notification", "Of this notification.", type=OpenApiTypes.UUID),
+     "state": Filter("state", "Only in this state.", DeliveryState.values)},
+    DeliveryShape,
+)  # fmt: skip
+
+
 class NotificationsView(APIView):
     @extend_schema(
-        responses=NotificationListShape, operation_id="ListNotifications",
-        parameters=[OpenApiParameter("kind", enum=Kind.values, description="Only of this kind."), *PAGING],
-    )  # fmt: skip
+        responses=NotificationListShape, operation_id="ListNotifications", parameters=NOTIFICATIONS.parameters
+    )
     def get(self, request: Request) -> Response:
         """What happened, newest first. Those about money need the role billing or admin."""
-        found = notifications_of(request_actor(request))
-        if kind := chosen(request, "kind", Kind.values):
-            found = found.filter(kind=kind)
-        return Response(paged_by_id(request, found, notification_to, parse_uuid))
+        return Response(NOTIFICATIONS.stored(request, notifications_of(request_actor(request)), notification_to))
 
 
 class NotificationView(APIView):
@@ -165,11 +163,11 @@ class NotificationView(APIView):
 class WebhooksView(APIView):
     permission_classes = [ForAdmins]
 
-    @extend_schema(responses=WebhookListShape, operation_id="ListWebhooks")
+    @extend_schema(responses=WebhookListShape, operation_id="ListWebhooks", parameters=WEBHOOKS.parameters)
     def get(self, request: Request) -> Response:
         """The organization's webhooks, the oldest first. For the role admin."""
         rows = channels_of(request_actor(request).require_organization()).filter(type=ChannelType.WEBHOOK)
-        return Response(page([webhook_to(one) for one in rows]))
+        return Response(WEBHOOKS.stored(request, rows, webhook_to))
 
     @idempotent("secret")
     @extend_schema(
@@ -191,14 +189,28 @@ class WebhooksView(APIView):
         return Response(webhook_to(channel) | {"secret": secret}, status=201)
 
 
+def webhook_in(request: Request, id: str) -> Channel:
+    """The webhook of the address; e-mail has no secret and is not found here."""
+    channel = channel_get(request_actor(request).require_organization(), id_in_path("Webhook", id))
+    if channel.type != ChannelType.WEBHOOK:
+        raise NotFound("Webhook", id)
+    return channel
+
+
+WEBHOOK = Tagged(webhook_in, lambda one: [one.pk, one.name, one.target, one.kinds, one.enabled],
+                 lambda request, one: channels.locked(one))  # fmt: skip
+
+
 class WebhookView(APIView):
     permission_classes = [ForAdmins]
 
+    @WEBHOOK.shown
     @extend_schema(responses=WebhookShape, operation_id="GetWebhook")
     def get(self, request: Request, id: str) -> Response:
         """One webhook."""
         return Response(webhook_to(webhook_in(request, id)))
 
+    @WEBHOOK.edited
     @extend_schema(
         request=WebhookChangeSerializer, responses=WebhookShape, operation_id="UpdateWebhook",
         examples=[OpenApiExample("Turn it off", request_only=True, value={"enabled": False})],
@@ -209,6 +221,7 @@ class WebhookView(APIView):
         actor, channel = request_actor(request), webhook_in(request, id)
         return Response(webhook_to(channels.channel_change(actor=actor, channel=channel, now=clock.now(), **data)))
 
+    @WEBHOOK.edited
     @extend_schema(responses={204: None}, operation_id="DeleteWebhook")
     def delete(self, request: Request, id: str) -> Response:
         """Delete it; what is under way to it is cancelled, the log stays."""
@@ -241,22 +254,11 @@ class WebhookTestView(APIView):
 class DeliveriesView(APIView):
     permission_classes = [ForAdmins]
 
-    @extend_schema(
-        responses=DeliveryListShape, operation_id="ListDeliveries",
-        parameters=[OpenApiParameter("webhook", OpenApiTypes.UUID, description="Of this channel alone."),
-                    OpenApiParameter("notification", OpenApiTypes.UUID, description="Of this notification."),
-                    OpenApiParameter("state", enum=DeliveryState.values, description="Only in this state."), *PAGING],
-    )  # fmt: skip
+    @extend_schema(responses=DeliveryListShape, operation_id="ListDeliveries", parameters=DELIVERIES.parameters)
     def get(self, request: Request) -> Response:
         """Deliveries to all channels, webhooks and e-mail, newest first. For the role admin."""
         found = deliveries_of(request_actor(request).require_organization())
-        for name, column in (("webhook", "channel"), ("notification", "notification")):
-            text = request.query_params.get(name)
-            if text is not None:
-                found = found.filter(**{column: uuid_in(name, text)})
-        if state := chosen(request, "state", DeliveryState.values):
-            found = found.filter(state=state)
-        return Response(paged_by_id(request, found, delivery_to, whole))
+        return Response(DELIVERIES.stored(request, found, delivery_to))
 
 
 class DeliveryView(APIView):
@@ -283,59 +285,13 @@ class ReplayView(APIView):
         return Response(delivery_to(delivery), status=202)
 
 
-def checked(serializer: Any) -> dict[str, Any]:
-    serializer.is_valid(raise_exception=True)
-    data: dict[str, Any] = serializer.validated_data
-    return data
-
-
 def named(refusal: InvalidArgument, names: Mapping[str, str]) -> InvalidArgument:
     """The refusal with fields named as the API names them."""
     return InvalidArgument([type(one)(names.get(one.field, one.field), one.description) for one in refusal.violations])
 
 
-def chosen(request: Request, name: str, values: list[str]) -> str:
-    text = request.query_params.get(name)
-    if text is None:
-        return ""
-    if text not in values:
-        raise InvalidArgument.of(name, f"must be one of {', '.join(values)}; it is {text!r}")
-    return text
-
-
-def uuid_in(name: str, text: str) -> uuid.UUID:
-    found = parse_uuid(text)
-    if found is None:
-        raise InvalidArgument.of(name, "value must be a valid UUID")
-    return found
-
-
 def whole(text: Any) -> int | None:
     return int(text) if str(text).isascii() and str(text).isdigit() and len(str(text)) < 19 else None
-
-
-def paged_by_id(
-    request: Request, found: "QuerySet[Any]", to: Callable[[Any], dict[str, Any]], read: Callable[[Any], Any]
-) -> dict[str, Any]:
-    """A page by id, which grows with time; newest first."""
-    if after := request.query_params.get("after"):
-        position = decode_cursor(after)
-        known = read(position[0]) if len(position) == 1 else None
-        if known is None:
-            raise InvalidArgument.of("after", "is not a cursor that this API gave out")
-        found = found.filter(pk__lt=known)
-    limit = parse_limit(request.query_params.get("limit"))
-    rows: list[Model] = list(found.order_by("-pk")[: limit + 1])
-    more = encode_cursor([str(rows[limit - 1].pk)]) if len(rows) > limit else None
-    return page([to(one) for one in rows[:limit]], more)
-
-
-def webhook_in(request: Request, id: str) -> Channel:
-    """The webhook of the address; e-mail has no secret and is not found here."""
-    channel = channel_get(request_actor(request).require_organization(), id_in_path("Webhook", id))
-    if channel.type != ChannelType.WEBHOOK:
-        raise NotFound("Webhook", id)
-    return channel
 
 
 def delivery_in(request: Request, id: str) -> Delivery:
@@ -343,10 +299,6 @@ def delivery_in(request: Request, id: str) -> Delivery:
     if known is None:
         raise NotFound("Delivery", id)
     return delivery_get(request_actor(request).require_organization(), known)
-
-
-def rfc3339(at: datetime | None) -> str | None:
-    return at.isoformat().replace("+00:00", "Z") if at else None
 
 
 def notification_to(one: Notification) -> dict[str, Any]:

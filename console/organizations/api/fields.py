@@ -79,6 +79,11 @@ def checked(serializer: Any) -> dict[str, Any]:
     return data
 
 
+def rfc3339(at: datetime | None) -> str | None:
+    """A time in UTC as the API writes it; null where there is none."""
+    return at.isoformat().replace("+00:00", "Z") if at else None
+
+
 def query_time(request: Request, name: str, default: datetime | None = None) -> datetime | None:
     """The RFC 3339 time in the query parameter `name`; InvalidArgument when it is something else."""
     text = request.query_params.get(name)

@@ -35,6 +35,15 @@ class HasRole(BasePermission):
         return True
 
 
+class ForAdmins(HasRole):
+    """For what only admins may read: tokens, members, and where notifications are sent."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        super().has_permission(request, view)
+        request_actor(request).require_write()
+        return True
+
+
 class SeesMoney(HasRole):
     """For amounts of money: billing or admin."""
 

@@ -27,6 +27,15 @@ KEY = OpenApiParameter(
     description="Makes the request safe to send again: for 24 hours the same key of the same token is answered as the "
                 "first time, with `Idempotency-Replayed: true`, and nothing is done. With another request it is refused.",
 )  # fmt: skip
+IF_MATCH = OpenApiParameter(
+    "If-Match", {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(\s*,\s*(W/)?"[!#-~]*")*)$'}, OpenApiParameter.HEADER,
+    description="The `ETag` that was read, or `*`. Where the thing is another by now, nothing is changed: 412, with the type "
+                "ETAG in its PreconditionFailure.",
+)  # fmt: skip
+ETAG = OpenApiParameter(
+    "ETag", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[200],
+    description="Stands for all that can be changed, and not for what is computed beside it. For `If-Match`.",
+)  # fmt: skip
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 BODIES = {"POST", "PUT", "PATCH"}
 # What stands in the addresses after these words.
@@ -146,7 +155,12 @@ class ApiSchema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         own = [KEY] if self.method == "POST" else []
+        own += [IF_MATCH] if self._is("heeds_if_match") else []
+        own += [ETAG] if self._is("shows_tag") or (self._is("heeds_if_match") and self.method != "DELETE") else []
         return [*own, *self._in_path()]
+
+    def _is(self, what: str) -> bool:
+        return hasattr(getattr(self.view, self.method.lower()), what)
 
     def _in_path(self) -> list[OpenApiParameter]:
         found = []
@@ -172,7 +186,7 @@ class ApiSchema(AutoSchema):
     def _refusals(self) -> list[int]:
         parameters = self._process_override_parameters()  # type: ignore[no-untyped-call]
         queried = any(one["in"] == "query" for one in parameters.values() if one)
-        asked = queried or self.method in BODIES or "{" in self.path
+        asked = queried or self.method in BODIES or "{" in self.path or self._is("heeds_if_match")
         found = {
             400: asked, 401: True, 403: True, 404: "{" in self.path or self.operation_id in NAME_OTHERS, 409: self.operation_id in CHOOSE_IDS,
             412: self.method in WRITES or self.operation_id in NEED_PRICES, 413: self.method in BODIES,
