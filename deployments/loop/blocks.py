@@ -115,5 +115,7 @@ class Block:
         """Row of each key in this block, and whether it is there at all."""
         if not len(self.key):
             return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.bool_)
+        if np.array_equal(self.key, keys):
+            return np.arange(len(keys)), np.ones(len(keys), np.bool_)
         at = np.minimum(np.searchsorted(self.key, keys), len(self.key) - 1)
         return at, self.key[at] == keys

@@ -19,13 +19,18 @@ from deployments.zones import all_zones, common_zones
 # Replicas: that are ready, that hold GPUs, that are ready with the newest revision; that count and have an older one, and
 # of these those to be restarted.
 _COUNTS = """
-           count(r.key) FILTER (WHERE r.state = 2) AS ready,
-           count(r.key) AS live,
-           count(r.key) FILTER (WHERE r.state = 2 AND r.revision = d.revision) AS updated,
-           count(r.key) FILTER (WHERE r.state IN (1, 2) AND r.revision < d.revision) AS old,
-           count(r.key) FILTER (WHERE r.state IN (1, 2) AND r.revision = 0) AS restarting
+           coalesce(sum(r.n) FILTER (WHERE r.state = 2), 0)::bigint AS ready,
+           coalesce(sum(r.n), 0)::bigint AS live,
+           coalesce(sum(r.n) FILTER (WHERE r.state = 2 AND r.revision = d.revision), 0)::bigint AS updated,
+           coalesce(sum(r.n) FILTER (WHERE r.state IN (1, 2) AND r.revision < d.revision), 0)::bigint AS old,
+           coalesce(sum(r.n) FILTER (WHERE r.state IN (1, 2) AND r.revision = 0), 0)::bigint AS restarting
     FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
-    LEFT JOIN deployments_replica r ON r.deployment_id = d.key AND r.state IN (1, 2, 3)
+    LEFT JOIN (
+        SELECT deployment_id, state, revision, count(*) AS n FROM deployments_replica
+        WHERE state IN (1, 2, 3)
+          AND deployment_id IN (SELECT key FROM deployments_deployment WHERE instance_type_id = %(type)s)
+        GROUP BY deployment_id, state, revision
+    ) r ON r.deployment_id = d.key
     WHERE d.instance_type_id = %(type)s"""
 _GROUPS = " GROUP BY d.key, p.deployment_id ORDER BY d.created_at, d.key"
 # All that a status is judged by, as numbers.

@@ -38,6 +38,10 @@ MEASURED_OVER = timedelta(hours=24)
 AVOIDED_FOR = timedelta(minutes=1)
 
 
+# By instance type: when start-up times were measured, and what was found.
+_measures: dict[int, tuple[Any, tuple[Array, Array]]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """A snapshot, and what is needed to act on the plan made from it."""
@@ -146,18 +150,32 @@ def _deployments(
 def _startups(instance_type: InstanceType, keys: Array, now: datetime) -> Array:
     """The 90th percentile of what each deployment's replicas took until they were ready, in seconds, as `percentile_disc`
     has it; NaN where none got ready lately."""
+    deployments, longest = _measured(instance_type, now)
+    found = np.full(len(keys), np.nan)
+    rows = _places(keys, deployments)
+    found[rows[rows >= 0]] = longest[rows >= 0]
+    return found
+
+
+def _measured(instance_type: InstanceType, now: datetime) -> tuple[Array, Array]:
+    """Deployments of which replicas got ready lately, and that percentile. Read again once another replica is ready, or
+    a minute has passed: it goes through a day of replicas."""
+    last = read_rows("SELECT max(ready_at) FROM deployments_replica WHERE instance_type_id = %s", [instance_type.key])
+    mark = (now.replace(second=0, microsecond=0), last)
+    if instance_type.key not in _measures or _measures[instance_type.key][0] != mark:
+        _measures[instance_type.key] = mark, _measure(instance_type, now)
+    return _measures[instance_type.key][1]
+
+
+def _measure(instance_type: InstanceType, now: datetime) -> tuple[Array, Array]:
     query = """
         SELECT deployment_id AS deployment, date_part('epoch', ready_at - created_at) AS took
         FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s"""
     kinds = [("deployment", "bigint"), ("took", "float8")]
     deployment, took = read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER])
-    row = _places(keys, deployment)
-    order = np.lexsort((took, row))
-    row, took = row[order], took[order]
-    rows, first, count = np.unique(row, return_index=True, return_counts=True)
-    found = np.full(len(keys) + 1, np.nan)  # the last one for those of other shards
-    found[rows] = took[first + np.ceil(0.9 * count).astype(np.int64) - 1]
-    return found[:-1]
+    order = np.lexsort((took, deployment))
+    keys, first, count = np.unique(deployment[order], return_index=True, return_counts=True)
+    return keys, took[order][first + np.ceil(0.9 * count).astype(np.int64) - 1]
 
 
 def _zone_bits(instance_type: InstanceType, keys: Array, offerings: Offerings) -> Array:
@@ -203,13 +221,15 @@ def _replicas(
     """Replicas of the shard's own deployments, their placements where they lie on several instances, and whether there
     are replicas of deployments that moved to another type (`leaving`)."""
     query = """
-        SELECT key, deployment_id AS deployment, state, capacity_class, gpus, active, revision,
-               coalesce(replaces_id, -1) AS replaces, date_part('epoch', created_at) AS started_at,
+        SELECT key, deployment_id AS deployment, active, revision, coalesce(replaces_id, -1) AS replaces,
+               state + 8 * capacity_class + 64 * gpus::bigint AS packed, date_part('epoch', created_at) AS started_at,
                coalesce(date_part('epoch', ready_at), 'NaN'::float8) AS ready_at
         FROM deployments_replica WHERE instance_type_id = %s AND state IN (1, 2, 3) ORDER BY key"""
-    names = ["key", "deployment", "state", "capacity_class", "gpus", "active", "revision", "replaces"]
+    names = ["key", "deployment", "active", "revision", "replaces", "packed"]
     kinds = [*((name, "bigint") for name in names), ("started_at", "float8"), ("ready_at", "float8")]
     columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [instance_type.key]), strict=True))
+    packed = columns.pop("packed")  # every column costs, so the smallest numbers come as one
+    columns |= {"state": packed & 7, "capacity_class": packed >> 3 & 7, "gpus": packed >> 6}
     rows = _places(deployments.key, columns["deployment"])
     columns = {name: values[rows >= 0] for name, values in {**columns, "deployment": rows}.items()}
     columns["replaces"] = _replaced(columns["key"], columns["state"], columns["replaces"])
@@ -270,20 +290,25 @@ def _signals(blocks: list[tuple[float, Block]], keys: Array) -> tuple[core.Signa
     """Samples in the order of `keys`, and the mean time a request ran in the window (NaN where none ended)."""
     queued = np.full((len(blocks), len(keys)), -1, np.int64)
     active = queued.copy()
-    finished = np.zeros((len(blocks), len(keys)))
-    seconds = np.zeros((len(blocks), len(keys)))
     for place, (_, block) in enumerate(blocks):
         at, there = block.rows_of(keys)
         queued[place, there] = block.queued[at[there]]
         active[place, there] = block.active[at[there]]
-        finished[place, there] = block.finished[at[there]]
-        seconds[place, there] = block.service_seconds[at[there]]
     signals = core.Signals(np.array([at for at, _ in blocks]), queued, active)
     if not blocks:
         return signals, np.full(len(keys), np.nan)
-    ended = finished[-1] - finished[0]
+    (finished, seconds), (before, spent) = (_counted(block, keys) for _, block in (blocks[-1], blocks[0]))
+    ended = finished - before
     with np.errstate(divide="ignore", invalid="ignore"):
-        return signals, np.where(ended > 0, (seconds[-1] - seconds[0]) / ended, np.nan)
+        return signals, np.where(ended > 0, (seconds - spent) / ended, np.nan)
+
+
+def _counted(block: Block, keys: Array) -> tuple[Array, Array]:
+    """Requests that ended so far, and the seconds that they ran; 0 for deployments that the block does not have."""
+    at, there = block.rows_of(keys)
+    finished, seconds = np.zeros(len(keys)), np.zeros(len(keys))
+    finished[there], seconds[there] = block.finished[at[there]], block.service_seconds[at[there]]
+    return finished, seconds
 
 
 def _with(deployments: core.Deployments, **columns: Array) -> core.Deployments:
