@@ -55,7 +55,7 @@ def test_pages_of_rows_have_every_item_once_in_every_order(many: Cast) -> None:
     for path, sorts in orders.items():
         for name, key in sorts.items():
             for sign in ("", "-"):
-                whole = api.get(path, {"limit": 1000, "sort": sign + name}).json()["items"]
+                whole = api.get(path, {"limit": "1000", "sort": sign + name}).json()["items"]
                 assert walked(api, path, sort=sign + name) == whole, (path, name)
                 assert len(whole) > 1
                 assert all((key(a) > key(b)) == bool(sign) for a, b in pairwise(whole)), (path, sign + name)
@@ -63,7 +63,7 @@ def test_pages_of_rows_have_every_item_once_in_every_order(many: Cast) -> None:
 
 def test_what_comes_meanwhile_neither_repeats_nor_hides_others(many: Cast) -> None:
     api = many.admin.api()
-    first = api.get("/api/v1/claims", {"limit": 3, "sort": "-createdAt"}).json()
+    first = api.get("/api/v1/claims", {"limit": "3", "sort": "-createdAt"}).json()
     world.claim(many.admin.actor, world.offering(), 1, name="new")
     second = api.get("/api/v1/claims", {"sort": "-createdAt", "after": first["nextCursor"]}).json()
     assert [one["spec"]["name"] for one in first["items"] + second["items"]] == ["b", "a", "c", "a", "b"]
