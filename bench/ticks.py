@@ -107,7 +107,9 @@ class Passes:
         return {
             "what": f"{name}, {decisions:.0f} decisions",
             "seconds": round(quantile([one[0] for one in found], 0.5), 4),
-            "parts": {part: round(quantile([one[1][part] for one in found], 0.5), 4) for part in PARTS.values()},
+            "parts": {
+                part: round(quantile([one[1].get(part, 0.0) for one in found], 0.5), 4) for part in PARTS.values()
+            },
             "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
 
