@@ -40,6 +40,11 @@ class PriceAdmin(ThroughServiceAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """One that is there has both of its ends; a new one is told when it begins."""
+        when = ["begins", "ends"] if obj else ["starts"]
+        return ["instance_type", "zone", "kind", "usd_per_gpu_hour", *when]
+
     @admin.display(description="zone", ordering="zone__name")
     def where(self, price: models.Price) -> str:
         return price.zone.name if price.zone else "zones without their own"
@@ -48,9 +53,9 @@ class PriceAdmin(ThroughServiceAdmin):
     def begins(self, price: models.Price) -> Any:
         return price.valid.lower
 
-    @admin.display(description="until", empty_value="until another is set")
+    @admin.display(description="until")
     def ends(self, price: models.Price) -> Any:
-        return price.valid.upper
+        return price.valid.upper or "another is set"
 
     def save_through(self, request: HttpRequest, obj: models.Price, form: forms.ModelForm[Any]) -> None:
         made = services.price_set(

@@ -125,6 +125,7 @@ class Delivery(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        verbose_name_plural = "deliveries"
         constraints = [
             models.UniqueConstraint(fields=["notification", "channel"], name="delivery_once"),
             models.CheckConstraint(name="delivery_state", condition=Q(state__in=DeliveryState.values)),

@@ -130,7 +130,8 @@ def test_a_price_is_added_and_what_cannot_be_is_said(cast: Cast) -> None:
     assert (str(made.usd_per_gpu_hour), made.valid.lower.isoformat(), made.valid.upper) == (
         "11.250000", "2030-01-01T00:00:00+00:00", None,
     )  # fmt: skip
-    assert browser.get(reverse("admin:claims_price_change", args=[made.pk])).status_code == 200
+    page = words(browser.get(reverse("admin:claims_price_change", args=[made.pk])))
+    assert "From: 2030-01-01 00:00:00+00:00 Until: another is set" in page
     assert browser.post(reverse("admin:claims_price_change", args=[made.pk]), block).status_code == 403
     assert browser.post(reverse("admin:claims_price_delete", args=[made.pk]), {"post": "yes"}).status_code == 403
 
