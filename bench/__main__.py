@@ -59,7 +59,8 @@ def report() -> str:
         if (ROOT / "docs" / f"{name}.md").exists():
             parts.append(f"## {name}\n\nIn [{name}.md]({name}.md).\n")
         elif kept.exists():
-            parts.append(table(name, json.loads(kept.read_text())))
+            note = getattr(importlib.import_module(f"bench.{name}"), "NOTE", "")
+            parts.append("\n".join(filter(None, [table(name, json.loads(kept.read_text())), note])))
     return "\n".join(parts)
 
 

@@ -19,6 +19,13 @@ from console.stack.supervisor import POSTGRES_SETTINGS
 SIZES = tuple(int(count) for count in os.environ.get("BENCH_DEPLOYMENTS", "1000,10000").split(","))
 BARS = {10_000: {"2 % change": 0.25, "half want more": 0.4}, 100_000: {"2 % change": 1.0, "half want more": 2.0}}
 
+NOTE = """\
+Where the time goes: PostgreSQL sends the replicas and their places as columns (about half of a quiet pass), and counts
+replicas for statuses and samples. Statuses are judged in Python only where something looks otherwise than when they were
+right. The next limit is the number of replicas that one pass reads: shards (instance types) run side by side, a shard of
+its own processes and database connection.
+"""
+
 
 def run() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
