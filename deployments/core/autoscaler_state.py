@@ -18,11 +18,16 @@ from deployments.core.columns import Columns, Int8s, Int32s, Int64s, column
 T = TypeVar("T", bound=Columns)
 
 BUCKETS = 16
+SPANS = 16  # of the means that stage 3 holds its forecasts against
 EMPTY = -1  # a span in which nothing was recommended; a size or limit that is not known
 _MAGIC = b"HRAS"
-_VERSION = 3
-_ADDED = {2: {"exclusive"}}  # what states of an older version, which are read as well, do not have
+_VERSION = 4
+_ADDED: dict[int, set[str]] = {
+    2: {"exclusive"},
+    3: set(),
+}  # what states of an older version, which are read as well, do not have
 _HEADER = struct.Struct("<4sHHqII")
+_COUNT = struct.Struct("<I")  # of forecasts, in front of them; since version 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,24 @@ class Kept(Columns):
 
 
 @dataclass(frozen=True, slots=True)
+class Forecasts(Columns):
+    """What stage 3 remembers, one row for each deployment that looks ahead and for no other."""
+
+    key: Int64s = field(metadata=column(np.int64))
+    margin_micro: Int64s = field(metadata=column(np.int64, EMPTY))  # millionths of a request
+    width_ms: Int64s = field(metadata=column(np.int64, 0))  # length of a span
+    span: Int64s = field(metadata=column(np.int64, 0))  # number of the newest (time / width)
+    level_milli: Int64s = field(metadata=column(np.int64, EMPTY, SPANS))  # mean at the start of each; n is at n % SPANS
+
+
+@dataclass(frozen=True, slots=True)
 class AutoscalerState:
     """Memory of all deployments of a shard and the time of the tick that left it."""
 
     at_ms: int  # 0 = there was no tick yet
     memory: Memory
     kept: Kept = field(default_factory=Kept.none)
+    forecasts: Forecasts = field(default_factory=Forecasts.none)
 
     @classmethod
     def empty(cls) -> Self:
@@ -75,17 +92,19 @@ class AutoscalerState:
         rows, found = _positions(self.memory.key, keys)
         for name, values in fresh.items():
             values[found] = getattr(self.memory, name)[rows]
-        return type(self)(self.at_ms, fresh, self.kept)
+        return type(self)(self.at_ms, fresh, self.kept, self.forecasts)
 
     def to_bytes(self) -> bytes:
         """Compressed bytes of a version of their own; `from_bytes` reads them back exactly."""
-        planes = b"".join(_planes(values) for table in (self.memory, self.kept) for _, values in table.items())
+        tables = [b"".join(_planes(values) for _, values in table.items())
+                  for table in (self.memory, self.kept, self.forecasts)]  # fmt: skip
+        planes = b"".join((*tables[:2], _COUNT.pack(len(self.forecasts)), tables[2]))
         header = _HEADER.pack(_MAGIC, _VERSION, BUCKETS, self.at_ms, len(self), len(self.kept))
         return header + zlib.compress(planes, 1)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read `to_bytes`, also of version 2; of what any other version wrote nothing is remembered.
+        """Read `to_bytes`, also of versions 2 and 3; of what any other version wrote nothing is remembered.
 
         Raises ValueError for anything else: a caller then starts from `empty()`.
         """
@@ -98,11 +117,15 @@ class AutoscalerState:
             planes, absent = zlib.decompress(data[_HEADER.size :]), _ADDED.get(version, set())
             memory, offset = _unpack(Memory, planes, 0, rows)
             kept, offset = _unpack(Kept, planes, offset, kept_rows, absent)
+            forecasts = Forecasts.none()
+            if version == _VERSION:
+                (rows,) = _COUNT.unpack_from(planes, offset)
+                forecasts, offset = _unpack(Forecasts, planes, offset + _COUNT.size, rows)
         except (struct.error, zlib.error) as error:
             raise ValueError("not an autoscaler state") from error
         if offset != len(planes):
             raise ValueError("not an autoscaler state of that length")
-        return cls(at_ms, memory, kept)
+        return cls(at_ms, memory, kept, forecasts)
 
 
 def _positions(have: Int64s, keys: Int64s) -> tuple[Int64s, Int64s]:

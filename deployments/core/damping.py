@@ -14,13 +14,14 @@ import numpy as np
 
 from deployments.core.columns import Bools, Int16s, Int64s
 from deployments.core.params import MILLI, Settings
-from deployments.core.plan import Damped, Need
+from deployments.core.plan import Ahead, Damped, Need
 from deployments.core.reasons import Reason
 from deployments.core.signal import LIMIT
 
 
 def damp(
     need: Need,
+    ahead: Ahead,
     valid: Bools,
     target: Int64s,
     base: Int64s,
@@ -38,12 +39,19 @@ def damp(
     bursting = until > now_ms
     asked = _asked(need, base, bursting)
     kept = valid & ~bursting & (need.standing == 0) & within_tolerance(need, target, base, settings)
+    looking = ahead.need_ahead > 0
+    if looking.any():
+        expected = _worth_growing(ahead.need_ahead, base, settings)
+        kept &= expected <= base
+        asked = np.maximum(asked, expected)
     recommended = np.where(valid & ~kept, asked, base)
     lowest = np.where(bursting, base, np.minimum(base, np.maximum(recommended, window_highest)))
     value = np.where(recommended < base, lowest, recommended)
+    small = looking & valid & (value < base) & _near(value, base, settings)
+    value = np.where(small, base, value)
     return Damped(
         value=value,
-        code=_codes(need, valid, kept, base, recommended, value, bursting),
+        code=_codes(need, ahead, valid, kept, base, recommended, value, bursting, small),
         base=base,
         recommended=recommended,
         window_highest=window_highest,
@@ -57,6 +65,16 @@ def within_tolerance(need: Need, target: Int64s, base: Int64s, settings: Setting
     meant = need.stable_span_ms * np.minimum(base * target, 2 * LIMIT)
     inside: Bools = np.abs(need.stable_load_ms - meant) * MILLI <= settings.tolerance_milli * meant
     return inside & (base > 0)
+
+
+def _worth_growing(expected: Int64s, base: Int64s, settings: Settings) -> Int64s:
+    """What is expected, but for growth within the tolerance of the size, which is not worth a start."""
+    return np.where((expected > base) & _near(expected, base, settings), base, expected)
+
+
+def _near(value: Int64s, base: Int64s, settings: Settings) -> Bools:
+    near: Bools = np.abs(value - base) * MILLI <= settings.tolerance_milli * base
+    return near
 
 
 def _burst_need(need: Need) -> Int64s:
@@ -81,16 +99,28 @@ def _asked(need: Need, base: Int64s, bursting: Bools) -> Int64s:
 
 
 def _codes(
-    need: Need, valid: Bools, kept: Bools, base: Int64s, recommended: Int64s, value: Int64s, bursting: Bools
+    need: Need,
+    ahead: Ahead,
+    valid: Bools,
+    kept: Bools,
+    base: Int64s,
+    recommended: Int64s,
+    value: Int64s,
+    bursting: Bools,
+    small: Bools,
 ) -> Int16s:
     code = np.full(len(base), Reason.STEADY, np.int16)
     grows = recommended > base
     code[grows] = Reason.GROW
     code[grows & (need.standing > 0)] = Reason.GROW_QUEUE
     code[grows & bursting] = Reason.GROW_BURST
+    decides = (ahead.need_ahead > 0) & (ahead.need_ahead >= recommended) & (ahead.need_ahead > need.need_stable)
+    code[decides & (recommended == base)] = Reason.KEPT_AHEAD
+    code[decides & grows] = Reason.GROW_AHEAD
     shrinks = recommended < base
     code[shrinks] = Reason.SHRINK
     code[shrinks & (value > recommended)] = Reason.SHRINK_DELAYED
+    code[small] = Reason.SMALL_CHANGE
     code[shrinks & bursting] = Reason.BURST_KEEPS
     code[kept] = Reason.WITHIN_TOLERANCE
     code[~valid] = Reason.HOLD_NO_SIGNAL

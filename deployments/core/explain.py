@@ -8,6 +8,7 @@ from typing import TypedDict
 import numpy as np
 
 from deployments.core.columns import Columns
+from deployments.core.look_ahead import MICRO, slots_of
 from deployments.core.params import MILLI, Params, Settings
 from deployments.core.plan import Bound
 from deployments.core.planner import size_from
@@ -16,13 +17,16 @@ from deployments.core.record import Row, stored_as
 from deployments.core.signal import Samples
 from deployments.core.snapshot import Deployments
 
-RERUN_STAGES = ("signal", "need", "damped", "wanted")
+RERUN_STAGES = ("signal", "need", "ahead", "damped", "wanted")
 # Stages whose sentence is part of the one line: those that changed something.
 _QUIET = frozenset(
     {
         Reason.SIGNAL_FRESH,
         Reason.NEED_MEAN,
         Reason.NEED_UNKNOWN,
+        Reason.AHEAD_OFF,
+        Reason.AHEAD_UNKNOWN,
+        Reason.AHEAD,
         Reason.HOLD_NO_SIGNAL,
         Reason.WITHIN_BOUNDS,
         Reason.NOTHING_ASKED,
@@ -34,6 +38,7 @@ _NEEDS = ("need_stable", "need_burst", "standing", "remaining", "backlog_extra",
 _NUMBERS: dict[str, tuple[str, ...]] = {
     "signal": ("in_flight", "age_s", "stale_s", "ahead_s", "covered_s", "stable_s"),
     "need": ("stable_mean", "stable_s", "burst_mean", "burst_s", "target", *_NEEDS),
+    "look-ahead": ("expected", "margin", "need_ahead", "slots", "startup_s", "short_percent"),
     "damping": (
         "base",
         "recommended",
@@ -62,7 +67,7 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
 }
 Names = Mapping[int, str]
 NO_NAMES: Names = MappingProxyType({})
-_CODES = ("signal_code", "need_code", "damped_code", "wanted_code", "granted_code")
+_CODES = ("signal_code", "need_code", "ahead_code", "damped_code", "wanted_code", "granted_code")
 
 
 class Step(TypedDict):
@@ -93,7 +98,8 @@ def steps(row: Row, names: Names = NO_NAMES) -> list[Step]:
     `names` are those of other deployments by their key, as far as the reader may see them.
     """
     numbers = _readable(row, names)
-    return [_step(_int(row, name), numbers) for name in _CODES]
+    codes = [_added(row, name, Reason.AHEAD_OFF) for name in _CODES]
+    return [_step(code, numbers) for code in codes if code != Reason.AHEAD_OFF]
 
 
 def line(row: Row, names: Names = NO_NAMES) -> str:
@@ -130,6 +136,7 @@ def _again(row: Row) -> tuple[Columns, ...]:
         floor=[_added(row, "floor", 0)],
         ceiling=[_added(row, "ceiling", -1)],
         **{name: [bool(_int(row, name))] for name in ("enabled", "freeze", "shadow")},
+        slots=[_added(row, "slots", 0)],
     )
     samples = Samples(
         np.array(row["sample_at_ms"], np.int64),
@@ -139,12 +146,13 @@ def _again(row: Row) -> tuple[Columns, ...]:
     return size_from(
         samples,
         deployments,
-        Settings(**{name: np.array([_int(row, name)]) for name in Settings.__slots__}),
+        Settings(**{name: np.array([_added(row, name, 0)]) for name in Settings.__slots__}),
         Params(stale_s=_int(row, "stale_ms") / MILLI, sample_s=_int(row, "sample_ms") / MILLI),
         base=np.array([_int(row, "damped_base")]),
         starting=np.array([_int(row, "starting")], np.int32),
         window_highest=np.array([_int(row, "damped_window_highest")]),
         burst_until_ms=np.array([_int(row, "burst_until_before_ms")]),
+        margin_micro=np.array([_added(row, "ahead_margin_micro", -1)]),
         now_ms=_int(row, "now_ms"),
     )
 
@@ -161,6 +169,7 @@ def _readable(row: Row, names: Names) -> dict[str, int | float | str]:
     numbers: dict[str, int | float | str] = {name: _int(row, name) for name in ("min", "max", "pin", "gpu_count")}
     numbers |= {f"{name}_s": _seconds(row, f"{name}_ms") for name in ("stable", "burst", "scale_down", "stale")}
     numbers |= {name: _int(row, stored_as("need", name)) for name in _NEEDS}
+    numbers |= _expected(row)
     numbers |= {name: _int(row, f"damped_{name}") for name in ("base", "recommended", "value", "window_highest")}
     numbers |= {
         "in_flight": _int(row, "signal_in_flight"),
@@ -186,6 +195,19 @@ def _readable(row: Row, names: Names) -> dict[str, int | float | str]:
     }
     numbers |= {name: _added(row, f"granted_{name}", 0) for name in ("coming", "moves", "moves_short")}
     return numbers
+
+
+def _expected(row: Row) -> dict[str, int | float | str]:
+    """The numbers of stage 3, which rows from before it do not have."""
+    target, slots = np.array([_int(row, "concurrency")]), np.array([_added(row, "slots", 0)], np.int32)
+    return {
+        "expected": round(_added(row, "ahead_expected_micro", -1) / MICRO, 2),
+        "margin": round(_added(row, "ahead_margin_micro", -1) / MICRO, 2),
+        "need_ahead": _added(row, stored_as("ahead", "need_ahead"), 0),
+        "slots": int(slots_of(target, slots)[0]),
+        "startup_s": _seconds(row, "startup_ms"),
+        "short_percent": round(100 - _added(row, "ahead_milli", 0) / 10, 1),
+    }
 
 
 def _name_of(key: int, names: Names) -> str:

@@ -21,6 +21,7 @@ class Params:
     scale_down_s: float = 300.0  # shrinking takes the highest recommendation of this long
     drain_s: float = 10.0  # a standing queue is to be gone after this long
     stale_s: float = 30.0  # a sample older than this says nothing about now
+    ahead: float = 0.0  # share of the time that the look-ahead's margin is to suffice; 0 = it is off
     sample_s: float = 5.0  # time between samples; the first one ever seen stands for this long
 
 
@@ -36,6 +37,7 @@ class Settings:
     drain_ms: Int64s
     startup_ms: Int64s  # 0 where unknown
     service_ms: Int64s  # 0 where unknown
+    ahead_milli: Int64s  # share of the time that stage 3's margin is to suffice; 0 = it does not look ahead
 
     def take(self, rows: Int64s) -> "Settings":
         """The settings of some deployments."""

@@ -68,6 +68,16 @@ class Need(Columns):
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead(Columns):
+    """Stage 3. In millionths of a request; -1 where it is off or nothing is known."""
+
+    code: Int16s = field(metadata=column(np.int16))
+    margin_micro: Int64s = field(metadata=column(np.int64))  # what past forecasts were short of
+    expected_micro: Int64s = field(metadata=column(np.int64))  # the stable mean and the margin
+    need_ahead: Int64s = field(metadata=column(np.int64))  # replicas for it; 0 where it is off
+
+
+@dataclass(frozen=True, slots=True)
 class Damped(Columns):
     """Stage 4."""
 
@@ -140,6 +150,7 @@ class Plan:
     current: Int32s  # ready + starting; a replica and the one that replaces it count once
     signal: Signal
     need: Need
+    ahead: Ahead
     damped: Damped
     wanted: Wanted
     granted: Granted

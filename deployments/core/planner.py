@@ -5,20 +5,21 @@ random number, asks nobody: the same snapshot, parameters and time give the same
 order of rows.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deployments.core import history
+from deployments.core import look_ahead as stage_3
 from deployments.core.allocation import Allocation, allocate
-from deployments.core.autoscaler_state import EMPTY, AutoscalerState, Memory
+from deployments.core.autoscaler_state import EMPTY, AutoscalerState, Forecasts, Memory
 from deployments.core.bounds import bound
 from deployments.core.census import census
 from deployments.core.columns import Bools, Int32s, Int64s
 from deployments.core.damping import damp
 from deployments.core.need import measure, target_of
 from deployments.core.params import Params, Settings, milliseconds
-from deployments.core.plan import Damped, Need, Plan, Signal, Wanted
+from deployments.core.plan import Ahead, Damped, Need, Plan, Signal, Wanted
 from deployments.core.signal import Samples, assess, decode
 from deployments.core.snapshot import Deployments, Snapshot
 
@@ -35,8 +36,10 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
     old = state.memory
     counted = census(snapshot, now_ms)
     ready, starting = counted.ready, counted.starting
-    signal, need, damped, wanted, ring = _sizes(
+    known = stage_3.remembered(state.forecasts, deployments.key, settings)
+    sizes = _sizes(
         old,
+        known,
         snapshot.state.at_ms,
         decode(snapshot.signals),
         deployments,
@@ -46,8 +49,9 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
         starting=starting,
         now_ms=now_ms,
     )
+    damped, wanted = sizes.damped, sizes.wanted
     done = allocate(snapshot, wanted, damped, counted, state, now_ms)
-    memory = _remember(old, ring, deployments, damped, wanted, done, now_ms)
+    memory = _remember(old, sizes.ring, deployments, damped, wanted, done, now_ms)
     return Plan(
         now=now,
         params=params,
@@ -55,8 +59,9 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
         ready=ready,
         starting=starting,
         current=ready + starting,
-        signal=signal,
-        need=need,
+        signal=sizes.signal,
+        need=sizes.need,
+        ahead=sizes.ahead,
         damped=damped,
         wanted=wanted,
         granted=done.granted,
@@ -64,7 +69,7 @@ def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
         starts=done.starts,
         stops=done.stops,
         unplaced=done.unplaced,
-        state=AutoscalerState(now_ms, memory, done.kept),
+        state=AutoscalerState(now_ms, memory, done.kept, sizes.forecasts),
     )
 
 
@@ -78,18 +83,21 @@ def size_from(
     starting: Int32s,
     window_highest: Int64s,
     burst_until_ms: Int64s,
+    margin_micro: Int64s,
     now_ms: int,
-) -> tuple[Signal, Need, Damped, Wanted]:
+) -> tuple[Signal, Need, Ahead, Damped, Wanted]:
     """Stages 1 to 5: what each deployment wants. Also used to run a stored decision again."""
     target = target_of(deployments.concurrency)
     signal, windows = assess(samples, settings, params, now_ms)
     need = measure(windows, signal.valid, target, starting, settings)
-    damped = damp(need, signal.valid, target, base, window_highest, burst_until_ms, settings, now_ms)
-    return signal, need, damped, bound(deployments, damped)
+    ahead = stage_3.look_ahead(need, signal.valid, target, deployments.slots, margin_micro, settings)
+    damped = damp(need, ahead, signal.valid, target, base, window_highest, burst_until_ms, settings, now_ms)
+    return signal, need, ahead, damped, bound(deployments, damped)
 
 
 def size_alone(
     memory: Memory,
+    forecasts: Forecasts,
     at_ms: int,
     samples: Samples,
     deployments: Deployments,
@@ -99,13 +107,15 @@ def size_alone(
     ready: Int32s,
     starting: Int32s,
     now_ms: int,
-) -> tuple[Memory, Wanted]:
+) -> tuple[Memory, Forecasts, Wanted]:
     """What `plan` decides where there is room for whatever is wanted: stages 1 to 5, and what is remembered of them.
 
-    `at_ms` is the time of the tick that left `memory` (0: there was none). All columns are per deployment.
+    `at_ms` is the time of the tick that left `memory` and `forecasts` (0: there was none). All columns are per
+    deployment, but for `forecasts`.
     """
-    _, _, damped, wanted, ring = _sizes(
+    sizes = _sizes(
         memory,
+        stage_3.remembered(forecasts, deployments.key, settings),
         at_ms,
         samples,
         deployments,
@@ -115,12 +125,26 @@ def size_alone(
         starting=starting,
         now_ms=now_ms,
     )
-    kept = _with_window(memory, ring, damped)
-    return replace(kept, wanted=wanted.value, granted=wanted.value, bound=wanted.bound), wanted
+    kept, wanted = _with_window(memory, sizes.ring, sizes.damped), sizes.wanted
+    return replace(kept, wanted=wanted.value, granted=wanted.value, bound=wanted.bound), sizes.forecasts, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Stages 1 to 5, and what is to be remembered of them."""
+
+    signal: Signal
+    need: Need
+    ahead: Ahead
+    damped: Damped
+    wanted: Wanted
+    ring: history.Ring
+    forecasts: Forecasts
 
 
 def _sizes(
     memory: Memory,
+    known: Forecasts,
     at_ms: int,
     samples: Samples,
     deployments: Deployments,
@@ -130,11 +154,11 @@ def _sizes(
     ready: Int32s,
     starting: Int32s,
     now_ms: int,
-) -> tuple[Signal, Need, Damped, Wanted, history.Ring]:
+) -> _Sizes:
     """Stages 1 to 5 from what is remembered, and the scale-down window with what they recommend."""
     base = base_of(deployments, memory, ready + starting)
     ring = _window(memory, at_ms, base, settings, params, now_ms)
-    signal, need, damped, wanted = size_from(
+    signal, need, ahead, damped, wanted = size_from(
         samples,
         deployments,
         settings,
@@ -143,9 +167,11 @@ def _sizes(
         starting=starting,
         window_highest=ring.top(),
         burst_until_ms=memory.burst_until_ms,
+        margin_micro=stage_3.spread(known, settings),
         now_ms=now_ms,
     )
-    return signal, need, damped, wanted, history.add(ring, damped.recommended)
+    after = stage_3.learn(known, ahead, need, signal.valid, settings, params, at_ms, now_ms)
+    return _Sizes(signal, need, ahead, damped, wanted, history.add(ring, damped.recommended), after)
 
 
 def base_of(deployments: Deployments, memory: Memory, current: Int32s) -> Int64s:

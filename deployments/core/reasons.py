@@ -31,6 +31,10 @@ class Reason(IntEnum):
     NEED_MEAN = 201
     NEED_QUEUE = 202
 
+    AHEAD_OFF = 300
+    AHEAD_UNKNOWN = 301
+    AHEAD = 302
+
     HOLD_NO_SIGNAL = 400
     STEADY = 401
     WITHIN_TOLERANCE = 402
@@ -40,6 +44,9 @@ class Reason(IntEnum):
     BURST_KEEPS = 406
     SHRINK = 407
     SHRINK_DELAYED = 408
+    GROW_AHEAD = 409
+    KEPT_AHEAD = 410
+    SMALL_CHANGE = 411
 
     WITHIN_BOUNDS = 500
     AT_MIN = 501
@@ -104,6 +111,13 @@ SENTENCES: dict[Reason, str] = {
         "starting replicas are ready. With {burst_mean} in flight at {target} a replica that asks for "
         "{need_backlog} replicas."
     ),
+    Reason.AHEAD_OFF: "It does not look ahead.",
+    Reason.AHEAD_UNKNOWN: "Without a signal to go by there is nothing to expect.",
+    Reason.AHEAD: (
+        "A replica that is started now is ready in {startup_s} s. By then up to {expected} in flight are expected: the "
+        "mean and {margin}, which is what such forecasts are short of in {short_percent} % of the time at most. At "
+        "{slots} a replica that asks for {need_ahead} replicas."
+    ),
     Reason.HOLD_NO_SIGNAL: "Without a signal to go by the size stays at {base}.",
     Reason.STEADY: "Load asks for the {base} replicas there are.",
     Reason.WITHIN_TOLERANCE: "Load is within {tolerance_percent} % of what {base} replicas are meant for.",
@@ -118,6 +132,9 @@ SENTENCES: dict[Reason, str] = {
         "Load asks for {recommended} replicas, but {window_highest} were recommended within the last "
         "{scale_down_s} s: {value} stay."
     ),
+    Reason.GROW_AHEAD: "What is expected asks for {recommended} replicas instead of {base}.",
+    Reason.KEPT_AHEAD: "What is expected asks for the {base} replicas there are.",
+    Reason.SMALL_CHANGE: "{recommended} replicas are within {tolerance_percent} % of the {base} there are: these stay.",
     Reason.WITHIN_BOUNDS: "{wanted} lies within {min} to {max}.",
     Reason.AT_MIN: "Raised from {damped} to the minimum of {min}.",
     Reason.AT_MAX: "Lowered from {damped} to the maximum of {max}.",

@@ -32,9 +32,10 @@ POLICY = (
     "pin",
     "backoff",
     "revision",
+    "slots",
 )
 FLAGS = ("enabled", "freeze", "shadow")
-STAGES = ("signal", "need", "damped", "wanted", "granted")
+STAGES = ("signal", "need", "ahead", "damped", "wanted", "granted")
 
 
 def stored_as(stage: str, name: str) -> str:

@@ -65,7 +65,7 @@ class Deployments(Columns):
     """One row per deployment whose instance type this shard is, disabled ones that still have replicas
     included.
 
-    The last eight columns are an operator's own settings or measurements; NaN means the fleet's default, or
+    The last ten columns are an operator's own settings or measurements; NaN means the fleet's default, or
     unknown.
     """
 
@@ -97,6 +97,8 @@ class Deployments(Columns):
     drain_s: Floats = field(metadata=column(np.float64, np.nan))
     startup_s: Floats = field(metadata=column(np.float64, np.nan))  # measured: start command to ready
     service_s: Floats = field(metadata=column(np.float64, np.nan))  # measured: mean time a request runs
+    ahead: Floats = field(metadata=column(np.float64, np.nan))  # share of the time that its margin is to suffice
+    slots: Int32s = field(metadata=column(np.int32, 0))  # requests a replica runs at once; 0 = unknown, as R2 says
 
     def settings(self, params: Params) -> Settings:
         """Each deployment's settings, the fleet's defaults where it has none of its own."""
@@ -109,6 +111,7 @@ class Deployments(Columns):
             drain_ms=or_default(self.drain_s, params.drain_s),
             startup_ms=or_default(self.startup_s, 0.0),
             service_ms=or_default(self.service_s, 0.0),
+            ahead_milli=np.minimum(or_default(self.ahead, params.ahead), 999),
         )
 
 

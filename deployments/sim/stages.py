@@ -1,11 +1,11 @@
 """The planner's stages 1 to 5 as a policy of lanes: one row of its table a lane, each with settings of its own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
-from deployments.core.autoscaler_state import Memory
+from deployments.core.autoscaler_state import Forecasts, Memory
 from deployments.core.columns import Int64s
 from deployments.core.params import MILLI, Params
 from deployments.core.planner import size_alone
@@ -23,6 +23,7 @@ class Remembered:
     """The planner's memory of each lane, and the samples that its windows reach back to, oldest first."""
 
     memory: Memory
+    forecasts: Forecasts = field(default_factory=Forecasts.none)
     at_ms: tuple[int, ...] = ()
     queued: tuple[Int64s, ...] = ()
     load: tuple[Int64s, ...] = ()
@@ -44,12 +45,12 @@ def by_stages(deployments: Deployments, params: Params) -> PolicyStep[Remembered
         queued = _last(old.queued, seen.queued, kept)
         load = _last(old.load, seen.queued + seen.active, kept)
         service_ms = 0 if np.isnan(seen.service_s) else round(seen.service_s * MILLI)
-        memory, wanted = size_alone(
-            old.memory, old.at_ms[-1] if old.at_ms else 0, Samples(np.array(at_ms), np.array(queued), np.array(load)),
+        memory, forecasts, wanted = size_alone(
+            old.memory, old.forecasts, old.at_ms[-1] if old.at_ms else 0, Samples(np.array(at_ms), np.array(queued), np.array(load)),
             deployments, replace(settings, service_ms=np.full(len(deployments), service_ms)), params,
             ready=seen.ready.astype(np.int32), starting=seen.starting.astype(np.int32), now_ms=now_ms,
         )  # fmt: skip
-        return Remembered(memory, at_ms, queued, load), wanted.value.astype(np.int64)
+        return Remembered(memory, forecasts, at_ms, queued, load), wanted.value.astype(np.int64)
 
     return step
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.core import states
-from deployments.core.autoscaler_state import AutoscalerState, Kept, Memory
+from deployments.core.autoscaler_state import AutoscalerState, Forecasts, Kept, Memory
 from deployments.core.columns import ColumnError, Columns
 from deployments.core.params import Params
 from deployments.core.policy import concurrency_of, slots, validate
@@ -72,14 +72,14 @@ def random_state(seed: int) -> AutoscalerState:
         return record.build(**columns)
 
     memory, kept = filled(Memory, int(rng.integers(0, 30))), filled(Kept, int(rng.integers(0, 9)))
-    return AutoscalerState(int(rng.integers(0, 2**50)), memory, kept)
+    return AutoscalerState(int(rng.integers(0, 2**50)), memory, kept, filled(Forecasts, int(rng.integers(0, 9))))
 
 
 @given(st.integers(0, 2**32).map(random_state))
 def test_the_state_comes_back_from_its_bytes_exactly(state: AutoscalerState) -> None:
     back = AutoscalerState.from_bytes(state.to_bytes())
     assert back.at_ms == state.at_ms
-    for one, other in ((state.memory, back.memory), (state.kept, back.kept)):
+    for one, other in ((state.memory, back.memory), (state.kept, back.kept), (state.forecasts, back.forecasts)):
         for (_, before), (_, after) in zip(one.items(), other.items(), strict=True):
             assert before.dtype == after.dtype
             assert np.array_equal(before, after)
@@ -105,6 +105,20 @@ def test_what_version_2_remembered_is_remembered(state: AutoscalerState) -> None
         state.at_ms, state.memory, replace(state.kept, exclusive=np.zeros(len(state.kept), np.int8))
     )
     assert back.to_bytes() == expected.to_bytes()
+
+
+@given(st.integers(0, 2**32).map(random_state))
+def test_what_version_3_remembered_is_remembered(state: AutoscalerState) -> None:
+    """As it was written then: nothing of forecasts."""
+    header = struct.pack("<4sHHqII", b"HRAS", 3, 16, state.at_ms, len(state), len(state.kept))
+    tables = (state.memory, state.kept)
+    planes = b"".join(
+        np.ascontiguousarray(values.T).view(np.uint8).reshape(-1, values.itemsize).T.tobytes()
+        for table in tables
+        for _, values in table.items()
+    )
+    back = AutoscalerState.from_bytes(header + zlib.compress(planes))
+    assert back.to_bytes() == AutoscalerState(state.at_ms, state.memory, state.kept).to_bytes()
 
 
 @pytest.mark.parametrize("data", [b"", b"HRAS", b"x" * 60, AutoscalerState.empty().to_bytes()[:-1] + b"?"])

@@ -1,0 +1,130 @@
+"""Stage 3: the margin is a quantile of what the deployment's own forecasts were short of, and a floor alone."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.core.autoscaler_state import AutoscalerState
+from deployments.core.explain import line, rerun, steps
+from deployments.core.look_ahead import MICRO
+from deployments.core.plan import Plan
+from deployments.core.reasons import Reason
+from deployments.core.record import decision_record
+from deployments.core.snapshot import Snapshot
+from tests.core.fleet import NOW, decide, deployments, running, series, shard, steady
+
+AHEAD = {"ahead": 0.98, "slots": 8, "concurrency": 8, "startup_s": 60.0, "burst_factor": 1000.0}
+
+
+def passes(loads: np.ndarray, **settings: object) -> list[tuple[Snapshot, Plan]]:
+    """One deployment, a pass every 5 s, with the samples of the last 70 s."""
+    made: list[tuple[Snapshot, Plan]] = []
+    state, size = AutoscalerState.empty(), 2
+    for last in range(14, len(loads)):
+        now = NOW + 5.0 * last
+        at = series(loads[last - 13 : last + 1], now=now)
+        snapshot = shard(deployments({**AHEAD, **settings}), at, running(size), state=state)
+        plan = decide(snapshot, now)
+        made.append((snapshot, plan))
+        state, size = plan.state, int(plan.granted.value[0])
+    return made
+
+
+def margins(made: list[tuple[Snapshot, Plan]]) -> np.ndarray:
+    return np.array([plan.ahead.margin_micro[0] for _, plan in made]) / MICRO
+
+
+def test_it_is_off_unless_somebody_asks_for_it() -> None:
+    plan = decide(shard(deployments({}, {}), steady([9.0, 3.0])))
+    assert plan.ahead.code.tolist() == [Reason.AHEAD_OFF] * 2
+    assert plan.ahead.need_ahead.tolist() == [0, 0]
+    assert len(plan.state.forecasts) == 0
+
+
+def test_before_anything_is_known_a_replica_and_a_fifth_of_the_load_are_the_margin() -> None:
+    plan = decide(shard(deployments({}, AHEAD), steady([20.0, 20.0]), running(3, 3)))
+    assert plan.ahead.code.tolist() == [Reason.AHEAD_OFF, Reason.AHEAD]
+    assert plan.ahead.margin_micro.tolist() == [-1, 12 * MICRO]
+    assert (plan.ahead.need_ahead.tolist(), plan.wanted.value.tolist()[1]) == ([0, 4], 4)
+    assert plan.damped.code[1] == Reason.GROW_AHEAD
+
+
+def test_without_a_signal_it_expects_nothing_and_holds() -> None:
+    plan = decide(shard(deployments(AHEAD), steady([-1.0]), running(3)))
+    assert plan.ahead.code.tolist() == [Reason.AHEAD_UNKNOWN]
+    assert plan.wanted.value.tolist() == [3]
+
+
+def test_steady_traffic_comes_to_a_small_margin_and_bursts_to_a_large_one() -> None:
+    rng = np.random.default_rng(1)
+    calm = 40 + rng.integers(-1, 2, 400).astype(float)
+    bursts = np.where(np.arange(400) // 15 % 4 == 3, 70.0, 30.0)
+    assert margins(passes(calm, ahead=0.85))[-1] < 4
+    assert margins(passes(bursts, ahead=0.85))[-1] > 15
+
+
+def test_the_margin_is_short_as_seldom_as_it_is_to_be() -> None:
+    rng = np.random.default_rng(2)
+    made = passes(rng.poisson(40, 900).astype(float), ahead=0.8)
+    late = made[300:]
+    # The burst window of a pass against what was expected of it a start-up time and the burst window before.
+    ago = 15
+    expected = np.array([plan.ahead.expected_micro[0] for _, plan in late]) / MICRO
+    burst = np.array([plan.need.burst_load_ms[0] / plan.need.burst_span_ms[0] for _, plan in late])
+    assert 0.1 < (burst[ago:] > expected[:-ago]).mean() < 0.3
+
+
+def test_a_pause_forgets_what_was_expected_and_keeps_the_margin() -> None:
+    made = passes(np.full(200, 40.0))
+    snapshot, plan = made[-1]
+    later = NOW + 5.0 * 199 + 3600.0
+    after = decide(replace(snapshot, signals=steady([400.0], now=later), state=plan.state), later)
+    known = after.state.forecasts
+    assert known.margin_micro[0] == plan.state.forecasts.margin_micro[0]
+    assert (known.level_milli >= 0).sum() == 1
+
+
+def test_who_stops_looking_ahead_is_forgotten() -> None:
+    snapshot, plan = passes(np.full(60, 40.0))[-1]
+    off = replace(snapshot, deployments=deployments({}), state=plan.state)
+    assert len(plan.state.forecasts) == 1
+    assert len(decide(off, NOW + 300).state.forecasts) == 0
+
+
+@given(
+    st.lists(st.integers(0, 300), min_size=14, max_size=14), st.lists(st.integers(0, 40), min_size=14, max_size=14),
+    st.integers(1, 30), st.sampled_from([0.5, 0.9, 0.99]), st.sampled_from([1.5, 2.0, 1000.0]),
+)  # fmt: skip
+def test_it_never_makes_anything_smaller(
+    load: list[int], queued: list[int], size: int, ahead: float, factor: float
+) -> None:
+    signals = series([float(one) for one in load], [float(one) for one in queued])
+    both = {"slots": 8, "concurrency": 6, "startup_s": 90.0, "burst_factor": factor}
+    without, with_it = (decide(shard(deployments(row), signals, running(size)))
+                        for row in (both, {**both, "ahead": ahead}))  # fmt: skip
+    assert with_it.wanted.value[0] >= without.wanted.value[0]
+    assert with_it.wanted.value[0] >= np.minimum(with_it.ahead.need_ahead[0], 100) or (
+        with_it.ahead.need_ahead[0] <= size * 1.1
+    )
+
+
+def test_a_decision_that_looked_ahead_is_made_again_from_its_row_and_says_why() -> None:
+    loads = np.concatenate([np.full(60, 20.0), np.full(60, 60.0), np.full(120, 5.0)])
+    rows = [decision_record(plan, snapshot, 0) for snapshot, plan in passes(loads)]
+    assert all(rerun(row).same for row in rows)
+    codes = {Reason(row["damped_code"]) for row in rows}
+    assert {Reason.GROW_AHEAD, Reason.KEPT_AHEAD} <= codes
+    grown = next(row for row in rows if row["damped_code"] == Reason.GROW_AHEAD)
+    assert "is expected" in line(grown)
+    assert "?" not in "".join(step["text"] for step in steps(grown))
+    assert [step["stage"] for step in steps(grown)][2] == "look-ahead"
+
+
+def test_a_row_from_before_there_was_this_stage_still_agrees() -> None:
+    snapshot = shard(deployments({}), steady([9.0]), running(2))
+    row = decision_record(decide(snapshot), snapshot, 0)
+    old = {name: value for name, value in row.items() if not name.startswith("ahead") and name != "slots"}
+    assert rerun(old).same
+    assert [step["stage"] for step in steps(old)] == ["signal", "need", "damping", "bounds", "contention"]
