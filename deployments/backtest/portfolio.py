@@ -10,10 +10,12 @@ from deployments.core.objective import Replayed
 from deployments.core.snapshot import Deployments
 from deployments.sim import grid, stages
 
-TARGETS = (0.5, 0.625, 0.75, 0.875, 1.0)  # shares of the slots that are to be in use
-DELAYS_S = (60.0, 300.0, 900.0, 2400.0)
+AHEAD = (0.8, 0.9, 0.95, 0.97, 0.985, 0.995)  # shares of the time that the look-ahead's margin is to suffice
+DELAYS_S = (300.0, 900.0)
 FLOORS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9)  # of the replicas that the busiest of the last day needed
-PRESET_TARGET, PRESET_DELAY_S = 0.625, 600.0
+FLOOR_AHEAD, FLOOR_DELAY_S = 0.9, 300.0
+PRESET_AHEAD, PRESET_DELAY_S = 0.985, 300.0
+NO_BURSTS = 1000.0  # as burst factor: who looks ahead has bursts in the margin
 BUSIEST = 0.999  # quantile of the requests in flight
 DAY_STEPS, HOUR_STEPS = round(86_400 / grid.STEP_S), round(grid.HOUR_S / grid.STEP_S)
 
@@ -23,20 +25,21 @@ class Setting:
     """concurrency: requests a replica is meant for
     scale_down_s: how long the highest recommendation is kept
     floor: replicas that are always kept, as a share of what the busiest of the last day needed
+    ahead: share of the time that the look-ahead's margin is to suffice, and `concurrency` is all of the slots then;
+        0 = it does not look ahead
     """
 
     concurrency: int
     scale_down_s: float
     floor: float = 0.0
+    ahead: float = 0.0
 
 
 def settings(slots: int) -> list[Setting]:
     """Those that are tried, and last, as number -1, the preset: for where nothing has been seen yet."""
-    targets = dict.fromkeys(max(1, math.floor(share * slots)) for share in TARGETS)
-    moving = [Setting(target, delay_s) for target in targets for delay_s in DELAYS_S]
-    held = [Setting(target, PRESET_DELAY_S, floor) for target in list(targets)[1::2] for floor in FLOORS]
-    preset = Setting(max(1, math.floor(PRESET_TARGET * slots)), PRESET_DELAY_S)
-    return [*moving, *held, preset]
+    moving = [Setting(slots, delay_s, ahead=ahead) for ahead in AHEAD for delay_s in DELAYS_S]
+    held = [Setting(slots, FLOOR_DELAY_S, floor, FLOOR_AHEAD) for floor in FLOORS]
+    return [*moving, *held, Setting(slots, PRESET_DELAY_S, ahead=PRESET_AHEAD)]
 
 
 def rows(chosen: list[Setting], low: int, high: int, busiest: int, cold_start_s: float) -> Deployments:
@@ -46,7 +49,9 @@ def rows(chosen: list[Setting], low: int, high: int, busiest: int, cold_start_s:
     return Deployments.build(
         key=range(1, count + 1), org=[1] * count, min=floors, max=[high] * count,
         concurrency=[one.concurrency for one in chosen], scale_down_s=[one.scale_down_s for one in chosen],
-        startup_s=[cold_start_s] * count,
+        startup_s=[cold_start_s] * count, ahead=[one.ahead for one in chosen],
+        burst_factor=[NO_BURSTS if one.ahead else math.nan for one in chosen],
+        slots=[one.concurrency if one.ahead else 0 for one in chosen],
     )  # fmt: skip
 
 
