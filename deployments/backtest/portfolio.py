@@ -7,6 +7,7 @@ import numpy as np
 
 from deployments.backtest.running import PARAMS
 from deployments.core.objective import Replayed
+from deployments.core.params import NO_BURSTS
 from deployments.core.snapshot import Deployments
 from deployments.sim import grid, stages
 
@@ -15,7 +16,7 @@ DELAYS_S = (300.0, 900.0)
 FLOORS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9)  # of the replicas that the busiest of the last day needed
 FLOOR_AHEAD, FLOOR_DELAY_S = 0.9, 300.0
 PRESET_AHEAD, PRESET_DELAY_S = 0.985, 300.0
-NO_BURSTS = 1000.0  # as burst factor: who looks ahead has bursts in the margin
+PRESET_TARGET = 0.625  # of the slots in use, as a replay begins
 BUSIEST = 0.999  # quantile of the requests in flight
 DAY_STEPS, HOUR_STEPS = round(86_400 / grid.STEP_S), round(grid.HOUR_S / grid.STEP_S)
 

@@ -8,6 +8,7 @@ from deployments.core.columns import Bools, Floats, Int64s
 
 # Exact decisions need whole numbers: times are milliseconds, ratios are thousandths.
 MILLI = 1000
+NO_BURSTS = 1000.0  # as burst factor: of one that looks ahead, whose margin has bursts in it
 
 
 @dataclass(frozen=True, slots=True)

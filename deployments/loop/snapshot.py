@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from claims.models import InstanceType
 from deployments.core import snapshot as core
 from deployments.core.autoscaler_state import AutoscalerState
-from deployments.core.params import Params
+from deployments.core.params import NO_BURSTS, Params
 from deployments.core.states import LIVE
 from deployments.loop.blocks import Block
 from deployments.loop.columns import read_columns, read_rows
@@ -108,14 +108,16 @@ def _deployments(
     query = f"""
         SELECT d.key, d.organization_id AS org, date_part('epoch', d.created_at) AS created_at, p.min, p.max,
                coalesce(p.priority, 0) AS priority, coalesce(b.target, p.concurrency, 8) AS concurrency, d.gpu_count,
-               coalesce(b.floor, 0) AS floor, coalesce(b.ceiling, -1) AS ceiling,
+               coalesce(b.floor, 0) AS floor, coalesce(b.ceiling, -1) AS ceiling, coalesce(b.ahead, {NAN}) AS ahead,
+               CASE WHEN b.ahead > 0 THEN b.target ELSE coalesce(p.slots, 0) END AS slots,
                CASE coalesce(p.capacity_classes[1], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
                     WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS first_class,
                CASE coalesce(p.capacity_classes[2], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
                     WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS second_class,
                CASE WHEN d.disabled OR d.status = 'STATUS_DELETING' THEN 0 ELSE 1 END AS enabled,
                d.revision, coalesce(f.waiting, 0) AS backoff, coalesce(f.failed_on, -1) AS failed_on,
-               coalesce(p.burst_factor, {NAN}) AS burst_factor, coalesce(p.tolerance, {NAN}) AS tolerance, {settings}
+               CASE WHEN b.ahead > 0 THEN {NO_BURSTS} ELSE coalesce(p.burst_factor, {NAN}) END AS burst_factor,
+               coalesce(p.tolerance, {NAN}) AS tolerance, {settings}
         FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
         LEFT JOIN deployments_deploymentobjective b ON b.deployment_id = d.key
         LEFT JOIN (
@@ -124,9 +126,9 @@ def _deployments(
             FROM deployments_replica WHERE instance_type_id = %s AND retry_at > %s GROUP BY deployment_id
         ) f ON f.deployment_id = d.key
         WHERE d.instance_type_id = %s ORDER BY d.key"""  # noqa: S608 - names of our own columns
-    whole = ["key", "org", "min", "max", "floor", "ceiling", "priority", "concurrency", "gpu_count", "first_class", "second_class",
+    whole = ["key", "org", "min", "max", "floor", "ceiling", "priority", "concurrency", "gpu_count", "slots", "first_class", "second_class",
              "enabled", "revision", "backoff", "failed_on"]  # fmt: skip
-    floats = ["created_at", "burst_factor", "tolerance", *SETTINGS]
+    floats = ["created_at", "ahead", "burst_factor", "tolerance", *SETTINGS]
     kinds = [(name, "bigint") for name in whole] + [(name, "float8") for name in floats]
     type_ = instance_type.key
     given = [now, type_, now - AVOIDED_FOR, type_]

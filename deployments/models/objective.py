@@ -42,7 +42,7 @@ class Unavailable(models.TextChoices):
 class DeploymentObjective(models.Model):
     """What an operator wants served, instead of damping set by hand; and what the scaling loop goes by meanwhile.
 
-    `target`, `scale_down_delay` and `floor` are the loop's while the row is there; min and max stay the operator's.
+    `target`, `scale_down_delay`, `floor` and `ahead` are the loop's while the row is there; min and max stay the operator's.
     """
 
     deployment = models.OneToOneField(Deployment, primary_key=True, on_delete=models.CASCADE, related_name="objective")
@@ -60,6 +60,7 @@ class DeploymentObjective(models.Model):
     scale_down_delay = models.DurationField()
     floor_share = models.FloatField(default=0, help_text="Of the replicas that the busiest of the last day needed.")
     floor = models.PositiveIntegerField(default=0, help_text="Replicas that are always kept, within min and max.")
+    ahead = models.FloatField(default=0, help_text="Share of the time that the look-ahead's margin suffices; 0: none.")
     ceiling = models.PositiveIntegerField(null=True, help_text="Replicas that the price ceiling pays for.")
     choice = models.ForeignKey("ObjectiveChoice", null=True, on_delete=models.SET_NULL, related_name="+")
 
@@ -88,7 +89,7 @@ class DeploymentObjective(models.Model):
             ),
             models.CheckConstraint(
                 name="objective_setting",
-                condition=Q(target__gte=1, scale_down_delay__gte=timedelta(0), floor_share__gte=0),
+                condition=Q(target__gte=1, scale_down_delay__gte=timedelta(0), floor_share__gte=0, ahead__gte=0, ahead__lt=1),
             ),
             models.CheckConstraint(
                 name="objective_reached", condition=Q(reached__isnull=True) | Q(reached__gte=0, reached__lte=1)
@@ -125,6 +126,7 @@ class ObjectiveChoice(models.Model):
     scale_down_delay = models.DurationField()
     floor_share = models.FloatField(default=0)
     floor = models.PositiveIntegerField(default=0)
+    ahead = models.FloatField(default=0)
     changed = models.BooleanField(help_text="Whether it is another setting than before.")
 
     goal = models.FloatField(help_text="Share that a replay had to reach.")
@@ -156,7 +158,8 @@ class ObjectiveChoice(models.Model):
             models.CheckConstraint(name="objective_choice_lacks", condition=Q(lacks__in=Unavailable.values)),
             models.CheckConstraint(
                 name="objective_choice_setting",
-                condition=Q(target__gte=1, scale_down_delay__gte=timedelta(0), floor_share__gte=0, slots__gte=1),
+                condition=Q(target__gte=1, scale_down_delay__gte=timedelta(0), floor_share__gte=0, ahead__gte=0, ahead__lt=1)
+                & Q(slots__gte=1),
             ),
             models.CheckConstraint(
                 name="objective_choice_shares",

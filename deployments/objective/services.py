@@ -129,7 +129,10 @@ def _begun(deployment: Deployment) -> DeploymentObjective:
     """It begins with the preset."""
     preset = settings(slots_of(deployment.autoscaling))[-1]
     return DeploymentObjective(
-        deployment=deployment, target=preset.concurrency, scale_down_delay=timedelta(seconds=preset.scale_down_s)
+        deployment=deployment,
+        target=preset.concurrency,
+        scale_down_delay=timedelta(seconds=preset.scale_down_s),
+        ahead=preset.ahead,
     )
 
 

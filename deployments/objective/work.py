@@ -121,7 +121,7 @@ def high_of(row: DeploymentObjective, low: int, high: int) -> int:
 
 
 def gone_by(row: DeploymentObjective) -> Setting:
-    return Setting(row.target, row.scale_down_delay.total_seconds(), row.floor_share)
+    return Setting(row.target, row.scale_down_delay.total_seconds(), row.floor_share, row.ahead)
 
 
 def _replayed(row: DeploymentObjective, demand: Demand, terms: Terms, real: Came) -> tuple[Found, list[dict[str, Any]]]:
@@ -183,7 +183,7 @@ def _choice(
     return ObjectiveChoice(
         deployment_id=row.pk, trigger=row.due, why=chosen.why, objective=row.share,
         target=setting.concurrency, scale_down_delay=timedelta(seconds=setting.scale_down_s),
-        floor_share=setting.floor, floor=found.floor, changed=setting != gone_by(row),
+        floor_share=setting.floor, floor=found.floor, ahead=setting.ahead, changed=setting != gone_by(row),
         goal=chosen.goal, share=None if chosen.share != chosen.share else chosen.share,
         expected_share=expected[0], expected_gpu_hours=expected[1], before_share=before[0], before_gpu_hours=before[1],
         reached=real.share, came_gpu_hours=real.gpu_hours, hours=found.hours, requests=found.requests,
@@ -201,7 +201,7 @@ def _store(row: DeploymentObjective, deployment: Deployment, made: ObjectiveChoi
         made.at = clock.now()
         made.save()
         mine.target, mine.scale_down_delay = made.target, made.scale_down_delay
-        mine.floor_share, mine.floor, mine.choice = made.floor_share, made.floor, made
+        mine.floor_share, mine.floor, mine.ahead, mine.choice = made.floor_share, made.floor, made.ahead, made
         mine.due = mine.due_at = mine.lease = mine.leased_until = None
         mine.attempts, mine.last_error = 0, ""
         mine.save()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from deployments.core.autoscaler_state import AutoscalerState, Kept, Memory
+from deployments.core.autoscaler_state import AutoscalerState, Forecasts, Kept, Memory
 from deployments.core.columns import ColumnError, Columns
 from deployments.core.params import Params
 from deployments.core.plan import Granted, Plan, Starts, Stops, Wanted
@@ -68,6 +68,7 @@ def to_bytes(snapshot: Snapshot, made: Plan) -> bytes:
     for name in OUTPUT:
         arrays |= _named(name, getattr(made, name))
     arrays |= _named("memory", snapshot.state.memory) | _named("kept", snapshot.state.kept)
+    arrays |= _named("forecasts", snapshot.state.forecasts)
     arrays |= {f"signals.{name}": getattr(snapshot.signals, name) for name in ("at", "queued", "active")}
     arrays |= {f"offerings.{name}": getattr(snapshot.offerings, name) for name in ("key", "gpus_per_instance")}
     arrays |= {f"counts.{name}": getattr(made, name) for name in COUNTS}
@@ -86,7 +87,8 @@ def from_bytes(data: bytes) -> RecordedPass:
             signals=Signals(**{name: arrays[f"signals.{name}"] for name in ("at", "queued", "active")}),
             offerings=Offerings(arrays["offerings.key"], tuple(words["zones"]), arrays["offerings.gpus_per_instance"]),
             state=AutoscalerState(
-                words["state_at_ms"], _table(Memory, "memory", arrays), _table(Kept, "kept", arrays)
+                words["state_at_ms"], _table(Memory, "memory", arrays), _table(Kept, "kept", arrays),
+                _table(Forecasts, "forecasts", arrays) if "forecasts.key" in arrays else Forecasts.none(),
             ),
         )  # fmt: skip
         snapshot.check()
