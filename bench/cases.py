@@ -47,6 +47,16 @@ def cases(days: int = DAYS) -> list[Case]:
     ]
 
 
+def held_out(days: int = DAYS) -> list[Case]:
+    """What nothing is chosen by: fleets of other sizes, and the second week of the trace of rates."""
+    return [
+        _hours("azure_llm_2023_conv", "peak 20", 3, smooth=True),
+        _hours("azure_llm_2023_code", "peak 20", 4, smooth=False),
+        _days("servegen_m_large_rates", "peak 20, second week", 0.035, days, smooth=True, from_day=7),
+        _days("servegen_m_large_rates", "peak 4 to 8, second week", 0.004, days, smooth=False, from_day=7),
+    ]
+
+
 def _hours(trace: str, size: str, copies: int, *, smooth: bool) -> Case:
     requests = load_requests(trace)
 
@@ -56,10 +66,10 @@ def _hours(trace: str, size: str, copies: int, *, smooth: bool) -> Case:
     return Case(trace, size, smooth, traffic, LAID_END_TO_END * requests.span_s, 1)
 
 
-def _days(trace: str, size: str, scale: float, days: int, *, smooth: bool) -> Case:
+def _days(trace: str, size: str, scale: float, days: int, *, smooth: bool, from_day: int = 0) -> Case:
     rates = load_rates(trace)
 
     def traffic(seed: int) -> Demand:
-        return RateDemand(rates, scale, seed=seed)
+        return RateDemand(rates, scale, seed=seed, phase_s=from_day * DAY_S)
 
     return Case(trace, size, smooth, traffic, days * DAY_S, HOURS_OF_A_DAY if days > 1 else 1)

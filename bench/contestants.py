@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 
 from bench.cases import SLOTS
+from bench.objective import objective
 from deployments.core.params import Params
 from deployments.core.snapshot import Deployments
 from deployments.sim import stages
-from deployments.sim.grid import Setup
+from deployments.sim.grid import Load, Setup
 from deployments.sim.peers import aibrix, hosted, knative, kubernetes, mimir, ray
 from deployments.sim.peers.rule import Maker, Policy
 from deployments.sim.peers.static import static
@@ -23,10 +24,11 @@ SHARES_OF_PEAK = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 @dataclass(frozen=True)
 class Field:
     """What a policy may know before a run: what a replica is, and the most that the run will need of them, which is
-    for sizes chosen in hindsight alone."""
+    for sizes chosen in hindsight alone. Of `load` it may know what has come, and no more."""
 
     setup: Setup
     peak: int
+    load: Load
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ def _headroom(settings: Sequence[float], field: Field) -> Policy:
 HEADROOM = Contestant(
     "headroom", "Headroom, the planner's defaults", tuple(n / SLOTS for n in range(3, SLOTS + 1)), _headroom, 5 / SLOTS
 )
+OBJECTIVE = Contestant(
+    "objective", "Headroom, objective mode", (0.99,),
+    lambda settings, field: objective(settings[0], field.load, field.setup, 2 * field.peak),
+)  # fmt: skip
 STATIC = Contestant("static", "static, known in hindsight", SHARES_OF_PEAK, _static)
 PEERS = (
     _peer("knative", "Knative KPA", knative.kpa, 0.7, JITTERY),
@@ -86,4 +92,4 @@ PEERS = (
     _peer("sagemaker", "SageMaker target tracking", hosted.sagemaker, None, JITTERY),
     _peer("look-ahead", "seasonal look-ahead", partial(mimir.look_ahead, season_s=mimir.DAY_S)),
 )
-CONTESTANTS = (HEADROOM, *PEERS, STATIC)
+CONTESTANTS = (HEADROOM, OBJECTIVE, *PEERS, STATIC)

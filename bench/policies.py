@@ -72,7 +72,7 @@ def rows(
 def _scored(load: Load, setup: Setup, from_hour: int, contestants: Sequence[Contestant]) -> list[Column]:
     """The measures of each lane: those of the oracle, then those of the contestants."""
     busy = oracle.most_busy(load, setup)
-    field = Field(setup, int(oracle.replicas_needed(busy, setup.slots).max()))
+    field = Field(setup, int(oracle.replicas_needed(busy, setup.slots).max()), load)
     known, begun = oracle.scheduled(busy, setup, oracle.SCALES)
     policies: list[Policy] = [known, *(one.make(one.settings, field) for one in contestants)]
     counts = [len(begun), *(len(one.settings) for one in contestants)]

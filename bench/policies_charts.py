@@ -15,7 +15,7 @@ OBJECTIVE = 0.99
 LEAST_RATIO, MOST_RATIO = 0.5, 3.0
 COLOURS = (
     "#1f77b4", "#aec7e8", "#d62728", "#ff9896", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#e377c2", "#17becf",
-    "#7f7f7f", "#000000", "#bcbd22",
+    "#7f7f7f", "#000000", "#bcbd22", "#393b79",
 )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """A policy from a file: the settings of the planner, as JSON.
 
     {"min": 1, "max": 40, "concurrency": 6, "stable_s": 60, "burst_s": 15, "burst_factor": 2, "tolerance": 0.1,
-     "scale_down_s": 300, "drain_s": 10}
+     "scale_down_s": 300, "drain_s": 10, "ahead": 0.985}
 
+`ahead` is the share of the time that the look-ahead's margin is to suffice; without it nothing looks ahead.
 All are optional; what is left out is as in a deployment for which nobody has set it.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 WHOLE = ("min", "max", "concurrency")
 TIMES = ("stable_s", "burst_s", "scale_down_s", "drain_s")
-RATIOS = ("burst_factor", "tolerance")
+RATIOS = ("burst_factor", "tolerance", "ahead")
 KNOWN = (*WHOLE, *TIMES, *RATIOS)
 LONGEST_S = 86_400.0
 MOST = 1_000_000
@@ -50,6 +51,8 @@ def checked(said: Mapping[str, Any]) -> dict[str, float]:
             raise PolicyError(f"{name} must be a whole number from 1 to {MOST:,}, not {value}.")
         if name in TIMES and not 0 <= value <= LONGEST_S:
             raise PolicyError(f"{name} must be from 0 to {LONGEST_S:,.0f} seconds, not {value}.")
+        if name == "ahead" and not 0 <= value < 1:
+            raise PolicyError(f"ahead must be at least 0 and below 1, not {value}.")
         if name in RATIOS and not 0 <= value <= 1000:
             raise PolicyError(f"{name} must be from 0 to 1000, not {value}.")
     if "min" in said and "max" in said and said["max"] < said["min"]:

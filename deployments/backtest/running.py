@@ -40,7 +40,13 @@ def begun(traffic: Traffic, low: int, high: int, target: int) -> int:
 def deployment_of(settings: Mapping[str, float], traffic: Traffic, machine: Machine) -> Deployments:
     """The planner's table of one row. The concurrency is what leaves `slots`, where none is set (R2)."""
     low, high = bounds(settings, traffic, machine)
-    columns = {"concurrency": concurrency_of(machine.slots), **settings, "min": low, "max": high}
+    columns = {
+        "concurrency": concurrency_of(machine.slots),
+        **settings,
+        "min": low,
+        "max": high,
+        "slots": machine.slots,
+    }
     return Deployments.build(
         key=[1], org=[1], gpu_count=[machine.gpus], startup_s=[machine.cold_start_s],
         **{name: [value] for name, value in columns.items()},

@@ -28,6 +28,7 @@ def deployments(type_: InstanceType) -> dict[int, dict[str, Any]]:
             "priority": policy.priority or 0,
             "concurrency": policy.concurrency or 8,
             "gpu_count": one.gpu_count,
+            "slots": policy.slots or 0,
             "class_order": [*classes, 0][:2],
             "zones": sum(1 << place for place, of in enumerate(offerings) if of.zone.name in allowed),
             "enabled": not one.disabled and one.status != "STATUS_DELETING",

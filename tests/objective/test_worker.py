@@ -97,7 +97,8 @@ def test_the_loop_goes_by_what_was_chosen_from_recorded_demand(monkeypatch: pyte
     fleet.workload(one, 0.3)
     fleet.run(one.instance_type, clock.now(), 16)
     record = Decision.objects.latest("id").record
-    assert record["concurrency"] == made.target
+    assert (record["concurrency"], record["slots"]) == (made.target, made.slots)
+    assert record["ahead_milli"] == round(1000 * made.ahead) > 0
     assert record["scale_down_ms"] == made.scale_down_delay.total_seconds() * 1000
     assert explain.rerun(record).same
     tasks.objective_choose()
@@ -156,7 +157,7 @@ def test_what_is_chosen_for_an_objective_that_is_gone_is_dropped(
     work.choose_pass(now=clock.now())
     assert not ObjectiveChoice.objects.exists()
     left = objective_of(one)
-    assert left is None or (left.share, left.due, left.target) == (0.95, Trigger.SET, 7)
+    assert left is None or (left.share, left.due, left.target) == (0.95, Trigger.SET, 12)
 
 
 @pytest.mark.django_db
@@ -208,7 +209,7 @@ def test_what_cannot_be_replayed_is_said_and_sized_by_the_preset(cast: Cast, lac
     wanted(cast, one)
     assert work.choose_pass(now=clock.now())
     (made,) = choices_of(one, 10)
-    assert (made.why, made.lacks, made.target, made.share) == (Choice.PRESET, lacks, 7, None)
+    assert (made.why, made.lacks, made.target, made.share) == (Choice.PRESET, lacks, 12, None)
 
 
 @pytest.mark.django_db
