@@ -8,7 +8,7 @@ import pytest
 
 from console.common import clock
 from deployments.core import explain
-from deployments.core.params import Params
+from deployments.core.params import NO_BURSTS, Params
 from deployments.core.planner import plan
 from deployments.core.reasons import SENTENCES, Reason
 from deployments.core.record import decision_record
@@ -93,11 +93,14 @@ def column(chat: Deployment, name: str) -> float:
 
 @pytest.mark.django_db
 def test_the_shard_is_read_with_what_was_chosen_and_by_hand_again_afterwards(cast: Cast, chat: Deployment) -> None:
-    names = ("concurrency", "scale_down_s", "floor", "ceiling", "min", "max")
+    names = ("concurrency", "scale_down_s", "floor", "ceiling", "min", "max", "ahead", "slots")
     by_hand = [column(chat, name) for name in names]
     objective_set(actor=cast.admin.actor, deployment_id=chat.id, share=0.99)
-    DeploymentObjective.objects.update(target=11, scale_down_delay=timedelta(seconds=900), floor=3, ceiling=5)
-    assert [column(chat, name) for name in names] == [11, 900, 3, 5, 1, 8]
+    DeploymentObjective.objects.update(
+        target=11, scale_down_delay=timedelta(seconds=900), floor=3, ceiling=5, ahead=0.9
+    )
+    assert [column(chat, name) for name in names] == [11, 900, 3, 5, 1, 8, 0.9, 11]
+    assert column(chat, "burst_factor") == NO_BURSTS
     objective_clear(actor=cast.admin.actor, deployment_id=chat.id)
     assert np.array_equal([column(chat, name) for name in names], by_hand, equal_nan=True)
 
@@ -110,7 +113,7 @@ def test_r10_another_setting_rolls_no_replica_and_leaves_slots_alone(cast: Cast,
     now = fleet.run(chat.instance_type, clock.now(), 3)
     before = set(Replica.objects.values_list("key", "revision"))
     assert before
-    DeploymentObjective.objects.update(target=4, floor=3)
+    DeploymentObjective.objects.update(target=4, floor=3, ahead=0)
     fleet.run(chat.instance_type, now, 16)
     after = Replica.objects.filter(stopped_at__isnull=True)
     assert before <= set(after.values_list("key", "revision")), "none of those that ran was replaced"
