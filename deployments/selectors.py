@@ -238,6 +238,14 @@ def holds_in_force(organization: Organization, now: datetime) -> list[Hold]:
     return list(in_force(holds_of(organization), now))
 
 
+def holds_at(organization: Organization, at: datetime) -> list[Hold]:
+    """Those that were in force at a time: made by then, and neither ended nor expired."""
+    there = holds_of(organization).filter(created_at__lte=at)
+    return list(
+        there.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=at), Q(ended_at__isnull=True) | Q(ended_at__gt=at))
+    )
+
+
 def concerning(holds: Iterable[Hold], deployment: Deployment) -> list[Hold]:
     """Those of `holds` that hold this deployment: its own, its organization's, the fleet's."""
     return [one for one in holds if one.deployment_id in (None, deployment.key)]

@@ -347,8 +347,16 @@ class ExplanationShape(Shape):
     holders = HolderShape(many=True, required=False)
     ahead = AheadShape(many=True, required=False, help_text="Who comes before it.")
     expected = AwaitedShape(many=True, required=False)
-    changes = RemedyShape(many=True, required=False, help_text="What would give it more.")
+    changes = RemedyShape(many=True, required=False, help_text="What would give it more, or would have.")
     decision = DecisionShape(allow_null=True, required=False)
+    plannedAt = serializers.DateTimeField(
+        allow_null=True, required=False, help_text="Of a past time: when the recorded pass was that this is made from."
+    )
+    replay = ReplayShape(required=False, help_text="Of a past time: the decision made once more.")
+    after = DecisionShape(many=True, required=False, help_text="Of a past time: the decisions that followed.")
+    grewAt = serializers.DateTimeField(
+        allow_null=True, required=False, help_text="Of a past time: when one of these first gave more."
+    )
 
 
 class HoldShape(Shape):

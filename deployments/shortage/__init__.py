@@ -2,11 +2,11 @@
 
 The shard is read as it is now and planned again by the planner itself, so that the answer is what the next pass would
 do: a decision is written only when it changes, and load and capacity go on. The changes it names are tried the same way.
-The number of queries depends on nothing.
+The number of queries depends on nothing. A pass of the past that is recorded is explained by the same code (`explanation_then`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from claims.models import Offering
@@ -17,16 +17,17 @@ from deployments.core.reasons import Reason
 from deployments.core.record import decision_record
 from deployments.core.states import ReplicaState
 from deployments.models import Decision, Deployment, Replica
-from deployments.selectors import concerning, decisions_of, holds_in_force
+from deployments.selectors import concerning, decisions_of, holds_at
 from deployments.shortage.changes import Case, Change, changes_for
 from deployments.shortage.expected import Ahead, Expected, Line, ahead_in, expected_in
 from deployments.shortage.holders import Holder, Names, holders_of
+from deployments.shortage.past import came_in, past_line
 from deployments.shortage.room import Room, rooms_of
 from deployments.shortage.words import Facts, paragraph
 from deployments.trial import Trial
 
 QUIET = frozenset({Reason.NOTHING_ASKED, Reason.GRANTED, Reason.RELEASED})  # capacity had no say
-__all__ = ["Ahead", "Change", "Expected", "Explanation", "Holder", "Room", "explanation_of"]
+__all__ = ["Ahead", "Change", "Expected", "Explanation", "Holder", "Room", "explanation_of", "explanation_then"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +95,38 @@ def explanation_of(deployment: Deployment, now: datetime, *, platform: bool = Fa
         return None
     made, names = trial.plan(), Names.read(trial, deployment.organization, platform=platform)
     case = _case(trial, row, made, names, deployment, now)
-    code, decided = _deciding(made, row), _decided(decision)
-    short = case.granted < int(made.wanted.value[row])
     line = Line.read(trial, row, names)
-    waiting = ahead_in(line, made)
+    found = _explained(case, deployment, decision, line, now)
+    if case.missing:
+        return replace(found, expected=expected_in(line))
+    return replace(found, text=_comes_free(decision)) if decision.granted < decision.wanted else found
+
+
+def explanation_then(
+    deployment: Deployment, decision: Decision, trial: Trial, at: datetime, *, platform: bool = False
+) -> Explanation | None:
+    """The same of a pass of the past (`trial`) that is not older than the decision; None where the deployment was not in
+    it. Who held what is as it was then; names, quota and the sizes of claims are those of today. `expected` says what was
+    on its way, with the time at which it came."""
+    row = trial.row_of(deployment.key)
+    if row is None:
+        return None
+    made, names = trial.plan(), Names.read(trial, deployment.organization, platform=platform)
+    case = _case(trial, row, made, names, deployment, at)
+    line = past_line(trial, row, names)
+    found = _explained(case, deployment, decision, line, at)
+    return replace(found, expected=came_in(line, at) if case.missing else [])
+
+
+def _explained(case: Case, deployment: Deployment, decision: Decision, line: Line, now: datetime) -> Explanation:
+    made, row, short = case.made, case.row, case.missing > 0
+    waiting, code = ahead_in(line, made), _deciding(made, row)
     facts = _facts(case, deployment, waiting, now)
     return Explanation(
-        at=now, decision=decision, code=code, decided=decided,
-        text=_comes_free(decision) if decision.granted < decision.wanted and not short else paragraph(code, facts),
-        wanted=facts.wanted, granted=case.granted, wishes=case.wishes, gpu_count=deployment.gpu_count,
-        rooms=facts.rooms, holders=holders_of(trial, row, names) if short else [],
-        ahead=waiting if short else [], expected=expected_in(line) if short else [], changes=changes_for(case),
+        at=now, decision=decision, code=code, decided=_decided(decision), text=paragraph(code, facts),
+        wanted=facts.wanted, granted=case.granted, wishes=case.wishes, gpu_count=facts.gpu_count,
+        rooms=facts.rooms, holders=holders_of(case.trial, row, case.names) if short else [],
+        ahead=waiting if short else [], expected=[], changes=changes_for(case),
     )  # fmt: skip
 
 
@@ -113,21 +135,21 @@ def _case(trial: Trial, row: int, made: Plan, names: Names, deployment: Deployme
     by_key = {one.key: one for one in rows}
     offerings = {place: by_key[key] for place, key in enumerate(trial.snapshot.offerings.key.tolist())}
     quotas = {one.offering.key: one for one in quotas_of(deployment.organization)}
-    holds = concerning(holds_in_force(deployment.organization, now), deployment)
-    wishes = (
-        max(int(made.damped.value[row]), int(trial.snapshot.deployments.min[row])) if not deployment.disabled else 0
-    )
+    holds = concerning(holds_at(deployment.organization, now), deployment)
+    table = trial.snapshot.deployments
+    wishes = max(int(made.damped.value[row]), int(table.min[row])) if table.enabled[row] else 0
     return Case(trial, row, made, wishes, names, holds, offerings, quotas)
 
 
 def _facts(case: Case, deployment: Deployment, waiting: Sequence[Ahead], now: datetime) -> Facts:
-    failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, retry_at__gt=now)
+    failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, stopped_at__lte=now,
+                                    retry_at__gt=now)  # fmt: skip
     granted = case.made.granted
     zones = {zone.upper() for one in deployment.gateways.all() for zone in one.sent_zones}
     return Facts(
-        type_name=deployment.instance_type.name, size=deployment.instance_type.gpus, gpu_count=deployment.gpu_count,
-        wanted=int(case.made.wanted.value[case.row]), granted=case.granted, min=deployment.autoscaling.min,
-        max=deployment.autoscaling.max, wishes=case.wishes, rooms=rooms_of(case.trial, case.row),
+        type_name=deployment.instance_type.name, size=deployment.instance_type.gpus, gpu_count=case.column("gpu_count"),
+        wanted=int(case.made.wanted.value[case.row]), granted=case.granted, min=case.column("min"),
+        max=case.column("max"), wishes=case.wishes, rooms=rooms_of(case.trial, case.row),
         gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
         holds=case.holds, failed=list(failed.order_by("retry_at")), signal=explain.steps(decision_record(case.made, case.trial.snapshot, case.row))[0]["text"],
         other=case.names.deployments.get(int(granted.other[case.row]), (None, "another deployment"))[1],

@@ -162,6 +162,11 @@ def _scheduled(facts: Facts) -> str:
     return f"Load asks for {facts.wishes} replicas; the schedule window that is open allows at most {facts.wanted}."
 
 
+def _fixed_by_window(facts: Facts) -> str:
+    more = f" Load asks for {facts.wishes}." if facts.wishes != facts.max else ""
+    return f"The schedule window that is open sets the size to {facts.max}.{more}"
+
+
 def _held(facts: Facts) -> str:
     if not facts.holds:
         return f"Scaling is held at {counted(facts.wanted, 'replica')}."
@@ -223,11 +228,13 @@ BY_REASON: Mapping[Reason, Callable[[Facts], str]] = {
     Reason.WITHIN_BOUNDS: _enough,
     Reason.AT_MIN: _enough,
     Reason.SCHEDULED_MIN: _enough,
+    Reason.SCHEDULED_AHEAD: _enough,
     Reason.OBJECTIVE_FLOOR: _enough,
     Reason.PRICE_CEILING: _at_ceiling,
     Reason.AT_MAX: _at_max,
     Reason.SCHEDULED_MAX: _scheduled,
     Reason.FIXED_SIZE: _fixed,
+    Reason.SCHEDULED_SIZE: _fixed_by_window,
     Reason.FROZEN: _held,
     Reason.PINNED: _held,
     Reason.HELD: _no_signal,

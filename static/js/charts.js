@@ -38,6 +38,12 @@
     },
     // Before the tooltip is made, which says what is at the crosshair.
     beforeEvent(chart, { event }) {
+      // A click on a time leads to what explains it.
+      const { chartExplain: address } = chart.canvas.dataset, { chartArea: area } = chart;
+      if (event.type === "click" && address && event.x >= area.left && event.x <= area.right && event.y >= area.top && event.y <= area.bottom) {
+        const at = new Date(Math.min(chart.scales.x.getValueForPixel(event.x), Date.now()));
+        window.location.assign(`${address}?at=${encodeURIComponent(at.toISOString())}`);
+      }
       const value = event.type === "mouseout" ? null : chart.scales.x.getValueForPixel(event.x);
       if (value === crosshair) return;
       crosshair = value;

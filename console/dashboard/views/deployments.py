@@ -15,6 +15,7 @@ from console.dashboard.access import actor_in, add_violations, member_page, orga
 from console.dashboard.deployment_list import list_context
 from console.dashboard.deployment_page import page_context
 from console.dashboard.forms import DeploymentForm
+from console.dashboard.past import MomentForm, then_context
 from console.dashboard.views.autoscaling import PATHS, block_of
 from console.organizations.models import Organization
 from deployments import services
@@ -43,10 +44,12 @@ def deployment_page(request: HttpRequest, id: UUID) -> HttpResponse:
 @require_safe
 @member_page
 def deployment_why(request: HttpRequest, id: UUID) -> HttpResponse:
-    """Why it has no more replicas, planned anew; also a part of the deployment's page."""
-    one = deployment_get(organization_in(request), id)
-    why = explanation_of(one, clock.now(), platform=actor_in(request).is_platform)
-    return render(request, "deployments/why.html", {"deployment": one, "why": why})
+    """Why it has no more replicas, planned anew; also a part of the deployment's page. With `?at=`, why it had no more then."""
+    one, platform = deployment_get(organization_in(request), id), actor_in(request).is_platform
+    if request.GET.get("at"):
+        return render(request, "deployments/why_then.html", then_context(request, one, platform=platform))
+    why = explanation_of(one, clock.now(), platform=platform)
+    return render(request, "deployments/why.html", {"deployment": one, "why": why, "moment": MomentForm()})
 
 
 @require_POST
@@ -56,6 +59,17 @@ def deployment_switch(request: HttpRequest, id: UUID) -> HttpResponse:
     disabled = request.POST.get("disabled") == "1"
     one = services.deployment_set_disabled(actor=actor_in(request), deployment_id=id, disabled=disabled)
     messages.success(request, f"{one.name} is being {'torn down' if disabled else 'started'}.")
+    return redirect("deployment", id)
+
+
+@require_POST
+@member_page
+def deployment_shadow(request: HttpRequest, id: UUID) -> HttpResponse:
+    """Into shadow, or out of it."""
+    shadow = request.POST.get("shadow") == "1"
+    one = services.shadow_set(actor=actor_in(request), deployment_id=id, shadow=shadow)
+    what = "is in shadow: nothing is acted on" if shadow else "acts on what is decided for it from the next pass on"
+    messages.success(request, f"{one.name} {what}.")
     return redirect("deployment", id)
 
 

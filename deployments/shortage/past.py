@@ -1,0 +1,63 @@
+"""What was on its way at a time of the past, and when it came."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+from django.db.models import Q
+
+from claims.models import Instance
+from claims.models import Source as InstanceSource
+from deployments.core.states import ReplicaState
+from deployments.models import Replica
+from deployments.shortage.expected import Expected, Line
+from deployments.shortage.holders import Names
+from deployments.shortage.room import reachable, zones_of
+from deployments.trial import Trial
+
+
+def past_line(trial: Trial, row: int, names: Names) -> Line:
+    """Without claims that wait today: which ones waited then is not recorded."""
+    return Line(trial, row, replace(names, claims={}), [])
+
+
+def came_in(line: Line, at: datetime) -> list[Expected]:
+    """Machines that were joining and replicas that were draining, each with the time at which its GPUs came; None where
+    they have not come, or nobody knows any more."""
+    found = [*_machines(line, at), *_replicas(line)]
+    return sorted(found, key=lambda one: (one.at is None, one.at.timestamp() if one.at else 0.0, one.text))
+
+
+def _machines(line: Line, at: datetime) -> Iterator[Expected]:
+    keys = [int(line.trial.snapshot.offerings.key[one]) for one in zones_of(line.trial.snapshot, line.row)]
+    joining = Instance.objects.filter(
+        Q(ready_at__isnull=True) | Q(ready_at__gt=at), Q(released_at__isnull=True) | Q(released_at__gt=at),
+        offering__in=keys, created_at__lte=at, lost_at__isnull=True,
+    )  # fmt: skip
+    for one in joining.select_related("claim").order_by("ready_at", "key"):
+        claim = one.claim
+        if claim is not None and line.reserved and claim.organization_id == line.org:
+            text = f"an instance of claim {claim.name} was joining"
+        elif claim is None and line.on_demand and one.source == InstanceSource.POOL:
+            text = "an instance of the pool was joining"
+        else:
+            continue
+        yield Expected(one.gpus, line.zone_of(one.offering_id), text, one.ready_at)
+
+
+def _replicas(line: Line) -> Iterator[Expected]:
+    """Replicas of the organization that finished what they ran."""
+    snapshot = line.trial.snapshot
+    replicas, reach = snapshot.replicas, reachable(snapshot, line.row)
+    going = (replicas.state == ReplicaState.DRAINING) & (replicas.instance >= 0)
+    rows = np.flatnonzero(going & (snapshot.deployments.org[replicas.deployment] == line.org))
+    rows = rows[reach[replicas.instance[rows]]]
+    keys = replicas.key[rows].tolist()
+    ended = dict(Replica.objects.filter(key__in=keys).values_list("key", "stopped_at"))
+    for row, key in zip(rows.tolist(), keys, strict=True):
+        deployment = int(snapshot.deployments.key[replicas.deployment[row]])
+        _, name = line.names.deployments.get(deployment, (None, "a deployment"))
+        zone = snapshot.offerings.zone[int(snapshot.instances.offering[replicas.instance[row]])]
+        text = f"replica {key} of {name} was draining, and let its GPUs go"
+        yield Expected(int(replicas.gpus[row]), zone, text, ended.get(key))
