@@ -17,6 +17,7 @@ from console.dashboard.changes import changes
 from console.dashboard.forms import AutoscalingForm, HoldForm, MemoryForm, NoteForm
 from console.dashboard.live import last_sample
 from console.dashboard.marks import marks_of
+from console.dashboard.schedules import schedules_shown
 from console.dashboard.series import RANGES
 from console.organizations.models import AuditEvent, Organization
 from deployments.core import explain
@@ -24,6 +25,7 @@ from deployments.core.states import ReplicaState
 from deployments.costs import costs_of
 from deployments.memory import Fit, memory_fit
 from deployments.models import Decision, Deployment, Replica
+from deployments.replay.shadow import shadow_comparison
 from deployments.rollout import rollout_of
 from deployments.selectors import (
     concerning,
@@ -47,7 +49,7 @@ def page_context(
     """`forms` are those that were sent and are wrong."""
     actor, now = actor_in(request), clock.now()
     span = request.GET.get("range", "1h")
-    replicas = list(replicas_of(one))
+    replicas, startups = list(replicas_of(one)), start_ups_of(one)
     start = now - RANGES.get(span, RANGES["1h"])
     return {
         "deployment": one,
@@ -61,7 +63,9 @@ def page_context(
         "rollout": rollout_of(one, replicas),
         "marks": [(mark, mark.deletable_by(actor)) for mark in marks_of(one, start, now)],
         "memory": memory_of(one),
-        "startups": start_ups_of(one),
+        "startups": startups,
+        "schedules": schedules_shown(one, startups),
+        "shadow": shadow_comparison(one, start, now) if one.shadow else None,
         "costs": costs_of(one, replicas, now) if actor.sees_money else None,
         "gateways": one.gateways.order_by("name"),
         "events": [(event, changes(event)) for event in events_of(one)],

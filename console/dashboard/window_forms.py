@@ -67,10 +67,10 @@ class WindowForm(CountForm):
     def asked(self) -> WindowAsked:
         data = self.cleaned_data
         lasts = timedelta(hours=data["hours"], minutes=data["minutes"])
-        return WindowAsked(data["start"], lasts, str(_recurrence(data)), data["zone"], data["count"], data["until"])
+        return WindowAsked(data["start"], lasts, str(recurrence_of(data)), data["zone"], data["count"], data["until"])
 
 
-def _recurrence(data: dict[str, Any]) -> Recurrence:
+def recurrence_of(data: dict[str, Any]) -> Recurrence:
     freq = Freq(data["repeats"])
     days: tuple[int, ...] = ()
     if freq == Freq.WEEKLY:
@@ -82,12 +82,18 @@ def _recurrence(data: dict[str, Any]) -> Recurrence:
 
 def initial_of(asked: WindowAsked) -> dict[str, Any]:
     """The form's values for a window that is to be changed."""
-    rule = parsed(asked.recurrence)
     minutes = asked.duration // timedelta(minutes=1)
-    weekly = rule.freq == Freq.WEEKLY
     return {
         "count": asked.instance_count, "zone": asked.time_zone, "start": asked.start.strftime(WALL),
-        "hours": minutes // 60, "minutes": minutes % 60, "repeats": rule.freq.value, "interval": rule.interval,
+        "hours": minutes // 60, "minutes": minutes % 60, "until": asked.until, **repeats_of(parsed(asked.recurrence)),
+    }  # fmt: skip
+
+
+def repeats_of(rule: Recurrence) -> dict[str, Any]:
+    """The form's values for a recurrence."""
+    weekly = rule.freq == Freq.WEEKLY
+    return {
+        "repeats": rule.freq.value, "interval": rule.interval,
         "days": [WEEKDAYS[one] for one in rule.days] if weekly else [],
-        "month_day": [] if weekly else [str(one) for one in rule.days], "until": asked.until,
+        "month_day": [] if weekly else [str(one) for one in rule.days],
     }  # fmt: skip

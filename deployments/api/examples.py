@@ -18,5 +18,12 @@ WINDOW = OpenApiExample("Four instances on weekdays from eight to six", request_
     "start": "2026-12-01T08:00", "durationMinutes": 600, "recurrence": "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR",
     "timeZone": "Europe/Berlin", "instanceCount": 4,
 })  # fmt: skip
+SCHEDULE = OpenApiExample("At least eight replicas on weekdays from eight to six", request_only=True, value={
+    "start": "2026-12-01T08:00", "durationMinutes": 600, "recurrence": "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR",
+    "timeZone": "Europe/Berlin", "min": 8,
+})  # fmt: skip
+SCHEDULE_CHANGE = OpenApiExample(
+    "At least six replicas, at most twelve", request_only=True, value={"min": 6, "max": 12}
+)
 RESIZE = OpenApiExample("Three instances", request_only=True, value={"instanceCount": 3})
 PREVIEW = OpenApiExample("What would two instances do?", request_only=True, value={"instanceCount": 2})

@@ -1,6 +1,18 @@
 from django.urls import path
 
-from deployments.api import claims, decisions, events, explanation, holds, previews, sizing, v1, windows
+from deployments.api import (
+    claims,
+    decisions,
+    events,
+    explanation,
+    holds,
+    previews,
+    schedules,
+    shadow,
+    sizing,
+    v1,
+    windows,
+)
 
 urlpatterns = [
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
@@ -8,6 +20,9 @@ urlpatterns = [
     path("deployments/<str:id>/replicas", v1.ReplicasView.as_view(), name="api-replicas"),
     path("deployments/<str:id>/replicas/<str:key>/restart", v1.RestartView.as_view(), name="api-replica-restart"),
     path("deployments/<str:id>/explanation", explanation.ExplanationView.as_view(), name="api-explanation"),
+    path("deployments/<str:id>/schedules", schedules.SchedulesView.as_view(), name="api-schedules"),
+    path("deployments/<str:id>/schedules/<str:schedule>", schedules.ScheduleView.as_view(), name="api-schedule"),
+    path("deployments/<str:id>/shadow", shadow.ShadowView.as_view(), name="api-shadow"),
     path("decisions", decisions.AllDecisionsView.as_view(), name="api-all-decisions"),
     path("decisions/<str:id>", decisions.DecisionView.as_view(), name="api-decision"),
     path("decisions/<str:id>/replay", decisions.ReplayView.as_view(), name="api-decision-replay"),

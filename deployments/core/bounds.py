@@ -44,15 +44,18 @@ def _reasons(deployments: Deployments, damped: Damped, asked: Int64s, value: Int
     by_floor = raised & (value > deployments.min)
     by_price = (deployments.ceiling >= 0) & (value < deployments.max) & (value >= _paid_for(deployments))
     by_window = deployments.scheduled
+    fixed = (deployments.min == deployments.max) & (by_window & Scheduled.AHEAD == 0)
     for rows, reason, kind in (
         (raised, Reason.AT_MIN, Bound.MIN),
         (lowered, Reason.AT_MAX, Bound.MAX),
         (raised & (by_window & Scheduled.MIN > 0), Reason.SCHEDULED_MIN, Bound.SCHEDULE),
+        (raised & (by_window & Scheduled.AHEAD > 0), Reason.SCHEDULED_AHEAD, Bound.SCHEDULE),
         (lowered & (by_window & Scheduled.MAX > 0), Reason.SCHEDULED_MAX, Bound.SCHEDULE),
         (by_floor, Reason.OBJECTIVE_FLOOR, Bound.FLOOR),
         (by_price & lowered, Reason.PRICE_CEILING, Bound.PRICE),
         (damped.code == Reason.HOLD_NO_SIGNAL, Reason.HELD, Bound.HOLD),
-        (deployments.min == deployments.max, Reason.FIXED_SIZE, Bound.MAX),
+        (fixed & (by_window == 0), Reason.FIXED_SIZE, Bound.MAX),
+        (fixed & (by_window > 0), Reason.SCHEDULED_SIZE, Bound.SCHEDULE),
         (deployments.freeze, Reason.FROZEN, Bound.HOLD),
         (deployments.pin >= 0, Reason.PINNED, Bound.HOLD),
         (~deployments.enabled, Reason.DISABLED, Bound.DISABLED),

@@ -60,6 +60,8 @@ class Reason(IntEnum):
     HELD = 509
     OBJECTIVE_FLOOR = 510
     PRICE_CEILING = 511
+    SCHEDULED_AHEAD = 512
+    SCHEDULED_SIZE = 513
 
     NOTHING_ASKED = 600
     GRANTED = 601
@@ -149,6 +151,11 @@ SENTENCES: dict[Reason, str] = {
         "Raised from {damped} to {wanted}: objective mode keeps at least {floor}, within {min} to {max}."
     ),
     Reason.PRICE_CEILING: "Lowered to {wanted}: the price ceiling of the objective pays for {ceiling} replicas.",
+    Reason.SCHEDULED_AHEAD: (
+        "Raised from {damped} to {min}, the minimum of a schedule window that begins soon: replicas are started ahead, "
+        "so that they are ready when it does."
+    ),
+    Reason.SCHEDULED_SIZE: "The schedule window that is open sets the size to {min}.",
     Reason.NOTHING_ASKED: "The size stays at {granted}; no GPUs are asked for.",
     Reason.GRANTED: "{added} more replicas are granted: {granted}.",
     Reason.RELEASED: "{removed} replicas are let go: {granted}.",

@@ -53,11 +53,12 @@ class Source(IntEnum):
 
 
 class Scheduled(IntEnum):
-    """Bits of Deployments.scheduled: which bound comes from an open schedule window."""
+    """Bits of Deployments.scheduled: which bound comes from an open schedule window, or from one that begins soon."""
 
     NOTHING = 0
     MIN = 1
     MAX = 2
+    AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from deployments.loop.columns import read_columns, read_rows
 from deployments.loop.elsewhere import leaving
 from deployments.loop.holds import held
 from deployments.loop.passes import readable
+from deployments.schedules.loop import scheduled
 from deployments.zones import common_zones
 
 Array = npt.NDArray[Any]
@@ -54,6 +55,7 @@ class Shard:
     converted: Array  # keys of replicas labelled on demand whose instances a claim has taken over since (C4)
     instance_keys: Array
     instance_claims: Array
+    opened: dict[int, datetime]  # schedule windows, and the beginning that they are newly open for
 
 
 def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Shard:
@@ -61,7 +63,7 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
     with repeatable_read():
         offerings = read_rows(_OFFERINGS, [instance_type.key])
         instances, claims = _instances(offerings)
-        deployments = _deployments(instance_type, offerings, instances, now)
+        deployments, opened = _deployments(instance_type, offerings, instances, now)
         replicas, parts, elsewhere = _replicas(instance_type, deployments, instances)
         converted = _converted(replicas, parts, instances)
         replicas.capacity_class[converted] = core.CapacityClass.RESERVED
@@ -84,7 +86,7 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
         parts=parts,
     )
     return Shard(
-        snapshot, state_at, deployments.key, replicas.key, going, replicas.key[converted], instances.key, claims
+        snapshot, state_at, deployments.key, replicas.key, going, replicas.key[converted], instances.key, claims, opened
     )
 
 
@@ -101,7 +103,7 @@ def repeatable_read() -> Iterator[None]:
 
 def _deployments(
     instance_type: InstanceType, offerings: Offerings, instances: core.Instances, now: datetime
-) -> core.Deployments:
+) -> tuple[core.Deployments, dict[int, datetime]]:
     settings = ", ".join(
         f"coalesce(date_part('epoch', {column}), {NAN}) AS {name}" for name, column in SETTINGS.items()
     )
@@ -115,7 +117,8 @@ def _deployments(
                CASE coalesce(p.capacity_classes[2], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
                     WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS second_class,
                CASE WHEN d.disabled OR d.status = 'STATUS_DELETING' THEN 0 ELSE 1 END AS enabled,
-               d.revision, coalesce(f.waiting, 0) AS backoff, coalesce(f.failed_on, -1) AS failed_on,
+               CASE WHEN d.shadow THEN 1 ELSE 0 END AS shadow, d.revision, coalesce(f.waiting, 0) AS backoff,
+               coalesce(f.failed_on, -1) AS failed_on,
                CASE WHEN b.ahead > 0 THEN {NO_BURSTS} ELSE coalesce(p.burst_factor, {NAN}) END AS burst_factor,
                coalesce(p.tolerance, {NAN}) AS tolerance, {settings}
         FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
@@ -127,7 +130,7 @@ def _deployments(
         ) f ON f.deployment_id = d.key
         WHERE d.instance_type_id = %s ORDER BY d.key"""  # noqa: S608 - names of our own columns
     whole = ["key", "org", "min", "max", "floor", "ceiling", "priority", "concurrency", "gpu_count", "slots", "first_class", "second_class",
-             "enabled", "revision", "backoff", "failed_on"]  # fmt: skip
+             "enabled", "shadow", "revision", "backoff", "failed_on"]  # fmt: skip
     floats = ["created_at", "ahead", "burst_factor", "tolerance", *SETTINGS]
     kinds = [(name, "bigint") for name in whole] + [(name, "float8") for name in floats]
     type_ = instance_type.key
@@ -138,15 +141,18 @@ def _deployments(
     unset = first == 0
     freeze, pin = held(instance_type, columns["key"], columns["org"], now)
     order = np.stack([np.where(unset, 1, first), np.where(unset, 2, second)], axis=1)
-    return core.Deployments.build(
-        **{**columns, "enabled": columns["enabled"] == 1},
+    by_window, opened = scheduled(instance_type, columns, now)
+    built = core.Deployments.build(
+        **{**columns, "enabled": columns["enabled"] == 1, "shadow": columns["shadow"] == 1},
         class_order=order,
         startup_s=_startups(instance_type, columns["key"], now),
         avoid=_places(instances.key, failed_on),
         freeze=freeze,
         pin=pin,
         zones=_zone_bits(instance_type, columns["key"], offerings),
+        scheduled=by_window,
     )
+    return built, opened
 
 
 def _startups(instance_type: InstanceType, keys: Array, now: datetime) -> Array:

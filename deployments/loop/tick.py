@@ -21,6 +21,7 @@ from deployments.loop.snapshot import read_shard
 from deployments.loop.transitions import replicas_end
 from deployments.models import Deployment, Replica
 from deployments.replay.records import tick_record
+from deployments.schedules.loop import schedules_opened
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def shard_tick(instance_type: InstanceType, now: datetime, backend: RuntimeBacke
     made = plan(shard.snapshot, PARAMS, now.timestamp())
     applied = apply_plan(instance_type, shard, made, now)
     if applied:
+        schedules_opened(shard.opened)
         tick_record(
             instance_type=instance_type, snapshot=shard.snapshot, made=made, decisions=applied.decisions, now=now
         )

@@ -5,6 +5,7 @@ from deployments.models.history import UNDER_WAY, HistoryRun, HistoryState
 from deployments.models.hold import Annotation, Hold, HoldKind
 from deployments.models.objective import DeploymentObjective, ObjectiveChoice, Trigger, Unavailable, Why
 from deployments.models.replica import CapacityClass, Replica, ReplicaPlacement
+from deployments.models.schedule import ScheduleWindow
 from deployments.models.signal import SignalBlock, SignalChunk
 from deployments.models.simulated import SimulatedFault, SimulatedReplica, SimulatedWorkload
 from deployments.models.tick import TickRecord
@@ -26,6 +27,7 @@ __all__ = [
     "PlannerState",
     "Replica",
     "ReplicaPlacement",
+    "ScheduleWindow",
     "SignalBlock",
     "SignalChunk",
     "SimulatedFault",

@@ -37,6 +37,9 @@ class Deployment(models.Model):
     )
     traffic_weight = models.PositiveIntegerField(default=0)
     disabled = models.BooleanField(default=False)
+    shadow = models.BooleanField(
+        default=False, db_default=False, help_text="Sizes are decided and shown, and nothing is acted on."
+    )
 
     revision = models.PositiveIntegerField(default=1, help_text="Raised by changes that replicas must take on (R10).")
     status = models.CharField(max_length=20, default=Status.CREATING.value)

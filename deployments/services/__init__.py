@@ -13,6 +13,7 @@ from deployments.services.gateways import gateway_create, gateway_delete, gatewa
 from deployments.services.holds import hold_create, hold_end
 from deployments.services.memory import model_memory_set
 from deployments.services.replicas import replica_restart
+from deployments.services.shadow import shadow_set
 
 __all__ = [
     "annotation_create",
@@ -31,4 +32,5 @@ __all__ = [
     "model_memory_set",
     "priorities_set",
     "replica_restart",
+    "shadow_set",
 ]

@@ -24,8 +24,8 @@ from console.notifications.models import Delivery, Kind, Notification
 from console.notifications.services import notify
 from console.organizations.models import Role
 from console.organizations.services import token_create
-from deployments.api.examples import WINDOW
-from deployments.models import Replica
+from deployments.api.examples import SCHEDULE, WINDOW
+from deployments.models import Decision, Replica
 from tests import fleet, world
 from tests.cast import SETUP, Cast
 from tests.stack.stacks import ROOT, until
@@ -72,6 +72,8 @@ def things(cast: Cast) -> dict[str, list[str]]:
     pin = {"kind": "PIN", "deploymentId": str(models[0].id), "size": 2, "reason": "tried"}
     higher = {"zone": "US-WEST-04A", "instanceId": "gb200-4x", "wanted": 20, "reason": "tried"}
     windows = [send("POST", f"/api/v1/claims/{claims[0].id}/windows", WINDOW.value | {"instanceCount": 2}).json()]
+    body = SCHEDULE.value | {"min": None, "max": 4}
+    schedule = send("POST", f"/api/v1/deployments/{models[0].id}/schedules", body).json()
     return {
         "claims": [str(one.id) for one in claims],
         "capacityclaims": [str(one.id) for one in claims],
@@ -84,6 +86,8 @@ def things(cast: Cast) -> dict[str, list[str]]:
         "holds": [send("POST", "/api/v1/holds", pin).json()["id"]],
         "quota-requests": [send("POST", "/api/v1/quota-requests", higher).json()["id"]],
         "windows": [one["window"]["id"] for one in windows],
+        "decisions": [str(id) for id in Decision.objects.values_list("id", flat=True)],
+        "schedules": [schedule["schedule"]["id"]],
         "capacity": ["US-WEST-04A", "rno2a"],
     }
 

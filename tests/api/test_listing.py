@@ -127,7 +127,8 @@ def test_a_page_takes_as_many_queries_as_a_full_list(many: Cast) -> None:
 def test_every_list_says_how_it_is_paged() -> None:
     """Short ones, which are always whole, and ranges of time are named here."""
     whole = {"/api/v1/budgets", "/api/v1/usage", "/api/v1/claims/{id}/windows", "/api/v1/claims/{id}/calendar",
-             "/api/v1/capacity/{zone}/{instance_type}/calendar", "/api/v1/deployments/{id}/signals"}  # fmt: skip
+             "/api/v1/capacity/{zone}/{instance_type}/calendar", "/api/v1/deployments/{id}/signals",
+             "/api/v1/deployments/{id}/schedules"}  # fmt: skip
     lists = {
         path: {one["name"] for one in item["get"].get("parameters", [])}
         for path, item in api_schema()["paths"].items()

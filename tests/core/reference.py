@@ -229,13 +229,17 @@ def _bounds(policy: Policy, base: int, damped: int, valid: bool) -> tuple[int, R
         return clip(policy.pin), Reason.PINNED, Bound.HOLD
     if policy.freeze:
         return clip(base), Reason.FROZEN, Bound.HOLD
-    if policy.min == policy.max:
+    if policy.min == policy.max and not policy.scheduled & 4:
+        if policy.scheduled:
+            return policy.min, Reason.SCHEDULED_SIZE, Bound.SCHEDULE
         return policy.min, Reason.FIXED_SIZE, Bound.MAX
     if not valid:
         return clip(damped), Reason.HELD, Bound.HOLD
     if policy.floor > damped and clip(policy.floor) > max(damped, policy.min):
         return clip(policy.floor), Reason.OBJECTIVE_FLOOR, Bound.FLOOR
     if damped < policy.min:
+        if policy.scheduled & 4:
+            return policy.min, Reason.SCHEDULED_AHEAD, Bound.SCHEDULE
         if policy.scheduled & 1:
             return policy.min, Reason.SCHEDULED_MIN, Bound.SCHEDULE
         return policy.min, Reason.AT_MIN, Bound.MIN

@@ -28,7 +28,7 @@ def policies(draw: st.DrawFn) -> Policy:
     return Policy(
         min=low,
         max=low + draw(st.sampled_from([0, 4, 12, 40])),
-        scheduled=draw(st.integers(0, 3)),
+        scheduled=draw(st.sampled_from([0, 1, 2, 3, 5, 7])),
         floor=draw(st.sampled_from([0, 0, 3, 9])),
         ceiling=draw(st.sampled_from([-1, -1, 0, 3, 9])),
         target=draw(st.integers(1, 9)),

@@ -24,7 +24,8 @@ from console.notifications.channels import channel_create, channel_test
 from console.notifications.models import Delivery, Notification
 from console.organizations.models import ApiToken, Membership, Role
 from console.organizations.services import token_create
-from deployments.models import Annotation, HistoryRun, Replica
+from deployments.models import Annotation, Decision, HistoryRun, Replica
+from deployments.schedules.services import ScheduleAsked, schedule_create
 from deployments.services.holds import hold_create
 from tests import world
 from tests.cast import Cast, Member
@@ -38,7 +39,7 @@ ELSEWHERE = {"sign-in": "test_kit", "sign-out": "test_kit", "switch-organization
 # What a viewer may not even see: forms that change something, and what is for admins to read.
 FOR_ADMINS = {"deployment-new", "deployment-delete", "claim-new", "claim-delete", "gateway-new", "gateway-edit",
               "gateway-delete", "claim-window-new", "claim-window", "claim-window-delete", "members", "member-remove", "tokens", "token-new", "token-revoke", "channel-new", "channel", "channel-rotate",
-              "channel-delete", "delivery", "quota-request"}  # fmt: skip
+              "channel-delete", "delivery", "quota-request", "schedule-new", "schedule"}  # fmt: skip
 FOR_MONEY = {
     "billing",
     "billing-csv",
@@ -97,6 +98,10 @@ def everything(cast: Cast, running: Running) -> list[Address]:
         actor=cast.admin.actor, claim_id=running.claim.id,
         asked=WindowAsked(datetime(2030, 1, 1, 8), timedelta(hours=1), "FREQ=DAILY", "UTC", 1),  # noqa: DTZ001
     )  # fmt: skip
+    schedule = schedule_create(
+        actor=cast.admin.actor, deployment_id=of.id,
+        asked=ScheduleAsked(datetime(2030, 1, 1, 8), timedelta(hours=1), "FREQ=DAILY", "UTC", max=of.autoscaling.max),  # noqa: DTZ001
+    )  # fmt: skip
     made = HistoryRun.objects.create(organization=cast.organization, starts_at=now - timedelta(hours=1), ends_at=now,
                                      made_from=now, world={}, first_decision=1)  # fmt: skip
     made.deployments.add(of)
@@ -108,6 +113,8 @@ def everything(cast: Cast, running: Running) -> list[Address]:
                                  wanted=99, reason="launch", now=now)  # fmt: skip
     return addresses({
         "requests": asked.id,
+        "decisions": Decision.objects.filter(deployment=of).latest("id").id,
+        "schedules": schedule.id,
         "channels": channel.id, "deliveries": told.pk, "notifications": told.notification_id,
         "windows": window.id,
         "deployments": of.id, "claims": running.claim.id, "gateways": of.gateways.get().id, "tokens": token.id,

@@ -51,6 +51,7 @@ IN_PATHS = {
     "quota-requests": (OpenApiTypes.UUID, "Id of the request."),
     "tokens": (OpenApiTypes.UUID, "Id of the token."),
     "members": (OpenApiTypes.STR, "Sign-in name of the member."),
+    "schedules": (OpenApiTypes.UUID, "Id of the schedule window."),
     "decisions": (OpenApiTypes.INT64, "Id of the decision."),
     "deliveries": (OpenApiTypes.INT64, "Id of the delivery."),
     "replicas": (OpenApiTypes.INT64, "Id of the replica."),

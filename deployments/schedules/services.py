@@ -1,0 +1,195 @@
+"""Windows of min and max: made, changed and deleted, under the lock of their deployment."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from claims.core.states import Status
+from claims.core.window_rules import WindowAsked, checked
+from claims.core.windows import Window, overlap
+from console.common import clock
+from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
+from console.common.notify import publish
+from console.organizations.actors import Actor
+from console.organizations.models import Organization
+from console.organizations.services import audit_record
+from deployments.core.policy import MAX_STORED
+from deployments.models import Deployment, ScheduleWindow
+from deployments.schedules.selectors import schedules_of, window_of
+from deployments.selectors import deployment_get
+
+MOST_SCHEDULES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleAsked:
+    """A window as it was asked for; `start` is a wall time of the time zone, a bound that is None stays as otherwise."""
+
+    start: datetime
+    duration: timedelta
+    recurrence: str
+    time_zone: str
+    min: int | None = None
+    max: int | None = None
+    until: date | None = None
+
+
+def schedule_create(*, actor: Actor, deployment_id: uuid.UUID, asked: ScheduleAsked) -> ScheduleWindow:
+    """Give a deployment another window. Refuses with InvalidArgument (the request), NotFound (the deployment),
+    FailedPrecondition (it overlaps another one, or the deployment has twenty)."""
+    actor.require_write()
+    organization, now = actor.require_organization(), clock.now()
+    window = _meant(asked, now)
+    with transaction.atomic():
+        deployment, rows = _locked(organization, deployment_id)
+        _require_bounds(deployment, asked)
+        if len(rows) >= MOST_SCHEDULES:
+            text = f"{deployment.name} has {len(rows)} windows, and cannot have more; delete one first."
+            raise FailedPrecondition("TOO_MANY_SCHEDULES", str(deployment.id), text)
+        _require_alone(rows, window, now)
+        row = ScheduleWindow(deployment=deployment, created_by_user=actor.user, created_by_token=actor.token,
+                             created_at=now, updated_at=now, **_columns(window, asked))  # fmt: skip
+        row.save()
+        _record(actor, deployment, row, "schedule.create", after=described(row))
+    return row
+
+
+def schedule_change(
+    *, actor: Actor, deployment_id: uuid.UUID, schedule_id: uuid.UUID, asked: ScheduleAsked
+) -> ScheduleWindow:
+    """Make a window another one; the same again changes nothing. Refuses as `schedule_create` does."""
+    actor.require_write()
+    organization, now = actor.require_organization(), clock.now()
+    window = _meant(asked, now)
+    with transaction.atomic():
+        deployment, rows = _locked(organization, deployment_id)
+        row = _among(rows, schedule_id)
+        before, was = described(row), window_of(row)
+        if was == window and (row.min, row.max) == (asked.min, asked.max):
+            return row
+        _require_bounds(deployment, asked)
+        _require_alone([one for one in rows if one.key != row.key], window, now)
+        for name, value in _columns(window, asked).items():
+            setattr(row, name, value)
+        row.opened_for, row.updated_at = row.opened_for if was == window else None, now
+        row.save()
+        _record(actor, deployment, row, "schedule.change", before=before, after=described(row))
+    return row
+
+
+def schedule_delete(*, actor: Actor, deployment_id: uuid.UUID, schedule_id: uuid.UUID) -> ScheduleWindow:
+    """Take a window away; from the next pass on the deployment has its own bounds. Answers what it was."""
+    actor.require_write()
+    organization = actor.require_organization()
+    with transaction.atomic():
+        deployment, rows = _locked(organization, deployment_id)
+        row = _among(rows, schedule_id)
+        ScheduleWindow.objects.filter(key=row.key).delete()
+        _record(actor, deployment, row, "schedule.delete", before=described(row))
+    return row
+
+
+def described(row: ScheduleWindow) -> dict[str, Any]:
+    """A window as the audit trail and the API show it."""
+    return {
+        "start": f"{row.first.isoformat()}T{row.at:%H:%M}",
+        "durationMinutes": row.duration // timedelta(minutes=1),
+        "recurrence": row.recurrence,
+        "timeZone": row.time_zone,
+        "min": row.min,
+        "max": row.max,
+        "until": row.until.isoformat() if row.until else None,
+    }
+
+
+def asked_of(row: ScheduleWindow) -> ScheduleAsked:
+    """What would have to be asked for to get this window."""
+    start = datetime.combine(row.first, row.at)
+    return ScheduleAsked(start, row.duration, row.recurrence, row.time_zone, row.min, row.max, row.until)
+
+
+def _meant(asked: ScheduleAsked, now: datetime) -> Window:
+    times = WindowAsked(asked.start, asked.duration, asked.recurrence, asked.time_zone, 1, asked.until)
+    window, violations = checked(times, now)
+    violations = [*violations, *_bounds_wrong(asked)]
+    if window is None or violations:
+        raise InvalidArgument(violations)
+    return window
+
+
+def _bounds_wrong(asked: ScheduleAsked) -> list[FieldViolation]:
+    if asked.min is None and asked.max is None:
+        return [FieldViolation("min", "a window sets min, max or both")]
+    found = [
+        FieldViolation(name, f"must be from 1 to {MAX_STORED}; it is {value}")
+        for name, value in (("min", asked.min), ("max", asked.max))
+        if value is not None and not 1 <= value <= MAX_STORED
+    ]
+    if not found and asked.min is not None and asked.max is not None and asked.max < asked.min:
+        found = [FieldViolation("max", "max must be greater than or equal to min")]
+    return found
+
+
+def _require_bounds(deployment: Deployment, asked: ScheduleAsked) -> None:
+    """What the window leaves as it is has to fit with what it sets."""
+    policy = deployment.autoscaling
+    if asked.max is None and asked.min is not None and asked.min > policy.max:
+        raise InvalidArgument.of(
+            "min", f"is more than the deployment's max of {policy.max}; set a max for the window too"
+        )
+    if asked.min is None and asked.max is not None and asked.max < policy.min:
+        raise InvalidArgument.of(
+            "max", f"is less than the deployment's min of {policy.min}; set a min for the window too"
+        )
+
+
+def _require_alone(others: Iterable[ScheduleWindow], window: Window, now: datetime) -> None:
+    for other in others:
+        at = overlap(window, window_of(other), now)
+        if at:
+            text = f"It would overlap the window {other} at {at:%Y-%m-%d %H:%M}{'' if at.tzinfo is None else ' UTC'}."
+            raise FailedPrecondition("SCHEDULE_OVERLAP", str(other.id), text)
+
+
+def _columns(window: Window, asked: ScheduleAsked) -> dict[str, Any]:
+    return {
+        "first": window.first, "at": window.at, "duration": window.duration, "recurrence": str(window.recurrence),
+        "time_zone": window.zone.key, "min": asked.min, "max": asked.max, "until": window.until,
+    }  # fmt: skip
+
+
+def _locked(organization: Organization, deployment_id: uuid.UUID) -> tuple[Deployment, list[ScheduleWindow]]:
+    """The deployment and its windows once nobody else can change them."""
+    key = deployment_get(organization, deployment_id).key
+    found = Deployment.objects.select_for_update(of=("self",), no_key=True).select_related("autoscaling")
+    deployment = found.filter(key=key).exclude(status=Status.DELETING).first()
+    if deployment is None:
+        raise NotFound("Deployment", deployment_id)
+    return deployment, schedules_of(deployment)
+
+
+def _among(rows: Iterable[ScheduleWindow], schedule_id: uuid.UUID) -> ScheduleWindow:
+    found = next((one for one in rows if one.id == schedule_id), None)
+    if found is None:
+        raise NotFound("ScheduleWindow", schedule_id)
+    return found
+
+
+def _record(
+    actor: Actor,
+    deployment: Deployment,
+    row: ScheduleWindow,
+    action: str,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    for each in (before, after):
+        if each is not None:
+            each["window"] = str(row.id)
+    audit_record(actor=actor, action=action, obj_type="Deployment", obj_id=str(deployment.id), obj_name=deployment.name,
+                 before=before, after=after, organization=actor.require_organization())  # fmt: skip
+    publish("notes", [deployment.organization_id])
