@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deployments.backtest.portfolio import Portfolio, Setting
+from deployments.backtest.portfolio import PRESET_TARGET, Portfolio, Setting
 from deployments.backtest.running import PARAMS, Machine, begun, bounds
 from deployments.backtest.traces import Traffic
 from deployments.core.objective import RECENT, Chosen, Objective, choose
@@ -32,11 +32,13 @@ class Mode:
     """Objective mode of one deployment during a run; changes in place.
 
     before_s: seconds of demand that came before the run
+    replays: whether anything can be chosen by the end of the run; if not, it is one of the preset
     """
 
     portfolio: Portfolio
     objective: Objective
     before_s: float = 0.0
+    replays: bool = True
     turns: list[Turn] = field(default_factory=list)
     _number: int = -1
     _ask: fleet.PolicyStep[alone.Remembered] = field(init=False)
@@ -44,13 +46,13 @@ class Mode:
 
     def look_back(self) -> None:
         """Replay what came before, and choose by it."""
-        for _ in range(round(self.before_s / PARAMS.sample_s)):
+        for _ in range(round(self.before_s / PARAMS.sample_s) if self.replays else 0):
             self.portfolio.advance()
         self._choose(0.0, None)
 
     def step(self, old: alone.Remembered, signal: fleet.Signal, now: float) -> tuple[alone.Remembered, int]:
         """As a policy of `fleet.run`."""
-        if self.portfolio.advance():
+        if self.replays and self.portfolio.advance():
             self._reached.append((signal.counters.started, signal.counters.waited_le_1s))
             self._choose(now, self._share())
         return self._ask(old, signal, now)
@@ -80,14 +82,16 @@ def run(
     requests = traffic.demand.between(0.0, traffic.span_s)
     first = history or traffic
     low, high = bounds(limits, max(first, traffic, key=lambda one: one.at_most), machine)
+    target = max(1, math.floor(PRESET_TARGET * machine.slots))
     mode = Mode(
         Portfolio(_load(history, requests, traffic.span_s), grid.Setup(machine.slots, machine.cold_start_s, PARAMS.sample_s), low, high,
-                  begun(first, low, high, machine.slots)),
+                  begun(first, low, high, target)),
         objective,
-        _whole(history.span_s) if history else 0.0,
+        before_s := _whole(history.span_s) if history else 0.0,
+        before_s + traffic.span_s > objective.known * grid.HOUR_S,
     )  # fmt: skip
     mode.look_back()
-    setup = fleet.Setup(machine.slots, lambda key: machine.cold_start_s, begun(traffic, low, high, machine.slots),
+    setup = fleet.Setup(machine.slots, lambda key: machine.cold_start_s, begun(traffic, low, high, target),
                         PARAMS.sample_s)  # fmt: skip
     nothing = alone.nothing(mode.portfolio.row(-1))
     return fleet.run(RecordedDemand(*requests), mode.step, nothing, setup, 0.0, traffic.span_s), mode.turns
