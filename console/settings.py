@@ -143,6 +143,11 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 MESSAGE_TAGS = {messages.ERROR: "danger"}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+FILE_UPLOAD_HANDLERS = [
+    "console.common.uploads.BoundedUpload",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 
 # --- sign-in ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "organizations.User"
@@ -262,6 +267,7 @@ CELERY_BEAT_SCHEDULE = {
     "fulfil": beat("claims.tasks.fulfil", 5, "control"),
     "provision": beat("claims.tasks.provision", 5, "io"),
     "history": beat("deployments.tasks.history", 10, "bulk"),
+    "backtests": beat("deployments.tasks.backtests", 5, "bulk"),
     "deliver": beat("console.notifications.tasks.deliver", 5, "io"),
     "quota-notices": beat("claims.tasks.quota_notices", 60, "control"),
     "budget-notices": beat("claims.tasks.budget_notices", 300, "control"),

@@ -19,7 +19,7 @@ from claims import metering
 from claims.core.rating import PriceMissing, Prices
 from claims.core.states import InstanceState
 from claims.metering import Terms
-from claims.models import ClaimKind, Instance, Offering, PriceKind, Source, UsageKind
+from claims.models import ClaimKind, Instance, InstanceType, Offering, PriceKind, Source, UsageKind
 from deployments.core.states import HOLDING
 from deployments.loop.passes import passes_sparse
 from deployments.models import CapacityClass, Deployment, Replica, ReplicaPlacement
@@ -90,7 +90,7 @@ class Costs:
 def costs_of(deployment: Deployment, replicas: Sequence[Replica], now: datetime) -> Costs | None:
     """None where the type has no price. `replicas` are those that hold GPUs."""
     zones, terms = zones_of(deployment), metering.terms_of(deployment.organization)
-    rates = _rates(deployment, zones, terms, now)
+    rates = _rates(deployment.instance_type, zones, terms, now)
     if rates is None:
         return None
     customer, serverless = _covered(deployment, zones)
@@ -109,7 +109,7 @@ def costs_of(deployment: Deployment, replicas: Sequence[Replica], now: datetime)
 def replica_price(deployment: Deployment, now: datetime) -> Decimal | None:
     """USD an hour of one replica, all on demand; None where the type has no price."""
     terms = metering.terms_of(deployment.organization)
-    rates = _rates(deployment, zones_of(deployment), terms, now)
+    rates = _rates(deployment.instance_type, zones_of(deployment), terms, now)
     return rates.on_demand * deployment.gpu_count if rates else None
 
 
@@ -126,9 +126,14 @@ def zones_of(deployment: Deployment) -> set[str]:
     return common_zones([one.sent_zones for one in deployment.gateways.all()], all_zones())
 
 
-def _rates(deployment: Deployment, zones: set[str], terms: Terms, now: datetime) -> Rates | None:
+def rates_on(deployment: Deployment, instance_type: InstanceType, now: datetime) -> Rates | None:
+    """What a GPU-hour on machines of that type costs the deployment's organization; None where no price is set."""
+    return _rates(instance_type, zones_of(deployment), metering.terms_of(deployment.organization), now)
+
+
+def _rates(instance_type: InstanceType, zones: set[str], terms: Terms, now: datetime) -> Rates | None:
     """Of the dearest allowed zone."""
-    offerings = Offering.objects.filter(instance_type=deployment.instance_type, zone__name__in=zones)
+    offerings = Offering.objects.filter(instance_type=instance_type, zone__name__in=zones)
     keys = list(offerings.values_list("key", flat=True))
     known = _prices(terms, keys, PriceKind.ON_DEMAND, now)
     return Rates(max(known), max(_prices(terms, keys, PriceKind.RESERVED, now), default=None)) if known else None

@@ -7,6 +7,7 @@ from celery import shared_task
 from claims.models import InstanceType
 from console.common import clock
 from console.loops.services import loop_pass
+from deployments.backtests.work import backtest_pass
 from deployments.history.work import history_pass
 from deployments.loop import actuate as actuation
 from deployments.loop import rollup
@@ -53,6 +54,13 @@ def roll_up() -> None:
 def history() -> None:
     """Long: hours of simulation. The work is a row with a lease, so it has no place in the loop table."""
     history_pass(now=clock.now())
+
+
+@shared_task(name="deployments.tasks.backtests")
+def backtests() -> None:
+    """Long, as `history` is. One at a time: another message comes after it, behind what waits meanwhile."""
+    if backtest_pass(now=clock.now()):
+        backtests.apply_async(queue="bulk", expires=10)
 
 
 @shared_task(name="deployments.tasks.shortage_notices")

@@ -9,6 +9,8 @@ from deployments.models import CapacityClass
 
 # What was done to the object that is named beside it.
 ACTIONS = {
+    "backtest.cancel": "Backtest cancelled",
+    "backtest.create": "Backtest asked for",
     "budget.clear": "Budget removed",
     "budget.set": "Budget set",
     "channel.change": "Notification channel changed",

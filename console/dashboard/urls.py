@@ -6,6 +6,7 @@ from console.dashboard.views import (
     afterwards,
     audit,
     autoscaling,
+    backtests,
     billing,
     budget,
     bulk,
@@ -64,6 +65,20 @@ urlpatterns = [
     path("notes/<uuid:id>/delete", holds.note_gone, name="note-delete"),
     path("deployments/<uuid:id>/switch", deployments.deployment_switch, name="deployment-switch"),
     path("deployments/<uuid:id>/delete", deployments.deployment_delete, name="deployment-delete"),
+    path("backtests", backtests.backtest_list, name="backtests"),
+    path("backtests/new", backtests.backtest_new, name="backtest-new"),
+    path("backtests/<uuid:id>", backtests.backtest_page, name="backtest"),
+    path("backtests/<uuid:id>/progress", backtests.backtest_progress, name="backtest-progress"),
+    path("backtests/<uuid:id>/cancel", backtests.backtest_stop, name="backtest-cancel"),
+    *(
+        path(
+            f"charts/backtests/<uuid:id>/{kind}.json",
+            backtests.backtest_chart,
+            {"kind": kind},
+            name=f"chart-backtest-{kind}",
+        )
+        for kind in backtests.KINDS
+    ),
     path("claims", claims.claim_list, name="claims"),
     path("claims/new", claims.claim_new, name="claim-new"),
     path("claims/<uuid:id>", claims.claim_page, name="claim"),

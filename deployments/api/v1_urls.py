@@ -1,6 +1,7 @@
 from django.urls import path
 
 from deployments.api import (
+    backtests,
     claims,
     decisions,
     events,
@@ -39,6 +40,9 @@ urlpatterns = [
         name="api-pool-calendar",
     ),
     path("events", events.EventsView.as_view(), name="api-events"),
+    path("backtests", backtests.BacktestsView.as_view(), name="api-backtests"),
+    path("backtests/<str:id>", backtests.BacktestView.as_view(), name="api-backtest"),
+    path("backtests/<str:id>/cancel", backtests.BacktestCancelView.as_view(), name="api-backtest-cancel"),
     path("holds", holds.HoldsView.as_view(), name="api-holds"),
     path("holds/<str:id>", holds.HoldView.as_view(), name="api-hold"),
 ]

@@ -1,3 +1,4 @@
+from deployments.models.backtest import BACKTEST_UNDER_WAY, Backtest, BacktestState
 from deployments.models.decision import Decision, PlannerState
 from deployments.models.deployment import AutoscalingPolicy, Deployment
 from deployments.models.gateway import Gateway
@@ -11,9 +12,12 @@ from deployments.models.simulated import SimulatedFault, SimulatedReplica, Simul
 from deployments.models.tick import TickRecord
 
 __all__ = [
+    "BACKTEST_UNDER_WAY",
     "UNDER_WAY",
     "Annotation",
     "AutoscalingPolicy",
+    "Backtest",
+    "BacktestState",
     "CapacityClass",
     "Decision",
     "Deployment",

@@ -1,5 +1,6 @@
 /* Charts from JSON endpoints: {unit, from, to, span, series: [{name, color, style, feed, points: [[ms, value|null], ...]}],
-   notes: [{kind, text, at, until, moment}], made: {from, to, text}, summary: text}. One crosshair for all charts of a page, colours from CSS, a table of the same
+   notes: [{kind, text, at, until, moment}], made: {from, to, text}, summary: text, since: whether times are counted from
+   the beginning of a trace}. One crosshair for all charts of a page, colours from CSS, a table of the same
    data below each. */
 (() => {
   "use strict";
@@ -119,11 +120,18 @@
     return [...(notes ?? []).filter(near).map((note) => note.text), ...(isMade({ made }, crosshair) ? [made.text] : [])];
   };
 
+  // A trace has no date: its times are hours, minutes and seconds since it began.
+  const since = (ms) => {
+    const seconds = Math.round(ms / 1000), two = (value) => String(value).padStart(2, "0");
+    return `${Math.floor(seconds / 3600)}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  };
+
   const moment = (items) => {
     if (!items.length) return "";
     const { chart } = items[0];
     const value = chart.config.type === "bar" ? items[0].parsed.x : crosshair;
-    return value === null ? "" : chart.scales.x.getLabelForValue(value);
+    if (value === null) return "";
+    return chart.config.options.since ? `${since(value)} after the beginning` : chart.scales.x.getLabelForValue(value);
   };
 
   const dataset = (series, kind) => {
@@ -152,14 +160,16 @@
     maintainAspectRatio: false,
     notes: data.notes,
     made: data.made,
+    since: data.since,
     normalized: true,
     interaction: { mode: "under", intersect: false },
     scales: {
       x: {
-        type: "time",
+        type: data.since ? "linear" : "time",
         min: data.from, max: data.to,
+        title: { display: Boolean(data.since), text: "since the trace begins", color: color("text") },
         time: { tooltipFormat: kind === "bar" ? "d MMM" : data.to - data.from > DAY_MS ? "d MMM HH:mm:ss" : "HH:mm:ss", displayFormats: { second: "HH:mm:ss", minute: "HH:mm", hour: "HH:mm", day: "d MMM" }, unit: kind === "bar" ? "day" : undefined },
-        grid: { color: color("grid") }, ticks: { color: color("text"), maxRotation: 0, autoSkipPadding: 24 }, border: { display: false },
+        grid: { color: color("grid") }, ticks: { color: color("text"), maxRotation: 0, autoSkipPadding: 24, ...(data.since ? { callback: since, maxTicksLimit: 7 } : {}) }, border: { display: false },
         stacked: kind === "bar", offset: kind === "bar",
       },
       y: { beginAtZero: true, title: { display: true, text: data.unit, color: color("text") }, max: data.unit === "%" ? 100 : undefined, grace: data.unit === "%" ? 0 : "8%", grid: { color: color("grid") }, ticks: { color: color("text"), precision: data.unit === "s" ? undefined : 0, maxTicksLimit: 6 }, border: { display: false }, stacked: kind === "bar" },
@@ -199,7 +209,7 @@
     const tbody = body.createTBody();
     for (const at of times) {
       const row = tbody.insertRow();
-      row.insertCell().textContent = new Date(at).toLocaleString();
+      row.insertCell().textContent = data.since ? since(at) : new Date(at).toLocaleString();
       data.series.forEach((_, place) => { row.insertCell().textContent = rows.get(at)[place] ?? ""; });
       if (data.made) row.insertCell().textContent = isMade(data, at) ? "simulation, made afterwards" : "samples";
     }

@@ -24,7 +24,8 @@ from console.notifications.channels import channel_create, channel_test
 from console.notifications.models import Delivery, Notification
 from console.organizations.models import ApiToken, Membership, Role
 from console.organizations.services import token_create
-from deployments.models import Annotation, Decision, HistoryRun, Replica
+from deployments.backtests.asked import Asked, resolved
+from deployments.models import Annotation, Backtest, Decision, HistoryRun, Replica
 from deployments.schedules.services import ScheduleAsked, schedule_create
 from deployments.services.holds import hold_create
 from tests import world
@@ -39,7 +40,7 @@ ELSEWHERE = {"sign-in": "test_kit", "sign-out": "test_kit", "switch-organization
 # What a viewer may not even see: forms that change something, and what is for admins to read.
 FOR_ADMINS = {"deployment-new", "deployment-delete", "claim-new", "claim-delete", "gateway-new", "gateway-edit",
               "gateway-delete", "claim-window-new", "claim-window", "claim-window-delete", "members", "member-remove", "tokens", "token-new", "token-revoke", "channel-new", "channel", "channel-rotate",
-              "channel-delete", "delivery", "quota-request", "schedule-new", "schedule"}  # fmt: skip
+              "channel-delete", "delivery", "quota-request", "schedule-new", "schedule", "backtest-new"}  # fmt: skip
 FOR_MONEY = {
     "billing",
     "billing-csv",
@@ -111,6 +112,8 @@ def everything(cast: Cast, running: Running) -> list[Address]:
     Notification.objects.filter(pk=told.notification_id).update(kind="SHORTAGE")
     asked = quota_request_create(actor=cast.admin.actor, organization=cast.organization, offering=world.offering(),
                                  wanted=99, reason="launch", now=now)  # fmt: skip
+    what_if = Backtest.objects.create(organization=cast.organization, deployment=of, deployment_name=of.name, created_by="admin",
+                                      request=resolved(of, Asked(trace=b"", baselines=["hpa"]), now))  # fmt: skip
     return addresses({
         "requests": asked.id,
         "decisions": Decision.objects.filter(deployment=of).latest("id").id,
@@ -120,7 +123,7 @@ def everything(cast: Cast, running: Running) -> list[Address]:
         "deployments": of.id, "claims": running.claim.id, "gateways": of.gateways.get().id, "tokens": token.id,
         "members": Membership.objects.get(organization=cast.organization, user=cast.viewer.user).id,
         "holds": hold.id, "notes": note.id, "instances": instance.key,
-        "histories": made.id,
+        "histories": made.id, "backtests": what_if.id,
         "replicas": Replica.objects.filter(deployment=of).latest("key").key,
     })  # fmt: skip
 

@@ -56,6 +56,9 @@ STATES = {
     "SENDING": ("info", "loader-2", "Being sent"),
     "DELIVERED": ("ok", "circle-check", "Delivered"),
     "CANCELLED": ("idle", "circle-x", "Cancelled"),
+    "QUEUED": ("info", "clock", "Queued"),
+    "RUNNING": ("info", "loader-2", "Running"),
+    "DONE": ("ok", "circle-check", "Done"),
     "PENDING": ("info", "clock", "Pending"),
     "APPROVED": ("ok", "circle-check", "Approved"),
     "PARTLY": ("ok", "circle-check", "Approved in part"),
@@ -251,3 +254,9 @@ def hours(seconds: int) -> str:
 @register.filter
 def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+@register.filter
+def share(value: float) -> str:
+    """Of requests, to a hundredth of a percent."""
+    return f"{100 * value:.2f} %"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig
 from django.db import OperationalError
 from django.http import Http404
 from rest_framework import exceptions
@@ -70,11 +71,18 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     return response
 
 
+class TooLarge(exceptions.APIException):
+    status_code = 413
+    default_detail = "The body has more than 1 MiB."
+
+
 def framework_answer(error: Exception) -> Response | None:
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is nothing at this address.")
     elif isinstance(error, DjangoPermissionDenied):
         error = exceptions.PermissionDenied()
+    elif isinstance(error, RequestDataTooBig):
+        error = TooLarge()
     if not isinstance(error, exceptions.APIException):
         return None
     set_rollback()

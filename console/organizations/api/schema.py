@@ -44,6 +44,7 @@ IN_PATHS = {
     "claims": (OpenApiTypes.UUID, "Id of the capacity claim."),
     "deployments": (OpenApiTypes.UUID, "Id of the deployment."),
     "gateways": (OpenApiTypes.UUID, "Id of the gateway."),
+    "backtests": (OpenApiTypes.UUID, "Id of the backtest."),
     "holds": (OpenApiTypes.UUID, "Id of the hold."),
     "windows": (OpenApiTypes.UUID, "Id of the window."),
     "webhooks": (OpenApiTypes.UUID, "Id of the webhook."),
@@ -203,7 +204,7 @@ class ApiSchema(AutoSchema):
 # Creations of what has an id that the client may choose, or a name that is taken.
 CHOOSE_IDS = {"CreateCapacityClaim", "CreateClaim", "CreateDeployment", "CreateGateway"}
 # Creations whose body names something else, which may not be there.
-NAME_OTHERS = {"CreateHold"}
+NAME_OTHERS = {"CreateHold", "CreateBacktest"}
 # Reads that are refused where something used has no price.
 NEED_PRICES = {"GetUsage", "ListStatements", "GetStatement", "ExportFocus"}
 
