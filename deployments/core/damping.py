@@ -47,8 +47,10 @@ def damp(
     recommended = np.where(valid & ~kept, asked, base)
     lowest = np.where(bursting, base, np.minimum(base, np.maximum(recommended, window_highest)))
     value = np.where(recommended < base, lowest, recommended)
-    small = looking & valid & (value < base) & _near(value, base, settings)
-    value = np.where(small, base, value)
+    small = np.zeros(len(base), np.bool_)
+    if looking.any():
+        small = looking & valid & (value < base) & _near(value, base, settings)
+        value = np.where(small, base, value)
     return Damped(
         value=value,
         code=_codes(need, ahead, valid, kept, base, recommended, value, bursting, small),
@@ -114,9 +116,10 @@ def _codes(
     code[grows] = Reason.GROW
     code[grows & (need.standing > 0)] = Reason.GROW_QUEUE
     code[grows & bursting] = Reason.GROW_BURST
-    decides = (ahead.need_ahead > 0) & (ahead.need_ahead >= recommended) & (ahead.need_ahead > need.need_stable)
-    code[decides & (recommended == base)] = Reason.KEPT_AHEAD
-    code[decides & grows] = Reason.GROW_AHEAD
+    if ahead.need_ahead.any():
+        decides = (ahead.need_ahead > 0) & (ahead.need_ahead >= recommended) & (ahead.need_ahead > need.need_stable)
+        code[decides & (recommended == base)] = Reason.KEPT_AHEAD
+        code[decides & grows] = Reason.GROW_AHEAD
     shrinks = recommended < base
     code[shrinks] = Reason.SHRINK
     code[shrinks & (value > recommended)] = Reason.SHRINK_DELAYED
