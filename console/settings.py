@@ -214,7 +214,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["console.organizations.api.permissions.HasRole"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["console.organizations.api.parsing.JsonParser"],
     "DEFAULT_SCHEMA_CLASS": "console.organizations.api.schema.ApiSchema",
     # Every answer is JSON, whatever is asked for; and OPTIONS tells nothing that the schema does not.
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "console.organizations.api.negotiation.AlwaysJson",

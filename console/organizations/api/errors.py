@@ -79,6 +79,8 @@ class TooLarge(exceptions.APIException):
 def framework_answer(error: Exception) -> Response | None:
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is nothing at this address.")
+    elif isinstance(error, RequestDataTooBig):
+        error = TooLarge()
     elif isinstance(error, DjangoPermissionDenied):
         error = exceptions.PermissionDenied()
     elif isinstance(error, RequestDataTooBig):
