@@ -1,0 +1,117 @@
+"""Both APIs with 1,000 claims and 1,000 deployments, over connections that are kept: reads one after the other, creations by
+sixteen clients at once, and the Connect protocol beside REST."""
+
+import http.client
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.measure import quantile
+from bench.pages import SETTLE_S, fill
+from bench.running import NOT_INHERITED, ROOT, Stack, running_stack
+from bench.stack import row
+from console.connect.gen.coreweave.inference.v1alpha1.capacity_claim_pb import GetCapacityClaimRequest
+
+BASE = "/v1alpha1/inference"
+CONNECT = "/coreweave.inference.v1alpha1.CapacityClaimService/GetCapacityClaim"
+CLAIMS = 1000
+READS, LISTS, PAIRS = 300, 40, 300
+CLIENTS, SECONDS = 16, 10
+
+
+def run() -> list[dict[str, Any]]:
+    with running_stack(DEMO="0") as stack:
+        fill(stack)
+        made = claims_make(stack)
+        time.sleep(SETTLE_S)
+        api = Caller(stack.port, made["secret"])
+        deployments = api.get(f"{BASE}/deployments")["items"]
+        assert len(api.get(f"{BASE}/capacityclaims")["capacityClaims"]) == CLAIMS
+        one, other = made["claim"], deployments[0]["spec"]["id"]
+        rows = [
+            row("GET a claim, p95", "ms", p95(lambda: api.get(f"{BASE}/capacityclaims/{one}"), READS), 25),
+            row("GET a deployment, p95", "ms", p95(lambda: api.get(f"{BASE}/deployments/{other}"), READS), 25),
+            row(f"list of {CLAIMS} claims, p95", "ms", p95(lambda: api.get(f"{BASE}/capacityclaims"), LISTS), 200),
+            row(f"list of {len(deployments)} deployments, p95", "ms", p95(lambda: api.get(f"{BASE}/deployments"), LISTS), 200),
+            row("GET a claim over Connect in binary, times REST, medians", "x", times_rest(api, one), 1.2),
+        ]  # fmt: skip
+        return [
+            *rows,
+            row(f"create a claim, {CLIENTS} clients at once, p95", "ms", creations(stack, made["secret"]), 60),
+        ]
+
+
+def claims_make(stack: Stack) -> dict[str, str]:
+    """What `bench.claimed` made in the environment of the stack: a token, and the id of one of the claims."""
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    environment |= {"HEADROOM_STATE_DIR": str(stack.state), "HEADROOM_PORT": str(stack.port)}
+    told = subprocess.run([sys.executable, "-m", "bench.claimed", str(CLAIMS)], cwd=ROOT, env=environment, check=True,
+                          stdout=subprocess.PIPE, text=True)  # fmt: skip
+    found: dict[str, str] = json.loads(told.stdout.splitlines()[-1])
+    return found
+
+
+class Caller:
+    """One connection that is kept, and a token."""
+
+    def __init__(self, port: int, secret: str) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.headers = {"Authorization": f"Bearer {secret}"}
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.send("GET", path, None, ""))
+
+    def send(self, method: str, path: str, body: bytes | None, type_: str) -> bytes:
+        headers = {**self.headers, "Content-Type": type_} if body is not None else self.headers
+        self.connection.request(method, path, body, headers)
+        answer = self.connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, (answer.status, text[:300])
+        return text
+
+
+def seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def p95(call: Callable[[], object], times: int) -> float:
+    """Milliseconds."""
+    seconds(call)
+    return round(1000 * quantile([seconds(call) for _ in range(times)], 0.95), 1)
+
+
+def times_rest(api: Caller, claim: str) -> float:
+    """How much longer the same read takes over Connect, in turns."""
+    request = GetCapacityClaimRequest(id=claim).to_binary()
+    rest, connect = list[float](), list[float]()
+    for _ in range(PAIRS):
+        rest.append(seconds(lambda: api.send("GET", f"{BASE}/capacityclaims/{claim}", None, "")))
+        connect.append(seconds(lambda: api.send("POST", CONNECT, request, "application/proto")))
+    return round(quantile(connect, 0.5) / quantile(rest, 0.5), 2)
+
+
+def creations(stack: Stack, secret: str) -> float:
+    """Milliseconds within which 95 of 100 creations were answered."""
+    with multiprocessing.get_context("fork").Pool(CLIENTS) as pool:
+        told = pool.starmap(_client, [(stack.port, secret, number) for number in range(CLIENTS)])
+    return round(1000 * quantile([one for times in told for one in times], 0.95), 1)
+
+
+def _client(port: int, secret: str, number: int) -> list[float]:
+    api, took = Caller(port, secret), list[float]()
+    until = time.perf_counter() + SECONDS
+    while time.perf_counter() < until:
+        body = {"name": f"api-{number}-{len(took)}", "resources": {
+            "instanceId": "b200-8x", "instanceCount": 1, "capacityType": "CAPACITY_TYPE_CUSTOMER",
+            "zones": ["US-EAST-01A"]}}  # fmt: skip
+        began = time.perf_counter()
+        api.send("POST", f"{BASE}/capacityclaims", json.dumps(body).encode(), "application/json")
+        took.append(time.perf_counter() - began)
+    return took
