@@ -24,6 +24,7 @@ from console.organizations.services import membership_set, organization_create
 from deployments.core.rules import Autoscaling, DeploymentSpec, GatewaySpec
 from deployments.history.services import history_request
 from deployments.models import Deployment, Gateway, SimulatedWorkload
+from deployments.objective.services import objective_set
 from deployments.services import deployment_create, gateway_create
 
 LOADER = system("manage.py load_demo")
@@ -71,6 +72,7 @@ class Load:
     engine: str = "vllm"
     version: str = "0.21.0"
     quantization: str = ""
+    objective: float | None = None  # share of requests within a second; None: sized by hand-set settings
 
 
 RESERVED, ON_DEMAND = "CAPACITY_CLASS_RESERVED", "CAPACITY_CLASS_ON_DEMAND"
@@ -82,7 +84,8 @@ LOADS = [
     Load("demo", "code-complete", "gd-1xgh200", 1, "qwen3-coder-30b", Autoscaling(1, 12, 600, 8), CODE, 4.0, 0.2),
     Load("demo", "embeddings", "gd-1xgh200", 1, "nomic-embed-v2", Autoscaling(1, 8, 100, 16, (ON_DEMAND,)), LARGE,
          0.035, 8.0),
-    Load("demo", "summaries", "gd-8xh100ib-i128", 2, "mistral-small-3", Autoscaling(1, 10, None, 8), LARGE, 0.02, 14.0),
+    Load("demo", "summaries", "gd-8xh100ib-i128", 2, "mistral-small-3", Autoscaling(1, 10, None, 8), LARGE, 0.02, 14.0,
+         objective=0.99),
     Load("demo", "reasoning", "gd-8xh100ib-i128", 8, "deepseek-r1", Autoscaling(1, 4, 900, 24, (RESERVED, ON_DEMAND)),
          CONV, 1.0, 0.7, engine="dynamo-vllm", version="1.0.0", quantization="awq"),
     Load("demo", "batch-labels", "gd-8xh100ib-i128", 4, "qwen3-72b", Autoscaling(1, 6, 50, 8, (ON_DEMAND,)), CODE, 3.0, 0.6),
@@ -193,6 +196,8 @@ def deployment(actor: Actor, load: Load) -> Deployment | None:
         deployment_key=made.key, trace=load.trace, scale=load.scale, phase_s=load.phase_h * 3600, seed=made.key,
         origin=clock.now(),
     )  # fmt: skip
+    if load.objective is not None:
+        objective_set(actor=actor, deployment_id=made.id, share=load.objective)
     return made
 
 

@@ -17,6 +17,7 @@ from console.dashboard.changes import changes
 from console.dashboard.forms import AutoscalingForm, HoldForm, MemoryForm, NoteForm
 from console.dashboard.live import last_sample
 from console.dashboard.marks import marks_of
+from console.dashboard.objective import part_of
 from console.dashboard.schedules import schedules_shown
 from console.dashboard.series import RANGES
 from console.organizations.models import AuditEvent, Organization
@@ -25,6 +26,7 @@ from deployments.core.states import ReplicaState
 from deployments.costs import costs_of
 from deployments.memory import Fit, memory_fit
 from deployments.models import Decision, Deployment, Replica
+from deployments.objective.selectors import objective_of
 from deployments.replay.shadow import shadow_comparison
 from deployments.rollout import rollout_of
 from deployments.selectors import (
@@ -66,6 +68,7 @@ def page_context(
         "startups": startups,
         "schedules": schedules_shown(one, startups),
         "shadow": shadow_comparison(one, start, now) if one.shadow else None,
+        "objective": part_of(objective_of(one)),
         "costs": costs_of(one, replicas, now) if actor.sees_money else None,
         "gateways": one.gateways.order_by("name"),
         "events": [(event, changes(event)) for event in events_of(one)],

@@ -116,6 +116,11 @@ def _require_room(deployment: Deployment, usd: Decimal | None, ceiling: int | No
         )  # fmt: skip
 
 
+def deployment_lock(key: int) -> None:
+    """The deployment's row, which is locked before its objective."""
+    list(Deployment.objects.select_for_update(of=("self",), no_key=True).filter(key=key).values_list("key"))
+
+
 def _locked(actor: Actor, deployment_id: uuid.UUID) -> Deployment:
     key = deployment_get(actor.require_organization(), deployment_id).key
     rows = Deployment.objects.select_for_update(of=("self",), no_key=True)

@@ -22,6 +22,7 @@ from console.dashboard.said import action_in_words
 from deployments.core.reasons import Reason, sentence
 from deployments.core.states import ReplicaState
 from deployments.models import Deployment, Replica
+from deployments.objective.words import percent as share_in_words
 from deployments.shortage import Change
 
 register = template.Library()
@@ -249,6 +250,12 @@ def usd(amount: Decimal | None) -> str:
 def hours(seconds: int) -> str:
     """Whole seconds of GPUs or instances, as hours."""
     return f"{Decimal(seconds) / 3600:,.1f}"
+
+
+@register.filter
+def served(of: float) -> str:
+    """Of requests, so that what falls short never shows as reached."""
+    return share_in_words(of)
 
 
 @register.filter
