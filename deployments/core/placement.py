@@ -12,7 +12,6 @@ offering's key, then the instance's key.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -27,12 +26,6 @@ NOBODY = 0
 RESERVED = int(CapacityClass.RESERVED)
 ON_DEMAND = int(CapacityClass.ON_DEMAND)
 SOURCES = (int(Source.POOL), int(Source.CUSTOMER))
-
-
-@lru_cache(maxsize=1 << 14)
-def bits_of(mask: int) -> tuple[int, ...]:
-    """The numbers of the bits that are set, lowest first. Few masks come again and again."""
-    return tuple(bit for bit in range(mask.bit_length()) if mask >> bit & 1)
 
 
 class Fit(NamedTuple):
@@ -106,9 +99,12 @@ class Shelf:
 
     def tightest(self, gpus: int, avoid: int) -> int:
         """Fewest free GPUs of an instance that takes `gpus` more; 0 where there is none."""
-        for above in bits_of(self.mask >> gpus):
-            if avoid < 0 or any(instance != avoid for _, instance in self.heaps[gpus + above]):
-                return gpus + above
+        fitting = self.mask >> gpus
+        while fitting:
+            free = gpus + (fitting & -fitting).bit_length() - 1
+            if avoid < 0 or any(instance != avoid for _, instance in self.heaps[free]):
+                return free
+            fitting &= fitting - 1
         return 0
 
 
@@ -123,17 +119,27 @@ class Room:
     sizes: list[int]  # GPUs per instance of the offerings
     sources: Int8s  # of the instances
     smallest: int  # of the sizes
-    all: int  # the offerings, as bits
     pool: dict[int, Shelf]  # per offering: what serves nobody
     own: dict[tuple[int, int], dict[int, Shelf]]  # per class and organization: per offering
     kept: dict[int, list[KeptPlace]]  # per organization
+    _asked: dict[int, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # offerings by their bits, of which few are asked for
+
+    def _within(self, offerings: int) -> tuple[int, ...]:
+        """The offerings of a mask."""
+        found = self._asked.get(offerings)
+        if found is None:
+            found = tuple(offering for offering in range(len(self.sizes)) if offerings >> offering & 1)
+            self._asked[offerings] = found
+        return found
 
     def fits(self, capacity_class: int, org: int, gpus: int, offerings: int, avoid: int) -> Fit | None:
         """The best place for a replica in one class within `offerings` (bits); None where there is none."""
         own = self.own.get((capacity_class, org))
         pool = self.pool if capacity_class == ON_DEMAND else None
         best: tuple[int, bool, int, int] | None = None
-        for offering in bits_of(offerings & self.all):
+        for offering in self._within(offerings):
             for from_pool, shelves in ((False, own), (True, pool)):
                 shelf = shelves.get(offering) if shelves else None
                 if shelf is None or not shelf.mask >> gpus:
@@ -270,7 +276,7 @@ def build_room(
     ranks = np.argsort(np.argsort(offerings.key)).tolist()
     sizes = offerings.gpus_per_instance.tolist()
     pool = {offering: Shelf() for offering in range(len(ranks))}
-    room = Room(ranks, sizes, instances.source, min(sizes, default=0), (1 << len(sizes)) - 1, pool, {}, kept)
+    room = Room(ranks, sizes, instances.source, min(sizes, default=0), pool, {}, kept)
     rows = rows[_asked_for(instances, rows, orgs, zones)]
     if kept:
         rows = rows[~np.isin(rows, [place.instance for places in kept.values() for place in places])]

@@ -48,4 +48,6 @@ def test_of_very_many_replicas_those_are_listed_that_are_not_ready(cast: Cast, r
     assert text.count('aria-label="Restart replica') == MOST_REPLICAS
     assert all(f'aria-label="Restart replica {key}"' in text for key in starting)
     assert "the newest 20 of 30" in text
-    assert len(cast.viewer.api().get(f"/api/v1/deployments/{one.id}/replicas").json()["items"]) == there
+    assert (
+        len(cast.viewer.api().get(f"/api/v1/deployments/{one.id}/replicas", {"limit": "1000"}).json()["items"]) == there
+    )
