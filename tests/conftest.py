@@ -5,9 +5,9 @@ from hypothesis import settings as hypothesis
 from tests.cast import Cast, make_cast
 from tests.search import SEARCHING
 
-# The same examples in every run, so that no change is blamed for an older fault; `make test-long` looks for new ones.
-hypothesis.register_profile("steady", derandomize=True, max_examples=40)
-hypothesis.register_profile("searching", print_blob=True)
+# Time decides no test. The same examples in every run, so that no change is blamed for an older fault; `make test-long` looks for new ones.
+hypothesis.register_profile("steady", derandomize=True, max_examples=40, deadline=None)
+hypothesis.register_profile("searching", print_blob=True, deadline=None)
 hypothesis.load_profile("searching" if SEARCHING else "steady")
 
 
