@@ -34,7 +34,7 @@ class BacktestPage(Page):
     items = BacktestSummary(many=True)
 
 
-class SideShape(Shape):
+class BacktestSideShape(Shape):
     """Settings and machines that are compared; the first are those that were set."""
 
     name = serializers.CharField()
@@ -109,5 +109,5 @@ class ResultShape(Shape):
 
 
 class BacktestShape(BacktestSummary):
-    sides = SideShape(many=True)
+    sides = BacktestSideShape(many=True)
     result = ResultShape(allow_null=True)

@@ -83,8 +83,6 @@ def framework_answer(error: Exception) -> Response | None:
         error = TooLarge()
     elif isinstance(error, DjangoPermissionDenied):
         error = exceptions.PermissionDenied()
-    elif isinstance(error, RequestDataTooBig):
-        error = TooLarge()
     if not isinstance(error, exceptions.APIException):
         return None
     set_rollback()
