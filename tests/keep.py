@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from django.db import connection
 
 KEPT = "kept"
+# Tables with their columns, but for those that the database works out itself.
 _TABLES = """
-    SELECT table_schema || '.' || table_name FROM information_schema.tables
-    WHERE table_type = 'BASE TABLE' AND table_schema IN ('public', 'clockwork') AND table_name <> 'django_migrations'
-    ORDER BY 1"""
+    SELECT t.table_schema || '.' || t.table_name, string_agg(quote_ident(c.column_name), ', ')
+    FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name)
+    WHERE t.table_type = 'BASE TABLE' AND t.table_schema IN ('public', 'clockwork')
+      AND t.table_name <> 'django_migrations' AND c.is_generated = 'NEVER'
+    GROUP BY 1 ORDER BY 1"""
 _SEQUENCES = """
     SELECT format('SELECT setval(%L, %s, %L)', quote_ident(schemaname) || '.' || quote_ident(sequencename),
                   coalesce(last_value, start_value), last_value IS NOT NULL)
@@ -31,14 +34,14 @@ def keep() -> Kept:
     """Remember everything as it is now; what was kept before is forgotten."""
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
-        tables = [table for (table,) in cursor.fetchall()]
+        tables = cursor.fetchall()
         cursor.execute(_SEQUENCES)
         sequences = [sql for (sql,) in cursor.fetchall()]
         cursor.execute(f"DROP SCHEMA IF EXISTS {KEPT} CASCADE; CREATE SCHEMA {KEPT}")
         steps = ["SET session_replication_role = replica"]  # without triggers, which guard the ledger
-        for number, table in enumerate(tables):
+        for number, (table, columns) in enumerate(tables):
             cursor.execute(f"CREATE TABLE {KEPT}.t{number} AS TABLE {table}")
-            steps += [f"DELETE FROM {table}", f"INSERT INTO {table} SELECT * FROM {KEPT}.t{number}"]
+            steps += [f"DELETE FROM {table}", f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {KEPT}.t{number}"]
     return Kept("; ".join([*steps, *sequences, "SET session_replication_role = DEFAULT"]))
 
 
