@@ -39,8 +39,8 @@ MEASURED_OVER = timedelta(hours=24)
 AVOIDED_FOR = timedelta(minutes=1)
 
 
-# By instance type: when start-up times were measured, and what was found.
-_measures: dict[int, tuple[Any, tuple[Array, Array]]] = {}
+# By instance type: when a replica last got ready, and all that did in the day before.
+_ready: dict[int, tuple[datetime, list[Array]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +166,31 @@ def _startups(instance_type: InstanceType, keys: Array, now: datetime) -> Array:
 
 
 def _measured(instance_type: InstanceType, now: datetime) -> tuple[Array, Array]:
-    """Deployments of which replicas got ready lately, and that percentile. Read again once another replica is ready, or
-    a minute has passed: it goes through a day of replicas."""
-    last = read_rows("SELECT max(ready_at) FROM deployments_replica WHERE instance_type_id = %s", [instance_type.key])
-    mark = (now.replace(second=0, microsecond=0), last)
-    if instance_type.key not in _measures or _measures[instance_type.key][0] != mark:
-        _measures[instance_type.key] = mark, _measure(instance_type, now)
-    return _measures[instance_type.key][1]
-
-
-def _measure(instance_type: InstanceType, now: datetime) -> tuple[Array, Array]:
-    query = """
-        SELECT deployment_id AS deployment, date_part('epoch', ready_at - created_at) AS took
-        FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s"""
-    kinds = [("deployment", "bigint"), ("took", "float8")]
-    deployment, took = read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER])
+    """Deployments of which replicas got ready lately, and that percentile. They are read again once another is ready: it is
+    a day of replicas."""
+    ((last,),) = read_rows(
+        "SELECT max(ready_at) FROM deployments_replica WHERE instance_type_id = %s", [instance_type.key]
+    )
+    if last is None:
+        return np.zeros(0, np.int64), np.zeros(0)
+    if instance_type.key not in _ready or _ready[instance_type.key][0] != last:
+        _ready[instance_type.key] = last, _got_ready(instance_type, now)
+    deployment, took, at = _ready[instance_type.key][1]
+    lately = at > (now - MEASURED_OVER).timestamp()
+    deployment, took = deployment[lately], took[lately]
     order = np.lexsort((took, deployment))
     keys, first, count = np.unique(deployment[order], return_index=True, return_counts=True)
     return keys, took[order][first + np.ceil(0.9 * count).astype(np.int64) - 1]
+
+
+def _got_ready(instance_type: InstanceType, now: datetime) -> list[Array]:
+    """Of each replica that got ready lately: its deployment, how long it took, and when it was."""
+    query = """
+        SELECT deployment_id AS deployment, date_part('epoch', ready_at - created_at) AS took,
+               date_part('epoch', ready_at) AS at
+        FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s"""
+    kinds = [("deployment", "bigint"), ("took", "float8"), ("at", "float8")]
+    return read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER])
 
 
 def _zone_bits(instance_type: InstanceType, keys: Array, offerings: Offerings) -> Array:

@@ -207,6 +207,6 @@ def test_an_option_that_cannot_be_is_refused(file: Any, options: dict[str, Any],
 
 
 def test_every_setting_of_a_policy_is_one_of_the_planner(file: Any) -> None:
-    values = dict.fromkeys(KNOWN, 2) | {"max": 3}
+    values = dict.fromkeys(KNOWN, 2) | {"max": 3, "ahead": 0.9}
     named = file(json.dumps(values), "policy.json")
     assert told(file(requests((0, 1), (9, 1))), policy=str(named))["requests"] == 2

@@ -88,7 +88,7 @@ def test_r19_what_is_held_is_not_scaled_and_the_decision_says_so(cast: Cast) -> 
 
 def test_r19_holds_are_read_in_one_query_however_many(cast: Cast) -> None:
     one, two, _ = three(cast)
-    columns(one.instance_type)  # start-up times are measured once a minute
+    columns(one.instance_type)  # start-up times are read once another replica is ready
     counts = []
     for each in (one, two):
         hold_create(actor=cast.admin.actor, kind="FREEZE", reason="an incident", deployment_id=each.id)

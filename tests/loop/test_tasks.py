@@ -20,7 +20,7 @@ def test_every_beat_of_this_half_names_a_task_there_is() -> None:
     ours = {name for name in named if name.startswith("deployments.")}
     assert ours == {
         tasks.scale.name, tasks.actuate.name, tasks.roll_up.name, tasks.history.name, tasks.shortage_notices.name,
-        tasks.objectives.name,
+        tasks.objectives.name, tasks.backtests.name,
     }  # fmt: skip
 
 

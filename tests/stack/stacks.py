@@ -17,7 +17,14 @@ from bench.running import children_of, free_port
 from console.stack import postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SLOW = {"meter", "roll-up", "quota-notices", "budget-notices", "shortage-notices"}  # once a minute, or less often
+SLOW = {
+    "meter",
+    "roll-up",
+    "quota-notices",
+    "budget-notices",
+    "shortage-notices",
+    "objectives",
+}  # once a minute, or less often
 # The program that each part of the stack runs, to find its process by.
 PARTS = {
     "postgres": "bin/postgres -D",
