@@ -24,7 +24,7 @@ BARS = {"nothing changes": None, "2 % change": 0.5, "5 % change": None, "half wa
         "5 % change, 1 % reclaim": None}  # fmt: skip
 NOTE = """\
 Where the time goes: sizes (stages 1 to 5) and the census of replicas are columns, under a microsecond a deployment. The
-rest is the contest for room, which is exact and therefore one replica after the other in Python, about 20 us each: every
+rest is the contest for room, which is exact and therefore one replica after the other in Python, 20 to 45 us each: every
 grant may change what is the tightest fit for the next and who holds least of a pool. So a pass in which much starts is
 dominated by what starts. The next step would be to grant a whole group at once where it has room for all of it.
 """
