@@ -33,15 +33,14 @@ _COUNTS = """
     ) r ON r.deployment_id = d.key
     WHERE d.instance_type_id = %(type)s"""
 _GROUPS = " GROUP BY d.key, p.deployment_id ORDER BY d.created_at, d.key"
-# All that a status is judged by, as numbers.
-_LOOKS = f"""
+# All that a status is judged by, as numbers; with the counts in the order of `_LOOKED_AT`.
+_LOOK = """
     SELECT d.key, d.organization_id AS org, (d.failures >= %(failing)s)::int AS failing, hashtextextended(
-               concat_ws(' ', d.status, d.disabled, d.ever_ready, d.failures, p.min, d.conditions), 0) AS said,
-           {_COUNTS} {_GROUPS}"""
+               concat_ws(' ', d.status, d.disabled, d.ever_ready, d.failures, p.min, d.conditions), 0) AS said"""
+_LOOKS = f"{_LOOK}, {_COUNTS} {_GROUPS}"
 _LOOKED_AT = ("key", "org", "failing", "said", "ready", "live", "updated", "old", "restarting")
 # The last error is only looked up for deployments of which it is told.
-_JUDGED = f"""
-    SELECT d.key, d.conditions, d.status, d.disabled, d.ever_ready, p.min, d.failures,
+_JUDGED = f"""{_LOOK}, d.conditions, d.status, d.disabled, d.ever_ready, p.min, d.failures,
            CASE WHEN d.failures >= %(failing)s THEN (
                SELECT f.last_error FROM deployments_replica f
                WHERE f.deployment_id = d.key AND f.state = 5 AND f.retry_at IS NOT NULL
@@ -55,10 +54,10 @@ def settle(instance_type: InstanceType, now: datetime) -> set[int]:
     """Write the statuses that changed; returns the organizations that have deployments in the shard."""
     looks = _looks(instance_type)
     again = _differing(looks, _right.get(instance_type.key))
-    changed = _changed(instance_type, again, now) if len(again) else {}
+    changed, right = _judged(instance_type, again, now)
     if changed:
         deployments_settle(facts=_with_zones(changed), now=now)
-    _right[instance_type.key] = looks[~np.isin(looks[:, 0], list(changed))]
+    _right[instance_type.key] = np.concatenate([looks[~np.isin(looks[:, 0], again)], right])
     return set(np.unique(looks[:, 1]).tolist())
 
 
@@ -79,19 +78,26 @@ def _differing(looks: Int64s, right: Int64s | None) -> Int64s:
     return keys
 
 
-def _changed(instance_type: InstanceType, keys: Int64s, now: datetime) -> dict[int, Facts]:
-    """Those of the deployments `keys` whose status or conditions are to be others."""
-    changed = {}
+def _judged(instance_type: InstanceType, keys: Int64s, now: datetime) -> tuple[dict[int, Facts], Int64s]:
+    """Of the deployments `keys`: those whose status or conditions are to be others, and how the rest look.
+
+    The looks are of the rows that were judged, not those that chose `keys`: a row may have changed between.
+    """
+    changed: dict[int, Facts] = {}
+    right: list[tuple[int, ...]] = []
     given = {"type": instance_type.key, "failing": FAILURES_IN_A_ROW, "keys": keys.tolist()}
-    for key, conditions, status, disabled, ever_ready, least, failures, error, *counts in read_rows(_JUDGED, given):
+    for row in read_rows(_JUDGED, given) if len(keys) else ():
+        look, (conditions, status, disabled, ever_ready, least, failures, error), counts = row[:4], row[4:11], row[11:]
         ready, live, updated, old, restarting = counts
         # A restart that an operator asked for is no change of the deployment: it stays READY meanwhile.
         old -= restarting if status == Status.READY else 0
-        judged = Facts(Status(status), disabled, ever_ready, least, ready, live, updated, old, failures, error or "")
-        gone = judged.status == Status.DELETING and not judged.live
-        if gone or _said(*deployment_status(judged, now)) != _said(Status(status), json.loads(conditions)):
-            changed[key] = judged
-    return changed
+        facts = Facts(Status(status), disabled, ever_ready, least, ready, live, updated, old, failures, error or "")
+        gone = facts.status == Status.DELETING and not facts.live
+        if gone or _said(*deployment_status(facts, now)) != _said(facts.status, json.loads(conditions)):
+            changed[look[0]] = facts
+        else:
+            right.append((*look, *counts))
+    return changed, np.array(right, np.int64).reshape(-1, len(_LOOKED_AT))
 
 
 def _said(status: Status, conditions: list[Condition]) -> tuple[Status, list[tuple[str, ...]]]:

@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -12,8 +13,10 @@ from claims.models import Instance
 from console.common import clock
 from deployments.core.states import ReplicaState
 from deployments.core.status import Facts, deployment_status
+from deployments.loop import settle
+from deployments.loop.columns import read_rows
 from deployments.loop.tick import shard_tick
-from deployments.models import Decision, Deployment, Replica
+from deployments.models import AutoscalingPolicy, Decision, Deployment, Replica
 from deployments.services import deployment_update
 from tests import fleet, world
 from tests.cast import Cast
@@ -52,6 +55,30 @@ def test_r9_a_min_raised_beyond_what_there_is_leaves_it_ready_and_says_so(cast: 
     assert deployment_update(actor=cast.admin.actor, deployment_id=one.id, spec=spec).status == Status.READY
     fleet.run(of.instance_type, now, 2)
     assert (fleet.reread(one).status, *ready_of(one)) == (Status.READY, "STATUS_FALSE", "CapacityShort")
+
+
+def test_r9_what_was_right_only_while_it_was_judged_is_judged_again(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = world.offering()
+    world.pool(of, 1)
+    one = fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, min=1, max=9)
+    now = fleet.run(of.instance_type, clock.now(), 2)
+    policy = AutoscalingPolicy.objects.filter(deployment=one)
+
+    def between(query: str, given: Any) -> list[tuple[Any, ...]]:
+        policy.update(min=1)
+        rows = read_rows(query, given)
+        policy.update(min=6)
+        return rows
+
+    policy.update(min=6)
+    with monkeypatch.context() as patch:
+        patch.setattr(settle, "read_rows", between)
+        settle.settle(of.instance_type, now)
+    assert ready_of(one) == ("STATUS_TRUE", "MinReady")
+    settle.settle(of.instance_type, now)
+    assert ready_of(one) == ("STATUS_FALSE", "CapacityShort")
 
 
 def test_r9_no_condition_is_ever_without_a_reason_or_a_message() -> None:

@@ -64,7 +64,7 @@ def test_the_loop_goes_by_what_was_chosen_from_recorded_demand(monkeypatch: pyte
     """From the rows of signals to the decisions of the loop, nothing in between replaced."""
     cast = make_cast()
     one = deployment(cast)
-    recorded(one, HOURS)
+    recorded(one, HOURS, ran_s=11)  # a load that the preset keeps 4 for and others 3, however requests are drawn
     started(one, 30, times=3)
     wanted(cast, one)
     locked: list[bool] = []
