@@ -99,7 +99,7 @@ def _placed(home: Int64s, org: Int64s, gpus: Int64s) -> tuple[Replicas, Instance
     count = len(order)
     replicas = Replicas.build(key=np.arange(1, count + 1), deployment=deployment, state=np.full(count, 2),
                               instance=instance, gpus=size, started_at=np.full(count, NOW - 3600),
-                              ready_at=np.full(count, NOW - 3500), active=np.full(count, CONCURRENCY))  # fmt: skip
+                              active=np.full(count, CONCURRENCY))  # fmt: skip
     instances = Instances.build(
         key=np.arange(1, len(used) + len(spare) + 1), offering=np.concatenate([where[opens], spare]),
         org=np.concatenate([whose[opens], np.zeros(len(spare), np.int64)]),

@@ -153,7 +153,6 @@ class Replicas(Columns):
     instance: Int32s = field(metadata=column(np.int32, -1))
     gpus: Int32s = field(metadata=column(np.int32, 1))
     started_at: Floats = field(metadata=column(np.float64, np.nan))
-    ready_at: Floats = field(metadata=column(np.float64, np.nan))
     active: Int32s = field(metadata=column(np.int32, 0))  # requests it runs (R18)
     revision: Int32s = field(metadata=column(np.int32, 1))  # 0 = an operator asked for its restart (R10)
     replaces: Int32s = field(metadata=column(np.int32, -1))  # row of the replica that goes once this one is ready

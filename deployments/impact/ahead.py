@@ -121,7 +121,7 @@ class Ahead:
     def _time_passes(self) -> None:
         """Models that have had their time are loaded, and replicas that were let go are gone."""
         loaded = (self.replica["state"] == ReplicaState.STARTING) & (self._loaded_at() <= self.now)
-        self.replica["state"][loaded], self.replica["ready_at"][loaded] = ReplicaState.READY, self.now
+        self.replica["state"][loaded] = ReplicaState.READY
         for row in np.flatnonzero(self.replica["state"] == ReplicaState.DRAINING).tolist():
             self._release(row)
         self._keep()
@@ -183,7 +183,7 @@ class Ahead:
             "key": int(self.replica["key"].max(initial=0)) + 1 + np.arange(count), "deployment": deployment,
             "state": np.full(count, ReplicaState.STARTING), "capacity_class": starts.capacity_class[first],
             "instance": starts.instance[first], "gpus": of.gpu_count[deployment],
-            "started_at": np.full(count, self.now), "ready_at": np.full(count, np.nan), "active": np.zeros(count),
+            "started_at": np.full(count, self.now), "active": np.zeros(count),
             "revision": of.revision[deployment], "replaces": starts.replaces[first],
         }  # fmt: skip
         self.replica = {

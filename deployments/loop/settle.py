@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -10,42 +11,39 @@ from claims.core.conditions import Condition
 from claims.core.states import Status
 from claims.models import InstanceType
 from deployments.core.columns import Int64s
+from deployments.core.states import ReplicaState
 from deployments.core.status import FAILURES_IN_A_ROW, Facts, deployment_status
-from deployments.loop.columns import read_columns, read_rows
+from deployments.loop.columns import places, read_columns, read_rows
 from deployments.models import Deployment
 from deployments.services.deployments import deployments_settle
 from deployments.zones import all_zones, common_zones
 
-# Replicas: that are ready, that hold GPUs, that are ready with the newest revision; that count and have an older one, and
-# of these those to be restarted.
-_COUNTS = """
-           coalesce(sum(r.n) FILTER (WHERE r.state = 2), 0)::bigint AS ready,
-           coalesce(sum(r.n), 0)::bigint AS live,
-           coalesce(sum(r.n) FILTER (WHERE r.state = 2 AND r.revision = d.revision), 0)::bigint AS updated,
-           coalesce(sum(r.n) FILTER (WHERE r.state IN (1, 2) AND r.revision < d.revision), 0)::bigint AS old,
-           coalesce(sum(r.n) FILTER (WHERE r.state IN (1, 2) AND r.revision = 0), 0)::bigint AS restarting
-    FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
-    LEFT JOIN (
-        SELECT deployment_id, state, revision, count(*) AS n FROM deployments_replica
-        WHERE state IN (1, 2, 3)
-          AND deployment_id IN (SELECT key FROM deployments_deployment WHERE instance_type_id = %(type)s)
-        GROUP BY deployment_id, state, revision
-    ) r ON r.deployment_id = d.key
-    WHERE d.instance_type_id = %(type)s"""
-_GROUPS = " GROUP BY d.key, p.deployment_id ORDER BY d.created_at, d.key"
-# All that a status is judged by, as numbers; with the counts in the order of `_LOOKED_AT`.
+# What is judged of a row of a deployment or its policy has changed only where there is another version of the row.
 _LOOK = """
-    SELECT d.key, d.organization_id AS org, (d.failures >= %(failing)s)::int AS failing, hashtextextended(
-               concat_ws(' ', d.status, d.disabled, d.ever_ready, d.failures, p.min, d.conditions), 0) AS said"""
-_LOOKS = f"{_LOOK}, {_COUNTS} {_GROUPS}"
-_LOOKED_AT = ("key", "org", "failing", "said", "ready", "live", "updated", "old", "restarting")
+    SELECT d.key, d.organization_id AS org, (d.failures >= %(failing)s)::int AS failing, d.revision,
+           hashtidextended(d.ctid, d.xmin::text::bigint) # hashtidextended(p.ctid, p.xmin::text::bigint) AS version"""
+_OF_SHARD = """
+    FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
+    WHERE d.instance_type_id = %(type)s"""
+_LOOKS = f"{_LOOK} {_OF_SHARD} ORDER BY d.key"
+_LOOKED_AT = {"key": "bigint", "org": "bigint", "failing": "int", "revision": "int", "version": "bigint"}
 # The last error is only looked up for deployments of which it is told.
 _JUDGED = f"""{_LOOK}, d.conditions, d.status, d.disabled, d.ever_ready, p.min, d.failures,
            CASE WHEN d.failures >= %(failing)s THEN (
                SELECT f.last_error FROM deployments_replica f
                WHERE f.deployment_id = d.key AND f.state = 5 AND f.retry_at IS NOT NULL
-               ORDER BY f.stopped_at DESC, f.key DESC LIMIT 1) END AS last_error,
-           {_COUNTS} AND d.key = ANY(%(keys)s) {_GROUPS}"""  # noqa: S608 - our own text
+               ORDER BY f.stopped_at DESC, f.key DESC LIMIT 1) END AS last_error
+    {_OF_SHARD} AND d.key = ANY(%(keys)s) ORDER BY d.key"""  # noqa: S608 - our own text
+_REPLICAS = """
+    SELECT deployment_id AS deployment, state, revision, count(*) AS count FROM deployments_replica
+    WHERE state IN (1, 2, 3) AND {of} GROUP BY deployment_id, state, revision"""
+# Some may still run on the instance type that their deployment had before.
+_REPLICAS_OF_SHARD = _REPLICAS.format(
+    of="""(
+        instance_type_id = %(type)s
+        OR deployment_id IN (SELECT key FROM deployments_deployment WHERE instance_type_id = %(type)s))"""
+)
+_REPLICAS_OF_KEYS = _REPLICAS.format(of="deployment_id = ANY(%(keys)s)")
 # How the deployments of a shard looked that had the right status: one that looks the same has it still.
 _right: dict[int, Int64s] = {}
 
@@ -57,14 +55,35 @@ def settle(instance_type: InstanceType, now: datetime) -> set[int]:
     changed, right = _judged(instance_type, again, now)
     if changed:
         deployments_settle(facts=_with_zones(changed), now=now)
-    _right[instance_type.key] = np.concatenate([looks[~np.isin(looks[:, 0], again)], right])
+    kept = looks[~np.isin(looks[:, 0], again)]
+    _right[instance_type.key] = np.concatenate([kept, *(look[None] for look in right)])
     return set(np.unique(looks[:, 1]).tolist())
 
 
 def _looks(instance_type: InstanceType) -> Int64s:
-    """A row for each deployment of the shard, in the order of `_LOOKED_AT`."""
+    """A row for each deployment of the shard, by key: what is looked at of it (`_LOOKED_AT`), and of its replicas."""
     given = {"type": instance_type.key, "failing": FAILURES_IN_A_ROW}
-    return np.stack(read_columns(_LOOKS, [(name, "bigint") for name in _LOOKED_AT], given), axis=1)
+    looks = np.stack(read_columns(_LOOKS, list(_LOOKED_AT.items()), given), axis=1).astype(np.int64)
+    return np.concatenate([looks, _counts(looks[:, 0], looks[:, 3], _REPLICAS_OF_SHARD, given)], axis=1)
+
+
+def _counts(keys: Int64s, revisions: Int64s, query: str, given: dict[str, Any]) -> Int64s:
+    """Replicas of each deployment: that are ready, that hold GPUs, that are ready with the newest revision; that count and
+    have an older one, and of these those to be restarted."""
+    kinds = {"deployment": "bigint", "state": "int", "revision": "int", "count": "bigint"}
+    deployment, state, revision, count = read_columns(query, list(kinds.items()), given)
+    row = places(keys, deployment)
+    deployment, state, revision, count = (column[row >= 0] for column in (row, state, revision, count))
+    ready, counted, newest = state == ReplicaState.READY, state != ReplicaState.DRAINING, revisions[deployment]
+    which = (
+        ready,
+        ready | True,
+        ready & (revision == newest),
+        counted & (revision < newest),
+        counted & (revision == 0),
+    )
+    sums = [np.bincount(deployment, count * mask, len(keys)) for mask in which]
+    return np.stack(sums, axis=1).astype(np.int64)
 
 
 def _differing(looks: Int64s, right: Int64s | None) -> Int64s:
@@ -78,26 +97,29 @@ def _differing(looks: Int64s, right: Int64s | None) -> Int64s:
     return keys
 
 
-def _judged(instance_type: InstanceType, keys: Int64s, now: datetime) -> tuple[dict[int, Facts], Int64s]:
+def _judged(instance_type: InstanceType, keys: Int64s, now: datetime) -> tuple[dict[int, Facts], list[Int64s]]:
     """Of the deployments `keys`: those whose status or conditions are to be others, and how the rest look.
 
     The looks are of the rows that were judged, not those that chose `keys`: a row may have changed between.
     """
     changed: dict[int, Facts] = {}
-    right: list[tuple[int, ...]] = []
+    right: list[Int64s] = []
     given = {"type": instance_type.key, "failing": FAILURES_IN_A_ROW, "keys": keys.tolist()}
-    for row in read_rows(_JUDGED, given) if len(keys) else ():
-        look, (conditions, status, disabled, ever_ready, least, failures, error), counts = row[:4], row[4:11], row[11:]
-        ready, live, updated, old, restarting = counts
+    rows = read_rows(_JUDGED, given) if len(keys) else []
+    looked = np.array([row[: len(_LOOKED_AT)] for row in rows], np.int64).reshape(-1, len(_LOOKED_AT))
+    counts = _counts(looked[:, 0], looked[:, 3], _REPLICAS_OF_KEYS, given) if len(rows) else looked
+    for look, count, row in zip(looked, counts, rows, strict=True):
+        conditions, status, disabled, ever_ready, least, failures, error = row[len(_LOOKED_AT) :]
+        ready, live, updated, old, restarting = count.tolist()
         # A restart that an operator asked for is no change of the deployment: it stays READY meanwhile.
         old -= restarting if status == Status.READY else 0
         facts = Facts(Status(status), disabled, ever_ready, least, ready, live, updated, old, failures, error or "")
         gone = facts.status == Status.DELETING and not facts.live
         if gone or _said(*deployment_status(facts, now)) != _said(facts.status, json.loads(conditions)):
-            changed[look[0]] = facts
+            changed[int(look[0])] = facts
         else:
-            right.append((*look, *counts))
-    return changed, np.array(right, np.int64).reshape(-1, len(_LOOKED_AT))
+            right.append(np.concatenate([look, count]))
+    return changed, right
 
 
 def _said(status: Status, conditions: list[Condition]) -> tuple[Status, list[tuple[str, ...]]]:

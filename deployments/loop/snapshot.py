@@ -16,7 +16,7 @@ from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import NO_BURSTS, Params
 from deployments.core.states import LIVE
 from deployments.loop.blocks import Block
-from deployments.loop.columns import read_columns, read_rows
+from deployments.loop.columns import places, read_columns, read_rows
 from deployments.loop.elsewhere import leaving
 from deployments.loop.holds import held
 from deployments.loop.passes import readable
@@ -108,7 +108,7 @@ def _deployments(
         f"coalesce(date_part('epoch', {column}), {NAN}) AS {name}" for name, column in SETTINGS.items()
     )
     query = f"""
-        SELECT d.key, d.organization_id AS org, date_part('epoch', d.created_at) AS created_at, p.min, p.max,
+        SELECT d.key, d.organization_id AS org, d.created_at, p.min, p.max,
                coalesce(p.priority, 0) AS priority, coalesce(b.target, p.concurrency, 8) AS concurrency, d.gpu_count,
                coalesce(b.floor, 0) AS floor, coalesce(b.ceiling, -1) AS ceiling, coalesce(b.ahead, {NAN}) AS ahead,
                CASE WHEN b.ahead > 0 THEN b.target ELSE coalesce(p.slots, 0) END AS slots,
@@ -129,14 +129,14 @@ def _deployments(
             FROM deployments_replica WHERE instance_type_id = %s AND retry_at > %s GROUP BY deployment_id
         ) f ON f.deployment_id = d.key
         WHERE d.instance_type_id = %s ORDER BY d.key"""  # noqa: S608 - names of our own columns
-    whole = ["key", "org", "min", "max", "floor", "ceiling", "priority", "concurrency", "gpu_count", "slots", "first_class", "second_class",
-             "enabled", "shadow", "revision", "backoff", "failed_on"]  # fmt: skip
-    floats = ["created_at", "ahead", "burst_factor", "tolerance", *SETTINGS]
-    kinds = [(name, "bigint") for name in whole] + [(name, "float8") for name in floats]
+    whole = ["min", "max", "floor", "ceiling", "priority", "concurrency", "gpu_count", "slots", "first_class", "second_class",
+             "enabled", "shadow", "revision", "backoff"]  # fmt: skip
+    kinds = {"key": "bigint", "org": "bigint", "failed_on": "bigint", "created_at": "time"} | dict.fromkeys(
+        whole, "int"
+    )
+    kinds |= dict.fromkeys(("ahead", "burst_factor", "tolerance", *SETTINGS), "float8")
     type_ = instance_type.key
-    given = [now, type_, now - AVOIDED_FOR, type_]
-    values = read_columns(query, kinds, given)
-    columns = dict(zip([name for name, _ in kinds], values, strict=True))
+    columns = _columns(query, kinds, [now, type_, now - AVOIDED_FOR, type_])
     first, second, failed_on = (columns.pop(name) for name in ("first_class", "second_class", "failed_on"))
     unset = first == 0
     freeze, pin = held(instance_type, columns["key"], columns["org"], now)
@@ -146,7 +146,7 @@ def _deployments(
         **{**columns, "enabled": columns["enabled"] == 1, "shadow": columns["shadow"] == 1},
         class_order=order,
         startup_s=_startups(instance_type, columns["key"], now),
-        avoid=_places(instances.key, failed_on),
+        avoid=places(instances.key, failed_on),
         freeze=freeze,
         pin=pin,
         zones=_zone_bits(instance_type, columns["key"], offerings),
@@ -160,7 +160,7 @@ def _startups(instance_type: InstanceType, keys: Array, now: datetime) -> Array:
     has it; NaN where none got ready lately."""
     deployments, longest = _measured(instance_type, now)
     found = np.full(len(keys), np.nan)
-    rows = _places(keys, deployments)
+    rows = places(keys, deployments)
     found[rows[rows >= 0]] = longest[rows >= 0]
     return found
 
@@ -186,10 +186,9 @@ def _measured(instance_type: InstanceType, now: datetime) -> tuple[Array, Array]
 def _got_ready(instance_type: InstanceType, now: datetime) -> list[Array]:
     """Of each replica that got ready lately: its deployment, how long it took, and when it was."""
     query = """
-        SELECT deployment_id AS deployment, date_part('epoch', ready_at - created_at) AS took,
-               date_part('epoch', ready_at) AS at
+        SELECT deployment_id AS deployment, date_part('epoch', ready_at - created_at) AS took, ready_at AS at
         FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s"""
-    kinds = [("deployment", "bigint"), ("took", "float8"), ("at", "float8")]
+    kinds = [("deployment", "bigint"), ("took", "float8"), ("at", "time")]
     return read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER])
 
 
@@ -203,7 +202,7 @@ def _zone_bits(instance_type: InstanceType, keys: Array, offerings: Offerings) -
         read_rows("SELECT key, sent_zones FROM deployments_gateway WHERE key = ANY(%s)", [np.unique(gateway).tolist()])
     )
     every, bits = [zone for _, zone in offerings], np.zeros(len(keys), np.uint64)
-    rows = _places(keys, deployment)
+    rows = places(keys, deployment)
     bits[rows] = ~np.uint64(0)
     for key, sent in zones.items():
         allowed = common_zones([sent], every)
@@ -218,13 +217,19 @@ def _instances(offerings: Offerings) -> tuple[core.Instances, Array]:
         SELECT key, offering_id AS offering, coalesce(organization_id, 0) AS org, coalesce(claim_id, 0) AS claim,
                CASE WHEN lost_at IS NOT NULL THEN 0 WHEN state = 'READY' THEN 1 ELSE 2 END AS state, gpus, gpus_used,
                CASE source WHEN 'POOL' THEN 1 ELSE 2 END AS source, CASE WHEN kept OR work <> '' THEN 1 ELSE 0 END AS held,
-               date_part('epoch', created_at) AS created_at,
-               coalesce(date_part('epoch', drain_until), 'NaN'::float8) AS drain_until
+               created_at, coalesce(drain_until, '-infinity') AS drain_until
         FROM claims_instance WHERE offering_id = ANY(%s) AND state IN ('READY', 'DRAINING') ORDER BY key"""
-    names = ["key", "offering", "org", "claim", "state", "gpus", "gpus_used", "source", "held"]
-    kinds = [*((name, "bigint") for name in names), ("created_at", "float8"), ("drain_until", "float8")]
+    kinds = {
+        "key": "bigint",
+        "offering": "bigint",
+        "org": "bigint",
+        "claim": "bigint",
+        "created_at": "time",
+        "drain_until": "time",
+    }
+    kinds |= dict.fromkeys(("state", "gpus", "gpus_used", "source", "held"), "int")
     offering_keys = [key for key, _ in offerings]
-    columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [offering_keys]), strict=True))
+    columns = _columns(query, kinds, [offering_keys])
     columns["offering"] = np.searchsorted(np.array(offering_keys, np.int64), columns["offering"])
     columns["held"] = columns["held"] == 1
     return core.Instances.build(**columns), columns["claim"]
@@ -237,15 +242,14 @@ def _replicas(
     are replicas of deployments that moved to another type (`leaving`)."""
     query = """
         SELECT key, deployment_id AS deployment, active, revision, coalesce(replaces_id, -1) AS replaces,
-               state + 8 * capacity_class + 64 * gpus::bigint AS packed, date_part('epoch', created_at) AS started_at,
-               coalesce(date_part('epoch', ready_at), 'NaN'::float8) AS ready_at
+               state + 8 * capacity_class + 64 * gpus AS packed, created_at AS started_at
         FROM deployments_replica WHERE instance_type_id = %s AND state IN (1, 2, 3) ORDER BY key"""
-    names = ["key", "deployment", "active", "revision", "replaces", "packed"]
-    kinds = [*((name, "bigint") for name in names), ("started_at", "float8"), ("ready_at", "float8")]
-    columns = dict(zip([name for name, _ in kinds], read_columns(query, kinds, [instance_type.key]), strict=True))
+    kinds = {"key": "bigint", "deployment": "bigint", "active": "int", "revision": "int", "replaces": "bigint",
+             "packed": "int", "started_at": "time"}  # fmt: skip
+    columns = _columns(query, kinds, [instance_type.key])
     packed = columns.pop("packed")  # every column costs, so the smallest numbers come as one
     columns |= {"state": packed & 7, "capacity_class": packed >> 3 & 7, "gpus": packed >> 6}
-    rows = _places(deployments.key, columns["deployment"])
+    rows = places(deployments.key, columns["deployment"])
     columns = {name: values[rows >= 0] for name, values in {**columns, "deployment": rows}.items()}
     columns["replaces"] = _replaced(columns["key"], columns["state"], columns["replaces"])
     columns["instance"], parts = _placements(instance_type, columns["key"], columns["gpus"], instances)
@@ -254,7 +258,7 @@ def _replicas(
 
 def _replaced(keys: Array, state: Array, replaces: Array) -> Array:
     """Row of the replica that each one takes the place of, while both count; -1 otherwise."""
-    row = _places(keys, replaces)
+    row = places(keys, replaces)
     counts = np.isin(state, sorted(LIVE))
     return np.where((row >= 0) & counts & np.r_[counts, False][row], row, -1)
 
@@ -265,18 +269,19 @@ def _placements(
     """Row of the first instance of each replica, -1 where it has none; and the parts of those that lie on several. One on
     an instance that is gone is no part."""
     query = """
-        SELECT p.id, p.replica_id AS replica, p.instance_id AS instance, p.gpus FROM deployments_replicaplacement p
-        JOIN deployments_replica r ON r.key = p.replica_id WHERE r.instance_type_id = %s AND r.state IN (1, 2, 3)"""
-    kinds = [(name, "bigint") for name in ("id", "replica", "instance", "gpus")]
-    id_, replica, instance, part = read_columns(query, kinds, [instance_type.key])
-    row, place = _places(keys, replica), _places(instances.key, instance)
+        SELECT id, replica_id AS replica, instance_id AS instance, gpus FROM deployments_replicaplacement
+        WHERE instance_id IN (SELECT i.key FROM claims_instance i JOIN claims_offering o ON o.key = i.offering_id
+                              WHERE o.instance_type_id = %s)"""
+    kinds = {"id": "bigint", "replica": "bigint", "instance": "bigint", "gpus": "int"}
+    id_, replica, instance, part = _columns(query, kinds, [instance_type.key]).values()
+    row, place = places(keys, replica), places(instances.key, instance)
     first = np.full(len(keys) + 1, NO_KEY)  # the last one for replicas that moved away
     np.minimum.at(first, row, instance)
     known = np.flatnonzero((row >= 0) & (place >= 0))
     known = known[part[known] < gpus[row[known]]]
     known = known[np.argsort(id_[known], kind="stable")]
     parts = core.Parts.build(replica=row[known], instance=place[known], gpus=part[known])
-    return _places(instances.key, first[:-1]), parts
+    return places(instances.key, first[:-1]), parts
 
 
 def _converted(replicas: core.Replicas, parts: core.Parts, instances: core.Instances) -> Array:
@@ -287,12 +292,8 @@ def _converted(replicas: core.Replicas, parts: core.Parts, instances: core.Insta
     return np.flatnonzero(claimed & (replicas.capacity_class == core.CapacityClass.ON_DEMAND))
 
 
-def _places(keys: Array, wanted: Array) -> Array:
-    """Row of each key, -1 where it is not there."""
-    if not len(keys):
-        return np.full(len(wanted), -1)
-    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[at] == wanted, at, -1)
+def _columns(query: str, kinds: dict[str, str], given: list[Any]) -> dict[str, Array]:
+    return dict(zip(kinds, read_columns(query, list(kinds.items()), given), strict=True))
 
 
 def _blocks(instance_type: InstanceType, seconds: float, now: datetime) -> list[tuple[float, Block]]:

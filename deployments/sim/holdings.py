@@ -54,8 +54,7 @@ class Holdings:
         alive = np.where(loaded, ReplicaState.READY, ReplicaState.STARTING)
         state = np.where(self._leaving, ReplicaState.DRAINING, alive).astype(np.int8)
         active = np.array([active_on(one.deployment, one.key) for one in self.held], np.int32)
-        ready_at = np.where(loaded, self._epoch_s + self._ready_s, np.nan)
-        return replace(self._table, state=state, active=active, ready_at=ready_at), self._instances, self._parts
+        return replace(self._table, state=state, active=active), self._instances, self._parts
 
     def start(self, plan: Plan, now: float, *, loaded: bool = False) -> list[Held]:
         """Make the replicas that the plan starts; `loaded` ones are ready at once. Raises ValueError."""

@@ -72,7 +72,6 @@ def replicas(type_: InstanceType) -> dict[int, dict[str, Any]]:
             if one.replaces and one.state in (1, 2) and one.replaces.state in (1, 2)
             else None,
             "started_at": one.created_at.timestamp(),
-            "ready_at": one.ready_at and one.ready_at.timestamp(),
         }
     return found
 
