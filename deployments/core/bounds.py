@@ -38,28 +38,47 @@ def _paid_for(deployments: Deployments) -> Int64s:
 
 
 def _reasons(deployments: Deployments, damped: Damped, asked: Int64s, value: Int64s) -> tuple[Int16s, Int8s]:
-    code = np.full(len(value), Reason.WITHIN_BOUNDS, np.int16)
-    limit = np.full(len(value), Bound.NONE, np.int8)
     raised, lowered = value > asked, value < asked
     by_floor = raised & (value > deployments.min)
     by_price = (deployments.ceiling >= 0) & (value < deployments.max) & (value >= _paid_for(deployments))
     by_window = deployments.scheduled
     fixed = (deployments.min == deployments.max) & (by_window & Scheduled.AHEAD == 0)
-    for rows, reason, kind in (
-        (raised, Reason.AT_MIN, Bound.MIN),
-        (lowered, Reason.AT_MAX, Bound.MAX),
-        (raised & (by_window & Scheduled.MIN > 0), Reason.SCHEDULED_MIN, Bound.SCHEDULE),
-        (raised & (by_window & Scheduled.AHEAD > 0), Reason.SCHEDULED_AHEAD, Bound.SCHEDULE),
-        (lowered & (by_window & Scheduled.MAX > 0), Reason.SCHEDULED_MAX, Bound.SCHEDULE),
-        (by_floor, Reason.OBJECTIVE_FLOOR, Bound.FLOOR),
-        (by_price & lowered, Reason.PRICE_CEILING, Bound.PRICE),
-        (damped.code == Reason.HOLD_NO_SIGNAL, Reason.HELD, Bound.HOLD),
-        (fixed & (by_window == 0), Reason.FIXED_SIZE, Bound.MAX),
-        (fixed & (by_window > 0), Reason.SCHEDULED_SIZE, Bound.SCHEDULE),
-        (deployments.freeze, Reason.FROZEN, Bound.HOLD),
-        (deployments.pin >= 0, Reason.PINNED, Bound.HOLD),
-        (~deployments.enabled, Reason.DISABLED, Bound.DISABLED),
+    code = np.full(len(value), Reason.WITHIN_BOUNDS, np.int16)
+    for rows, reason in (
+        (raised, Reason.AT_MIN),
+        (lowered, Reason.AT_MAX),
+        (raised & (by_window & Scheduled.MIN > 0), Reason.SCHEDULED_MIN),
+        (raised & (by_window & Scheduled.AHEAD > 0), Reason.SCHEDULED_AHEAD),
+        (lowered & (by_window & Scheduled.MAX > 0), Reason.SCHEDULED_MAX),
+        (by_floor, Reason.OBJECTIVE_FLOOR),
+        (by_price & lowered, Reason.PRICE_CEILING),
+        (damped.code == Reason.HOLD_NO_SIGNAL, Reason.HELD),
+        (fixed & (by_window == 0), Reason.FIXED_SIZE),
+        (fixed & (by_window > 0), Reason.SCHEDULED_SIZE),
+        (deployments.freeze, Reason.FROZEN),
+        (deployments.pin >= 0, Reason.PINNED),
+        (~deployments.enabled, Reason.DISABLED),
     ):
         code[rows] = reason
-        limit[rows] = kind
-    return code, limit
+    return code, _LIMITS[code]
+
+
+_BOUND_OF = {
+    Reason.WITHIN_BOUNDS: Bound.NONE,
+    Reason.AT_MIN: Bound.MIN,
+    Reason.AT_MAX: Bound.MAX,
+    Reason.SCHEDULED_MIN: Bound.SCHEDULE,
+    Reason.SCHEDULED_AHEAD: Bound.SCHEDULE,
+    Reason.SCHEDULED_MAX: Bound.SCHEDULE,
+    Reason.OBJECTIVE_FLOOR: Bound.FLOOR,
+    Reason.PRICE_CEILING: Bound.PRICE,
+    Reason.HELD: Bound.HOLD,
+    Reason.FIXED_SIZE: Bound.MAX,
+    Reason.SCHEDULED_SIZE: Bound.SCHEDULE,
+    Reason.FROZEN: Bound.HOLD,
+    Reason.PINNED: Bound.HOLD,
+    Reason.DISABLED: Bound.DISABLED,
+}
+_LIMITS = np.zeros(max(_BOUND_OF) + 1, np.int8)
+for _reason, _bound in _BOUND_OF.items():
+    _LIMITS[_reason] = _bound

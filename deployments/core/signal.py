@@ -184,12 +184,12 @@ def _sum(
     windows are too, so are the weights: those columns then have length 1 and numpy spreads them.
     """
     stable_from, burst_from = _starts(end, settings, usable is None)
-    there = np.ones((len(at_ms), 1), np.bool_) if usable is None else usable
     at = at_ms[:, None]
-    stands = _stands(at, there, params)
-    inside = (at > burst_from) & there
-    stable_load, stable_span = _weighted(load, at - stable_from, stands, there)
-    burst_load, burst_span = _weighted(load, at - burst_from, stands, there)
+    stands, inside = _stands(at, usable, params), at > burst_from
+    if usable is not None:
+        stands, inside = np.where(usable, stands, 0), inside & usable
+    stable_load, stable_span = _weighted(load, at - stable_from, stands)
+    burst_load, burst_span = _weighted(load, at - burst_from, stands)
     standing = np.where(inside, queued, LIMIT).min(axis=0).astype(np.int64)
     return Windows(
         stable_load_ms=stable_load,
@@ -200,11 +200,10 @@ def _sum(
     )
 
 
-def _stands(at: Int64s, there: Bools, params: Params) -> Int64s:
-    """Time that each sample stands for (int64[S, D or 1])."""
-    last = np.maximum.accumulate(np.where(there, at, LONG_AGO), axis=0)
-    before = np.concatenate([np.full_like(last[:1], LONG_AGO), last[:-1]])
-    gap = at - before
+def _stands(at: Int64s, usable: Bools | None, params: Params) -> Int64s:
+    """Time that each sample stands for, if it is usable (int64[S, D or 1]); None: all of them are."""
+    last = at if usable is None else np.maximum.accumulate(np.where(usable, at, LONG_AGO), axis=0)
+    gap = at - np.concatenate([np.full_like(last[:1], LONG_AGO), last[:-1]])
     return np.where(gap > milliseconds(params.stale_s), milliseconds(params.sample_s), gap)
 
 
@@ -216,9 +215,9 @@ def _starts(end: Int64s, settings: Settings, even: bool) -> tuple[Int64s, Int64s
     return starts
 
 
-def _weighted(load: Whole, inside_ms: Int64s, stands_ms: Int64s, there: Bools) -> tuple[Int64s, Int64s]:
+def _weighted(load: Whole, inside_ms: Int64s, stands_ms: Int64s) -> tuple[Int64s, Int64s]:
     """Load x time and time of a window: of each sample that part of its time that lies inside the window."""
-    weight = np.clip(np.minimum(inside_ms, stands_ms), 0, None) * there
+    weight = np.maximum(np.minimum(inside_ms, stands_ms), 0)
     spans: Int64s = np.broadcast_to(weight.sum(axis=0), load.shape[1:]).copy()
     sums: Int64s = np.einsum("sd,sd->d", load, np.broadcast_to(weight, load.shape))
     return sums, spans

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.sim.demand import Demand
-from deployments.sim.queue import Counters, QueueState, Replica, Sample, advance
+from deployments.sim.queue import Counters, Line, QueueState
+from deployments.sim.station import Station
 
 P = TypeVar("P")
 Floats = NDArray[np.float64]
@@ -181,19 +182,15 @@ def run(demand: Demand, policy_step: PolicyStep[P], policy: P, setup: Setup, sta
     policy wants fewer than 0.
     """
     fleet = _Fleet(setup, start_s)
-    queue = QueueState(start_s)
     rows: list[tuple[Signal, int]] = []
-    waits: list[Floats] = []
     for now in _times(start_s, end_s, setup.sample_every_s):
-        arrivals, services = demand.between(queue.until_s, now)
-        queue, sample = advance(queue, arrivals, services, fleet.replicas(queue.until_s), now)
-        signal = fleet.signal(sample)
+        arrivals, services = demand.between(fleet.line.until_s, now)
+        signal = fleet.advance(arrivals.tolist(), services.tolist(), now)
         policy, wanted = policy_step(policy, signal, now)
-        fleet.resize(wanted, queue, sample)
+        fleet.resize(wanted, now)
         rows.append((signal, wanted))
-        waits.append(sample.waits)
-    every_wait = np.concatenate([np.empty(0), *waits])
-    return Run(start_s, end_s, _columns(rows), every_wait, fleet.history(), queue, policy)
+    line = fleet.line
+    return Run(start_s, end_s, _columns(rows), np.array(line.waits), fleet.history(), line.state(), policy)
 
 
 def _times(start_s: float, end_s: float, every_s: float) -> Iterator[float]:
@@ -208,61 +205,71 @@ class _Fleet:
 
     def __init__(self, setup: Setup, start_s: float) -> None:
         self._setup = setup
-        self._lives = {key: Life(key, start_s, start_s) for key in range(setup.initial)}
+        self._station = Station(setup.slots, start_s)
+        self._serving: dict[int, Life] = {}
+        self._draining: list[Life] = []
         self._ended: list[Life] = []
+        for _ in range(setup.initial):
+            self._start(start_s, start_s)
 
-    def replicas(self, now: float) -> list[Replica]:
-        """Those that exist from `now` on, as the queue knows them."""
-        for life in list(self._lives.values()):
-            # One that ends at this very instant still has to hand in its last request.
-            if life.ended_s is not None and life.ended_s < now:
-                self._ended.append(self._lives.pop(life.key))
-        slots = self._setup.slots
-        return [Replica(life.key, slots, life.ready_s, life.left_s) for life in self._lives.values()]
+    @property
+    def line(self) -> Line:
+        return self._station.line
 
-    def signal(self, sample: Sample) -> Signal:
-        serving = self._serving()
-        ready = sum(life.ready_s <= sample.at_s for life in serving)
-        draining = sum(life.ended_s is not None and life.ended_s >= sample.at_s for life in self._lives.values())
-        starting = len(serving) - ready
-        return Signal(sample.at_s, sample.queued, sample.active, ready, starting, draining, sample.counters)
+    def advance(self, arrivals: list[float], services: list[float], until: float) -> Signal:
+        """Serve until then, and look."""
+        self._station.advance(arrivals, services, until)
+        ready = sum(life.ready_s <= until for life in self._serving.values())
+        self._end(until)
+        starting, draining, line = len(self._serving) - ready, len(self._draining), self.line
+        return Signal(until, len(line.waiting), line.active, ready, starting, draining, line.counters())
 
-    def resize(self, wanted: int, queue: QueueState, sample: Sample) -> None:
+    def resize(self, wanted: int, now: float) -> None:
         """Start or end replicas until `wanted` are starting or ready."""
         if wanted < 0:
             raise ValueError(f"The policy wants {wanted} replicas.")
-        serving, now = self._serving(), sample.at_s
-        for _ in range(wanted - len(serving)):
-            self._start(now)
-        for life in _victims(serving, sample)[: max(0, len(serving) - wanted)]:
-            self._lives[life.key] = _ending(life, queue, now)
+        many = len(self._serving)
+        for _ in range(wanted - many):
+            self._start(now, now + self._setup.load_s(self._made))
+        going = self._victims(now)[: many - wanted] if wanted < many else []
+        # All of them look at what runs before any of them goes: what waits then starts elsewhere.
+        self._draining += [self._ending(self._serving.pop(life.key), now) for life in going]
+        if going:
+            self._station.let_go({life.key for life in going})
 
     def history(self) -> tuple[Life, ...]:
-        return tuple(sorted([*self._ended, *self._lives.values()], key=lambda life: life.key))
+        lives = [*self._ended, *self._draining, *self._serving.values()]
+        return tuple(sorted(lives, key=lambda life: life.key))
 
-    def _serving(self) -> list[Life]:
-        return [life for life in self._lives.values() if life.ended_s is None]
+    @property
+    def _made(self) -> int:
+        return len(self._ended) + len(self._draining) + len(self._serving)
 
-    def _start(self, now: float) -> None:
-        key = len(self._ended) + len(self._lives)
-        self._lives[key] = Life(key, now, now + self._setup.load_s(key))
+    def _end(self, now: float) -> None:
+        """Those that have ended before now drain no longer."""
+        ended = [life for life in self._draining if life.ended_s is not None and life.ended_s < now]
+        if ended:
+            self._ended += ended
+            self._draining = [life for life in self._draining if life not in ended]
 
+    def _start(self, now: float, ready_s: float) -> None:
+        life = Life(self._made, now, ready_s)
+        self._serving[life.key] = life
+        self._station.expect(life.key, ready_s)
 
-def _victims(lives: Sequence[Life], sample: Sample) -> list[Life]:
-    """The order in which replicas go, that of R18: not ready, least active, newest, highest key."""
+    def _victims(self, now: float) -> list[Life]:
+        """The order in which replicas go, that of R18: not ready, least active, newest, highest key."""
 
-    def rank(life: Life) -> tuple[bool, int, float, int]:
-        return life.ready_s <= sample.at_s, sample.active_by_replica[life.key], -life.started_s, -life.key
+        def rank(life: Life) -> tuple[bool, int, float, int]:
+            return life.ready_s <= now, self.line.active_on(life.key), -life.started_s, -life.key
 
-    return sorted(lives, key=rank)
+        return sorted(self._serving.values(), key=rank)
 
-
-def _ending(life: Life, queue: QueueState, now: float) -> Life:
-    """The replica as it ends, which is known at once: what it runs takes its time, and no more comes."""
-    if life.ready_s > now:
-        return replace(life, ended_s=now)
-    ends = (end for end, _, key, _, _ in queue.running if key == life.key)
-    return replace(life, draining_s=now, ended_s=max(ends, default=now))
+    def _ending(self, life: Life, now: float) -> Life:
+        """The replica as it ends, which is known at once: what it runs takes its time, and no more comes."""
+        if life.ready_s > now:
+            return replace(life, ended_s=now)
+        return replace(life, draining_s=now, ended_s=max(self.line.ends_on(life.key), default=now))
 
 
 def _columns(rows: Sequence[tuple[Signal, int]]) -> Columns:

@@ -194,6 +194,11 @@ class Line:
         place = self._places.get(key)
         return 0 if place is None else self._taking[place] - self._free[place]
 
+    def ends_on(self, key: int) -> list[float]:
+        """When the requests end that a replica runs."""
+        place = self._places.get(key)
+        return [end for end, _, at, _, _ in self._running if at == place]
+
     def take_waits(self) -> list[float]:
         """The waits so far, which are forgotten here."""
         waits, self.waits = self.waits, []
