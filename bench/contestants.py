@@ -68,6 +68,7 @@ def _headroom(settings: Sequence[float], field: Field) -> Policy:
     deployments = Deployments.build(
         key=range(1, lanes + 1), org=[1] * lanes, min=[1] * lanes, max=[2 * field.peak] * lanes,
         concurrency=np.rint(np.array(settings) * slots), startup_s=[field.setup.cold_start_s] * lanes,
+        slots=[field.setup.slots] * lanes,
     )  # fmt: skip
     return stages.by_stages(deployments, Params()), stages.nothing(deployments)
 

@@ -9,7 +9,7 @@ from console.organizations.actors import Actor
 from deployments.core.rules import Autoscaling, DeploymentSpec, GatewaySpec
 from deployments.loop.actuate import actuate_pass
 from deployments.loop.tick import Tick, shard_tick
-from deployments.models import Deployment, Gateway, SimulatedReplica, SimulatedWorkload
+from deployments.models import AutoscalingPolicy, Deployment, Gateway, SimulatedReplica, SimulatedWorkload
 from deployments.selectors import deployment_get
 from deployments.services import deployment_create, gateway_create
 
@@ -32,9 +32,14 @@ def spec(at: Gateway, type_: str = "gb200-4x", name: str = "chat", **changes: An
     return DeploymentSpec(**{**fields, **changes})
 
 
-def deployment(actor: Actor, at: Gateway, of: Offering, name: str = "chat", **changes: Any) -> Deployment:
+def deployment(
+    actor: Actor, at: Gateway, of: Offering, name: str = "chat", look_ahead: bool = False, **changes: Any
+) -> Deployment:
+    """Of most tests the sizes are those that load alone asks for."""
     wanted = spec(at, of.instance_type.name, name, **changes)
-    return deployment_create(actor=actor, organization=actor.require_organization(), spec=wanted)
+    made = deployment_create(actor=actor, organization=actor.require_organization(), spec=wanted)
+    AutoscalingPolicy.objects.filter(deployment=made).update(look_ahead=look_ahead)
+    return deployment_get(made.organization, made.id)
 
 
 def workload(of: Deployment, scale: float, trace: str = "azure_llm_2023_conv") -> SimulatedWorkload:

@@ -14,7 +14,7 @@ from console.common import clock
 from console.dashboard.access import actor_in
 from console.dashboard.afterwards import makings
 from console.dashboard.changes import changes
-from console.dashboard.forms import AutoscalingForm, HoldForm, MemoryForm, NoteForm
+from console.dashboard.forms import OFF, ON, AutoscalingForm, HoldForm, MemoryForm, NoteForm
 from console.dashboard.live import last_sample
 from console.dashboard.marks import marks_of
 from console.dashboard.objective import part_of
@@ -98,7 +98,7 @@ def blank_forms(one: Deployment, asked: Mapping[str, str]) -> dict[str, Form]:
     return {
         "form": AutoscalingForm(initial={
             "min": policy.min, "max": policy.max, "concurrency": policy.concurrency, "priority": policy.priority,
-            "classes": ",".join(policy.capacity_classes),
+            "classes": ",".join(policy.capacity_classes), "look_ahead": ON if policy.look_ahead else OFF,
             **{name: asked[name] for name in AutoscalingForm.base_fields if name in asked},
         }),
         "hold_form": HoldForm(auto_id="hold_%s"),

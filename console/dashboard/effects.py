@@ -1,5 +1,6 @@
 """What a change of autoscaling, priorities or of what is enabled would do: planned by the planner, with and without it."""
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from console.organizations.models import Organization
 from deployments.core.plan import Plan
 from deployments.core.rules import CAPACITY_CLASSES, Autoscaling
 from deployments.models import Deployment
+from deployments.objective.selectors import objective_of
 from deployments.services.revisions import other_classes
 from deployments.trial import Trial
 
@@ -57,23 +59,35 @@ class Effect:
     hidden: Mapping[str, Any] = field(default_factory=dict)
 
 
-def change_of_autoscaling(one: Deployment, block: Autoscaling, *, money: bool) -> Effect:
+def change_of_autoscaling(
+    one: Deployment, block: Autoscaling, own: Mapping[str, Any] | None = None, *, money: bool
+) -> Effect:
+    """`own`: Headroom's own settings, by column of the policy, as far as they are to change."""
+    own = own or {}
     now = clock.now()
     trial = Trial.read(one.instance_type, now)
     row = trial.row_of(one.key)
     if row is None:  # it went meanwhile, or moved to another type
-        return Effect(settings=_settings(one, block, money))
+        return Effect(settings=_settings(one, block, own, money))
     rolls = other_classes(one.autoscaling.capacity_classes, block.capacity_classes)
     changed = trial.setting(
         row, min=block.min, max=block.max, priority=block.priority or 0, concurrency=block.concurrency or 8,
         class_order=_order(block.capacity_classes), revision=one.revision + rolls,
+        **_planned(one, own),
     )  # fmt: skip
     before, after = trial.plan(), changed.plan()
     affected = _affected(one.organization, trial, before, after, {one.key})
-    return Effect(_settings(one, block, money), affected, list(_notes(one, block, before, after, row)))
+    return Effect(_settings(one, block, own, money), affected, list(_notes(one, block, before, after, row)))
 
 
-def _settings(one: Deployment, block: Autoscaling, money: bool) -> list[Setting]:
+def _planned(one: Deployment, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of the planner; what an objective chooses stays as it is."""
+    if "look_ahead" not in own or objective_of(one):
+        return {}
+    return {"ahead": math.nan if own["look_ahead"] else 0.0}
+
+
+def _settings(one: Deployment, block: Autoscaling, own: Mapping[str, Any], money: bool) -> list[Setting]:
     policy, price = one.autoscaling, replica_price(one, clock.now())
     rows = [
         Setting("Min replicas", str(policy.min), str(block.min)),
@@ -81,6 +95,7 @@ def _settings(one: Deployment, block: Autoscaling, money: bool) -> list[Setting]
         Setting("Target concurrency", given(policy.concurrency, 8), given(block.concurrency, 8)),
         Setting("Priority", given(policy.priority, 0), given(block.priority, 0)),
         Setting("Capacity", classes_in_words(policy.capacity_classes), classes_in_words(block.capacity_classes)),
+        Setting("Look-ahead", on_or_off(policy.look_ahead), on_or_off(own.get("look_ahead", policy.look_ahead))),
     ]
     if money:
         rows += [
@@ -88,6 +103,10 @@ def _settings(one: Deployment, block: Autoscaling, money: bool) -> list[Setting]
             for name, old, new in (("min", policy.min, block.min), ("max", policy.max, block.max))
         ]
     return rows
+
+
+def on_or_off(value: bool) -> str:
+    return "on" if value else "off"
 
 
 def hourly_text(price: Decimal | None, replicas: int) -> str:

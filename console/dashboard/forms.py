@@ -26,6 +26,9 @@ class TablerRenderer(TemplatesSetting):
     bound_field_class = TablerField
 
 
+ON, OFF = "on", "off"
+
+
 class AutoscalingForm(forms.Form):
     """The autoscaling block of a deployment; empty means unset."""
 
@@ -48,6 +51,10 @@ class AutoscalingForm(forms.Form):
             ("CAPACITY_CLASS_RESERVED,CAPACITY_CLASS_ON_DEMAND", "Reserved, then on demand (stated)"),
             ("CAPACITY_CLASS_ON_DEMAND,CAPACITY_CLASS_RESERVED", "On demand, then reserved"),
         ],
+    )  # fmt: skip
+    look_ahead = forms.ChoiceField(
+        label="Look-ahead", required=False, initial=ON, choices=[(ON, "On (default)"), (OFF, "Off")],
+        help_text="Keeps replicas for what is expected by the time that another would be ready; never fewer than load asks for.",
     )  # fmt: skip
 
 

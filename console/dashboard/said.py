@@ -35,6 +35,7 @@ ACTIONS = {
     "schedule.change": "Schedule window changed",
     "schedule.delete": "Schedule window deleted",
     "deployment.memory": "Memory that a model needs set",
+    "deployment.lookahead": "Look-ahead switched",
     "deployment.pin": "Deployment pinned to a size",
     "deployment.release": "Hold on a deployment ended",
     "deployment.update": "Deployment changed",

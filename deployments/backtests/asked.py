@@ -169,6 +169,7 @@ def _as_set(deployment: Deployment, now: datetime) -> Json:
     settings = {name: getattr(policy, column).total_seconds() for name, column in OF_THE_PLANNER.items()
                 if getattr(policy, column) is not None}  # fmt: skip
     settings |= {name: getattr(policy, name) for name in RATIOS if getattr(policy, name) is not None}
+    settings |= {} if policy.look_ahead else {"ahead": 0.0}
     concurrency = policy.concurrency or DEFAULT_CONCURRENCY
     objective = objective_of(deployment)
     by_objective: Json = _chosen(objective, policy.min, policy.max) if objective else {}

@@ -78,12 +78,9 @@ def remembered(known: Forecasts, keys: Int64s, settings: Settings) -> Forecasts:
     if np.array_equal(known.key, wanted):
         return known
     fresh = Forecasts.build(key=wanted)
-    place = {key: row for row, key in enumerate(known.key.tolist())}
-    pairs = [(place[key], row) for row, key in enumerate(wanted.tolist()) if key in place]
-    if pairs:
-        old, new = np.array(pairs).T
-        for name, values in fresh.items():
-            values[new] = getattr(known, name)[old]
+    _, old, new = np.intersect1d(known.key, wanted, assume_unique=True, return_indices=True)
+    for name, values in fresh.items():
+        values[new] = getattr(known, name)[old]
     return fresh
 
 

@@ -110,7 +110,8 @@ def _deployments(
     query = f"""
         SELECT d.key, d.organization_id AS org, d.created_at, p.min, p.max,
                coalesce(p.priority, 0) AS priority, coalesce(b.target, p.concurrency, 8) AS concurrency, d.gpu_count,
-               coalesce(b.floor, 0) AS floor, coalesce(b.ceiling, -1) AS ceiling, coalesce(b.ahead, {NAN}) AS ahead,
+               coalesce(b.floor, 0) AS floor, coalesce(b.ceiling, -1) AS ceiling,
+               coalesce(b.ahead, CASE WHEN p.look_ahead THEN {NAN} ELSE 0 END) AS ahead,
                CASE WHEN b.ahead > 0 THEN b.target ELSE coalesce(p.slots, 0) END AS slots,
                CASE coalesce(p.capacity_classes[1], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
                     WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS first_class,

@@ -85,6 +85,9 @@ class AutoscalingPolicy(models.Model):
     tolerance = models.FloatField(null=True, blank=True)
     scale_down_delay = models.DurationField(null=True, blank=True)
     drain_goal = models.DurationField(null=True, blank=True)
+    look_ahead = models.BooleanField(
+        default=True, db_default=True, help_text="Keep replicas for what is expected by the time that another is ready."
+    )
 
     class Meta:
         verbose_name_plural = "autoscaling policies"

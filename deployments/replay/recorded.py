@@ -113,5 +113,6 @@ def _table(kind: type[T], name: str, arrays: Arrays) -> T:
 
 
 def _params(given: Mapping[str, Any]) -> Params:
+    """Passes from before the look-ahead had none."""
     known = {one.name for one in fields(Params)}
-    return Params(**{name: value for name, value in given.items() if name in known})
+    return Params(**{"ahead": 0.0, **{name: value for name, value in given.items() if name in known}})

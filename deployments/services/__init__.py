@@ -11,6 +11,7 @@ from deployments.services.deployments import (
 )
 from deployments.services.gateways import gateway_create, gateway_delete, gateway_update
 from deployments.services.holds import hold_create, hold_end
+from deployments.services.look_ahead import look_ahead_set
 from deployments.services.memory import model_memory_set
 from deployments.services.replicas import replica_restart
 from deployments.services.shadow import shadow_set
@@ -29,6 +30,7 @@ __all__ = [
     "gateway_update",
     "hold_create",
     "hold_end",
+    "look_ahead_set",
     "model_memory_set",
     "priorities_set",
     "replica_restart",

@@ -36,6 +36,17 @@ def requests(*rows: tuple[float, float]) -> str:
     return "timestamp_s,service_s\n" + "".join(f"{at},{service}\n" for at, service in rows)
 
 
+def test_the_defaults_look_ahead_and_a_policy_may_say_not_to(file: Any) -> None:
+    """Four in flight all the time, on replicas that are meant for four of five: the margin keeps a second one for a while."""
+    rows = [(float(at), 4.0) for at in range(1200)]
+    trace, off = file(requests(*rows)), file('{"ahead": 0}', "off.json")
+    options = {"slots": 5, "concurrency": 4, "cold_start": 60.0}
+    by_default, without = told(trace, policy="default", **options), told(trace, policy=str(off), **options)
+    assert by_default["gpu_hours"] > without["gpu_hours"]
+    said = file('{"ahead": 0.985}', "said.json")
+    assert told(trace, policy=str(said), **options)["gpu_hours"] == by_default["gpu_hours"]
+
+
 # --- measures ----------------------------------------------------------------------------------------
 def test_waits_and_hours_of_a_fixed_size_are_those_counted_by_hand(file: Any) -> None:
     """One replica that runs one request at once: the second waits 3 s for the first, the third 6 s."""

@@ -20,8 +20,8 @@ DRAINING = ReplicaState.DRAINING
 
 
 def deployments(*rows: Mapping[str, Any]) -> Deployments:
-    """Deployments 1, 2, ... of organization 1, min 1 and max 100 unless said otherwise."""
-    filled = [{"key": n, "org": 1, "min": 1, "max": 100, **row} for n, row in enumerate(rows, 1)]
+    """Deployments 1, 2, ... of organization 1, min 1 and max 100, not looking ahead, unless said otherwise."""
+    filled = [{"key": n, "org": 1, "min": 1, "max": 100, "ahead": 0.0, **row} for n, row in enumerate(rows, 1)]
     names = {name for row in filled for name in row}
     blank = Deployments.build(key=[0], org=[0], min=[1], max=[1])
     return Deployments.build(**{name: [row.get(name, getattr(blank, name)[0]) for row in filled] for name in names})

@@ -118,6 +118,7 @@ def _fleet(rng: np.random.Generator, zones: int, count: int, odds: Odds) -> Depl
         pin=np.where(rng.random(count) < odds.odd, low, -1),
         freeze=rng.random(count) < odds.odd,
         revision=np.where(rng.random(count) < odds.moves, 2, 1),
+        ahead=np.zeros(count),
     )
 
 

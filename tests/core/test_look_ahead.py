@@ -35,7 +35,14 @@ def margins(made: list[tuple[Snapshot, Plan]]) -> np.ndarray:
     return np.array([plan.ahead.margin_micro[0] for _, plan in made]) / MICRO
 
 
-def test_it_is_off_unless_somebody_asks_for_it() -> None:
+def test_it_is_on_unless_somebody_switches_it_off() -> None:
+    plan = decide(shard(deployments({"ahead": np.nan}, {"ahead": 0.985}, {"ahead": 0.0}), steady([20.0, 20.0, 20.0])))
+    assert plan.ahead.code.tolist() == [Reason.AHEAD, Reason.AHEAD, Reason.AHEAD_OFF]
+    assert plan.ahead.need_ahead.tolist() == [3, 3, 0], "20 and a margin of 4 and a replica's 12 slots"
+    assert plan.state.forecasts.key.tolist() == [1, 2]
+
+
+def test_where_nobody_looks_ahead_nothing_is_remembered_of_it() -> None:
     plan = decide(shard(deployments({}, {}), steady([9.0, 3.0])))
     assert plan.ahead.code.tolist() == [Reason.AHEAD_OFF] * 2
     assert plan.ahead.need_ahead.tolist() == [0, 0]

@@ -211,7 +211,9 @@ def test_decisions_signals_and_replicas_are_told(api: ApiClient, gateway: str) -
     decisions = api.get(f"{root}/decisions", {"limit": 1}).json()
     first = decisions["items"][0]
     assert first["granted"] == 1
-    assert {one["stage"] for one in first["reasons"]} == {"signal", "need", "damping", "bounds", "contention"}
+    assert {one["stage"] for one in first["reasons"]} == {
+        "signal", "need", "look-ahead", "damping", "bounds", "contention",
+    }  # fmt: skip
     (replica,) = api.get(f"{root}/replicas").json()["items"]
     assert (replica["state"], replica["capacityClass"], replica["zone"]) == (
         "READY", "CAPACITY_CLASS_ON_DEMAND", "US-WEST-04A",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
@@ -74,7 +75,7 @@ def vanish(instances: Iterable[Instance]) -> None:
     SimulatedNode.objects.filter(instance_key__in=[one.key for one in instances]).delete()
 
 
-def serving(cast: Cast, of: Offering, name: str = "chat", **changes: object) -> Deployment:
+def serving(cast: Cast, of: Offering, name: str = "chat", **changes: Any) -> Deployment:
     """A deployment that is ready."""
     one = fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor, name=f"for-{name}"), of, name, **changes)
     life.settle()

@@ -34,6 +34,7 @@ def deployments(type_: InstanceType) -> dict[int, dict[str, Any]]:
             "enabled": not one.disabled and one.status != "STATUS_DELETING",
             "revision": one.revision,
             "tolerance": policy.tolerance,
+            "ahead": None if policy.look_ahead else 0.0,
             "stable_s": policy.stable_window and policy.stable_window.total_seconds(),
             "scale_down_s": policy.scale_down_delay and policy.scale_down_delay.total_seconds(),
         }

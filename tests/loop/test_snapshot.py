@@ -34,7 +34,7 @@ def busy_shard(cast: Cast) -> Any:
     start = clock.now()
     fleet.deployment(cast.admin.actor, gateways[0], of, name="plain", min=2)
     west = fleet.deployment(
-        cast.admin.actor, gateways[1], of, name="west", gpu_count=2, priority=7, max=9, concurrency=3
+        cast.admin.actor, gateways[1], of, name="west", look_ahead=True, gpu_count=2, priority=7, max=9, concurrency=3
     )
     fleet.deployment(cast.admin.actor, gateways[0], of, name="demand", capacity_classes=("CAPACITY_CLASS_ON_DEMAND",))
     fleet.deployment(cast.outsider.actor, theirs, of, name="both",

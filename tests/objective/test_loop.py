@@ -24,7 +24,8 @@ from tests.cast import Cast
 
 def decided(in_flight: float, **columns: Any) -> dict[str, Any]:
     """The decision on one deployment of min 2 and max 10 with eight requests a replica, after a window of that load."""
-    table = Deployments.build(key=[1], org=[1], min=[2], max=[10], **{name: [value] for name, value in columns.items()})
+    given = {"min": 2, "max": 10, "ahead": 0.0, **columns}
+    table = Deployments.build(key=[1], org=[1], **{name: [value] for name, value in given.items()})
     at = np.arange(0.0, 125.0, 5.0)
     load = np.full((len(at), 1), in_flight)
     signals = Signals(at, np.where(np.isnan(load), load, 0), load)

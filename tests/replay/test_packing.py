@@ -1,5 +1,7 @@
 """Passes of the planner as bytes: read back exactly, planned again to the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -92,7 +94,9 @@ def test_a_record_from_before_a_column_was_thought_of_gives_its_default() -> Non
     arrays, words = unpack(to_bytes(shard, plan(shard, Params(), NOW)))
     del arrays["deployments.shadow"]
     arrays["deployments.later"] = np.zeros(len(shard.deployments))
-    assert not from_bytes(pack(arrays, {**words, "params": {"later": 1.0}})).snapshot.deployments.shadow.any()
+    old = from_bytes(pack(arrays, {**words, "params": {"later": 1.0}}))
+    assert not old.snapshot.deployments.shadow.any()
+    assert old.params == replace(Params(), ahead=0.0), "nobody looked ahead"
     del arrays["replicas.key"]
     with pytest.raises(UnreadableError):
         from_bytes(pack(arrays, words))

@@ -39,7 +39,7 @@ def loads(seed: int, speed: float = 10.0) -> Callable[[int], float]:
 def world(demands: Sequence[Demand], machines: Sequence[tuple[int, int]], gpus: int = 8, **columns: Any) -> World:
     """`machines`: organization and claim of each instance, zeros for the free pool; all in one zone."""
     n = len(demands)
-    given = {"min": [1] * n, "max": [20] * n, "org": [1] * n, "startup_s": [25.0] * n, **columns}
+    given = {"min": [1] * n, "max": [20] * n, "org": [1] * n, "startup_s": [25.0] * n, "ahead": [0.0] * n, **columns}
     deployments = Deployments.build(key=range(1, n + 1), created_at=np.arange(n, dtype=float), **given)
     return World(
         deployments=deployments,

@@ -13,7 +13,7 @@ from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in, told
 from console.dashboard.deployment_page import page_context
 from console.dashboard.effects import change_of_autoscaling
-from console.dashboard.forms import AutoscalingForm
+from console.dashboard.forms import ON, AutoscalingForm
 from deployments import services
 from deployments.core.rules import Autoscaling
 from deployments.selectors import deployment_get
@@ -33,6 +33,12 @@ def block_of(form: AutoscalingForm) -> Autoscaling:
     return Autoscaling(data["min"], data["max"], data["priority"], data["concurrency"], classes)
 
 
+def own_settings(form: AutoscalingForm) -> dict[str, Any]:
+    """Headroom's own settings, as far as they were sent."""
+    sent = form.cleaned_data["look_ahead"]
+    return {"look_ahead": sent == ON} if sent else {}
+
+
 @require_POST
 @member_page
 def deployment_autoscaling(request: HttpRequest, id: UUID) -> HttpResponse:
@@ -40,10 +46,10 @@ def deployment_autoscaling(request: HttpRequest, id: UUID) -> HttpResponse:
     actor.require_write()
     one, form = deployment_get(organization, id), AutoscalingForm(request.POST)
     if form.is_valid():
-        block = block_of(form)
+        block, own = block_of(form), own_settings(form)
         if "confirmed" not in request.POST and "back" not in request.POST:
             if block.max >= block.min:
-                effect = change_of_autoscaling(one, block, money=actor.sees_money)
+                effect = change_of_autoscaling(one, block, own, money=actor.sees_money)
                 context: dict[str, Any] = {
                     "deployment": one,
                     "form": form,
@@ -55,7 +61,11 @@ def deployment_autoscaling(request: HttpRequest, id: UUID) -> HttpResponse:
         elif "confirmed" in request.POST:
             try:
                 services.autoscaling_update(
-                    actor=actor, deployment_id=id, block=block, seen_at=parse_datetime(request.POST.get("seen_at", ""))
+                    actor=actor,
+                    deployment_id=id,
+                    block=block,
+                    headroom=own,
+                    seen_at=parse_datetime(request.POST.get("seen_at", "")),
                 )
             except InvalidArgument as refusal:
                 add_violations(form, refusal, PATHS)

@@ -14,7 +14,7 @@ from console.common.errors import AlreadyExists, InvalidArgument
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in
 from console.dashboard.deployment_list import list_context
 from console.dashboard.deployment_page import page_context
-from console.dashboard.forms import DeploymentForm
+from console.dashboard.forms import OFF, DeploymentForm
 from console.dashboard.past import MomentForm, then_context
 from console.dashboard.views.autoscaling import PATHS, block_of
 from console.organizations.models import Organization
@@ -110,6 +110,7 @@ def created(request: HttpRequest, form: DeploymentForm) -> Deployment:
     actor, gib = actor_in(request), form.cleaned_data["model_memory_gib"]
     with transaction.atomic():
         one = services.deployment_create(actor=actor, organization=organization_in(request), spec=spec_of(form))
+        services.look_ahead_set(actor=actor, deployment_id=one.id, look_ahead=form.cleaned_data["look_ahead"] != OFF)
         if gib is not None:
             services.model_memory_set(actor=actor, deployment_id=one.id, gib=gib)
     return one
