@@ -3,6 +3,7 @@
 The hundreds of a code are its stage. Numbers are never reused: rows written years ago keep their meaning.
 """
 
+import re
 from collections.abc import Mapping
 from enum import IntEnum
 
@@ -182,24 +183,22 @@ SENTENCES: dict[Reason, str] = {
     Reason.SHADOW: "Shadow: {wanted} is what would be done; nothing is acted on.",
     Reason.STALE: "What was planned no longer held when it was to be done; the next pass plans again.",
     Reason.MOVING: (
-        "The size stays at {granted}: {moves} replicas are being replaced, {moves_short} more have to be and find "
-        "no room."
+        "The size stays at {granted}: {moves} replicas are being replaced, with no room so far for {moves_short} more."
     ),
     Reason.YIELDED: (
-        "{removed} replicas that load no longer asks for are let go before their delay is over: {other} has a "
-        "higher priority and waits for their GPUs."
+        "It gives up {removed} replicas, which load no longer asks for, before the delay is over: {other} has a higher "
+        "priority and waits for GPUs."
     ),
     Reason.RECLAIMED: (
-        "{removed} replicas above the minimum of {min} are let go, so that {other}, which has a higher priority, "
+        "It gives up {removed} replicas above the minimum of {min}, so that {other}, which has a higher priority, "
         "reaches its minimum."
     ),
     Reason.WAITS_FOR_RELEASE: (
-        "{missing_gpus} GPUs short: for {coming} of {missing} replicas they come free once {other} has let its "
+        "{missing_gpus} GPUs short: what {coming} of {missing} replicas need comes free once {other} has let its "
         "replicas go."
     ),
     Reason.ROLLING_IN_PLACE: (
-        "{removed} replicas of an older revision are let go first, for beside them nothing is free for one of the "
-        "newest."
+        "It lets go of {removed} replicas of an older revision first, for nothing is free beside for one of the newest."
     ),
     Reason.STOP_NOT_READY: "Let go first because it was not ready yet.",
     Reason.STOP_ON_DRAINING: "Let go because its instance is being drained.",
@@ -222,7 +221,17 @@ def stage(code: int) -> str:
 
 def sentence(code: int, numbers: Mapping[str, object]) -> str:
     """The sentence of a code with its numbers; a number that is not there shows as a question mark."""
-    return SENTENCES[Reason(code)].format_map(_Shown(numbers))
+    return _ONE.sub(_singular, SENTENCES[Reason(code)].format_map(_Shown(numbers)))
+
+
+# Sentences are written for several of a thing.
+_ONE = re.compile(r"(?<![\d.,])1 (more )?(replica|request|GPU)s\b( (?:have|are|wait|there are)\b)?")
+_OF_ONE = {" have": " has", " are": " is", " wait": " waits", " there are": " there is"}
+
+
+def _singular(found: re.Match[str]) -> str:
+    more, noun, verb = found.groups(default="")
+    return f"1 {more}{noun}{_OF_ONE.get(verb, verb)}"
 
 
 class _Shown(dict[str, object]):
