@@ -10,6 +10,7 @@ from console.organizations.models import Organization
 from deployments.models.deployment import Deployment
 
 CODES = ("signal", "need", "damped", "wanted", "granted")
+AHEAD_OFF = 300  # rows from before the look-ahead have no code of it
 
 
 def _number(name: str) -> Cast:
@@ -33,7 +34,9 @@ class Decision(models.Model):
 
     # Of the record, for the search; the database makes them.
     codes = models.GeneratedField(
-        expression=Func(*[_number(f"{one}_code") for one in CODES], template="ARRAY[%(expressions)s]"),
+        expression=Func(*[_number(f"{one}_code") for one in CODES],
+                        Coalesce(_number("ahead_code"), Value(AHEAD_OFF), output_field=SmallIntegerField()),
+                        template="ARRAY[%(expressions)s]"),
         output_field=ArrayField(SmallIntegerField()), db_persist=True,
     )  # fmt: skip
     short_class = models.GeneratedField(

@@ -14,7 +14,7 @@ from deployments.core.reasons import Reason, stage
 from deployments.core.snapshot import CapacityClass
 from deployments.models import Decision
 
-PLACES = ("signal", "need", "damping", "bounds", "contention")
+PLACES = ("signal", "need", "look-ahead", "damping", "bounds", "contention")
 # Reasons that a decision can have: those of placement are reasons of replicas.
 REASONS = tuple(one for one in Reason if stage(one) in PLACES)
 BOUNDS = tuple(one.name for one in Bound)

@@ -64,6 +64,23 @@ def test_decisions_are_found_by_everything_that_bound_them(cast: Cast) -> None:
     _as_many_queries(api, one)
 
 
+def test_what_the_look_ahead_said_is_found_and_before_it_was_thought_of_it_was_off(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 2)
+    one = fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, "one")
+    fleet.tick(of.instance_type)
+    (first,) = Decision.objects.all()
+    ahead = [decided(one, first.at + timedelta(minutes=n), ahead_code=300 + n) for n in (1, 2)]
+    old = decided(one, first.at + timedelta(minutes=3))
+    del old.record["ahead_code"]
+    old.save(update_fields=["record"])
+    api = cast.viewer.api()
+    assert found(api, reason="AHEAD_UNKNOWN") == [ahead[0].id]
+    assert found(api, reason="AHEAD") == [ahead[1].id]
+    assert found(api, reason="AHEAD_OFF") == [old.id, first.id]
+    assert f'href="/decisions/{ahead[1].id}"' in cast.viewer.browser().get("/decisions?reason=AHEAD").content.decode()
+
+
 def _of(one: Deployment) -> set[int]:
     return set(Decision.objects.filter(deployment=one).values_list("id", flat=True))
 
