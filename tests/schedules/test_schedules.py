@@ -4,12 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from console.common import clock
 from console.organizations.models import AuditEvent
 from deployments.core.explain import rerun
+from deployments.loop.tick import shard_tick
 from deployments.models import Decision, Deployment, Replica, ScheduleWindow
+from deployments.schedules import loop
 from tests import fleet, world
 from tests.cast import ApiClient, Cast
 
@@ -103,6 +107,34 @@ def test_r3_the_loop_starts_replicas_ahead_and_lets_them_go_after(cast: Cast) ->
     assert decided(one)[0] == 3
     fleet.run(type_, begin + timedelta(minutes=61), 2)
     assert ScheduleWindow.objects.get().opened_for == begin
+
+
+def test_start_ups_are_measured_once_a_minute_whatever_the_number_of_windows(cast: Cast) -> None:
+    one = chat(cast)
+    other = fleet.deployment(cast.admin.actor, one.gateways.get(), world.offering(), name="other")
+    now = fleet.run(one.instance_type, clock.now(), 3)
+
+    def queries() -> tuple[int, int]:
+        """Of a pass: those that read windows, and those that measure start-ups."""
+        with CaptureQueriesContext(connection) as found:
+            shard_tick(one.instance_type, now)
+        asked = [query["sql"] for query in found]
+        return sum("schedulewindow s" in sql for sql in asked), sum("percentile_disc" in sql for sql in asked)
+
+    assert queries() == (1, 0), "without a window nobody measures"
+    first = timedelta(days=7)
+    for deployment in (one, other):
+        ScheduleWindow.objects.create(deployment=deployment, first=(now + first).date(), at=now.time(), min=2,
+                                      duration=timedelta(hours=1), recurrence="FREQ=DAILY", time_zone="UTC")  # fmt: skip
+    now += timedelta(seconds=5)
+    assert queries() == (1, 1)
+    for _ in range(5):
+        now += timedelta(seconds=10)
+        assert queries() == (1, 0)
+    Replica.objects.update(ready_at=F("created_at") + timedelta(seconds=77))
+    now += timedelta(seconds=10)
+    assert queries() == (1, 1)
+    assert set(loop._startups(one.instance_type, [one.key], now).values()) == {timedelta(seconds=77)}
 
 
 def decided(one: Deployment) -> tuple[int, str]:
