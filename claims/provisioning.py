@@ -26,6 +26,7 @@ from claims.models import CapacityClaim, Instance, Offering, UsageKind
 from claims.services import fulfilment, life
 from claims.services import instances as hands
 from console.common import clock
+from console.common.leases import unleased
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
 
@@ -63,10 +64,9 @@ def lease(*, now: datetime) -> list[Instance]:
     New ones first, then those looked at longest ago: a thousand that are joining keep nobody waiting.
     """
     due = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now)
-    free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
     with transaction.atomic():
         found = Instance.objects.select_for_update(skip_locked=True, no_key=True)
-        waiting = found.filter(due, free, state__in=UNSETTLED)
+        waiting = found.filter(due, unleased(now), state__in=UNSETTLED)
         waiting = waiting.order_by(F("next_attempt_at").asc(nulls_first=True), "key")
         keys = list(waiting.values_list("key", flat=True)[:BATCH])
         Instance.objects.filter(key__in=keys).update(leased_until=now + LEASE)

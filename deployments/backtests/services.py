@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from console.common.ids import new_id
+from console.common.leases import LeaseLost, unleased, what_failed
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
@@ -30,10 +31,6 @@ LEASE = timedelta(seconds=60)
 MOST_ATTEMPTS = 3  # a worker that is killed by its work does not try for ever
 MOST_WAITING = 10  # of an organization at once
 MOST_BYTES, MOST_ROWS, MOST_REQUESTS = 16 * 1024 * 1024, 500_000, 20_000_000  # of an uploaded trace
-
-
-class LeaseLost(Exception):
-    """Somebody else has the work, or nobody is to do it any more."""
 
 
 def backtest_create(*, actor: Actor, deployment_id: uuid.UUID, asked: Asked, now: datetime) -> Backtest:
@@ -80,8 +77,7 @@ def backtest_cancel(*, actor: Actor, backtest_id: uuid.UUID, now: datetime) -> B
 
 def backtest_lease(*, now: datetime) -> Backtest | None:
     """Take up the oldest backtest that nobody works on; None where there is none."""
-    free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
-    due = Backtest.objects.filter(free, state__in=BACKTEST_UNDER_WAY)
+    due = Backtest.objects.filter(unleased(now), state__in=BACKTEST_UNDER_WAY)
     for key in due.order_by("created_at", "id").values_list("pk", flat=True):
         with transaction.atomic():
             run = _locked(due.filter(pk=key), skip_locked=True)
@@ -127,7 +123,7 @@ def backtest_fail(*, run: Backtest, why: str, now: datetime) -> None:
 
 def backtest_give_back(*, run: Backtest, error: Exception, now: datetime) -> None:
     """It failed here: somebody tries again when the lease has run out."""
-    _mine(run).update(error=f"{type(error).__name__}: {error}"[:2000], leased_until=now + LEASE)
+    _mine(run).update(error=what_failed(error), leased_until=now + LEASE)
 
 
 def trace_of(run: Backtest) -> Traffic:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from console.common import clock
+from console.common.leases import LeaseLost
 from console.common.money import plain, to_cents
 from deployments.backtest.recorded import NoDemandError, Recorded, recorded_demand
 from deployments.backtest.running import Machine
 from deployments.backtest.traces import TraceError
 from deployments.backtests.compare import Compared, Floats, Lane, Outcome, compare
 from deployments.backtests.services import (
-    LeaseLost,
     backtest_beat,
     backtest_fail,
     backtest_finish,

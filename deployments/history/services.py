@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from claims.core.conditions import timestamp
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from console.common.ids import new_id
+from console.common.leases import LeaseLost, unleased, what_failed
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
@@ -33,10 +34,6 @@ LEASE = timedelta(seconds=30)
 MOST_ATTEMPTS = 10
 # What pages listen to: progress comes often and concerns one line, hours change every chart.
 PROGRESS_TOPIC, HOURS_TOPIC = "history-progress", "history"
-
-
-class LeaseLost(Exception):
-    """Somebody else has the work, or nobody is to do it any more."""
 
 
 def history_request(
@@ -102,8 +99,7 @@ def history_cancel(*, actor: Actor, run_id: uuid.UUID) -> HistoryRun:
 
 def history_lease(*, now: datetime) -> HistoryRun | None:
     """Take up the oldest history that nobody works on; None where there is none."""
-    free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
-    due = HistoryRun.objects.filter(free, state__in=UNDER_WAY)
+    due = HistoryRun.objects.filter(unleased(now), state__in=UNDER_WAY)
     for key in due.order_by("created_at", "id").values_list("pk", flat=True):
         with transaction.atomic():
             run = _locked(due.filter(pk=key), skip_locked=True)
@@ -151,8 +147,8 @@ def history_hour_store(*, run: HistoryRun, made: Made, progress: float, now: dat
 
 def history_give_back(*, run: HistoryRun, error: Exception, now: datetime) -> None:
     """It failed here: somebody tries again when the lease has run out."""
-    text = f"{type(error).__name__}: {error}"[:2000]
-    HistoryRun.objects.filter(pk=run.pk, lease=run.lease).update(last_error=text, leased_until=now + LEASE)
+    mine = HistoryRun.objects.filter(pk=run.pk, lease=run.lease)
+    mine.update(last_error=what_failed(error), leased_until=now + LEASE)
 
 
 def _decisions(run: HistoryRun, made: Made, there: dict[int, int]) -> list[Decision]:

@@ -7,10 +7,10 @@ import logging
 from datetime import datetime
 
 from console.common import clock
+from console.common.leases import LeaseLost
 from deployments.history.hours import batches, hours_before
 from deployments.history.make import make, most_hours
 from deployments.history.services import (
-    LeaseLost,
     history_beat,
     history_give_back,
     history_hour_store,

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from console.common import clock
+from console.common.leases import unleased
 from console.common.notify import publish
 from deployments.backends.base import BackendError, Observation, RuntimeBackend, RuntimeState, runtime_backend
 from deployments.backends.checked import CheckedRuntime
@@ -51,9 +52,10 @@ def actuate_pass(*, now: datetime, backend: RuntimeBackend | None = None) -> int
 def lease(*, now: datetime, after: int = 0) -> list[Replica]:
     """Claim the next replicas that need work and that no other worker has; a dead worker's lease runs out."""
     due = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now)
-    free = Q(leased_until__isnull=True) | Q(leased_until__lte=now)
     with transaction.atomic():
-        found = Replica.objects.select_for_update(skip_locked=True, no_key=True).filter(due, free, key__gt=after)
+        found = Replica.objects.select_for_update(skip_locked=True, no_key=True).filter(
+            due, unleased(now), key__gt=after
+        )
         keys = list(found.filter(state__in=UNDER_WAY).order_by("key").values_list("key", flat=True)[:BATCH])
         Replica.objects.filter(key__in=keys).update(leased_until=now + LEASE)
     return list(Replica.objects.filter(key__in=keys).select_related("deployment").order_by("key"))

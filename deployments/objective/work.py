@@ -16,6 +16,7 @@ from django.db.models import Q
 
 from console.common import clock
 from console.common.ids import new_id
+from console.common.leases import LeaseLost, unleased, what_failed
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from deployments.backtest.portfolio import Setting, settings
@@ -38,10 +39,6 @@ AGAIN = timedelta(minutes=1)  # history is being made afterwards
 KNOWN = Objective().known + 1  # hours of demand before anything is chosen; the first is not chosen by
 
 Clock = Callable[[], datetime]
-
-
-class LeaseLost(Exception):
-    """Somebody else chooses, or nobody is to choose any more."""
 
 
 class TooSlow(Exception):
@@ -68,7 +65,7 @@ def choose_pass(*, now: datetime) -> bool:
 
 
 def due_now(now: datetime) -> Q:
-    return Q(due__isnull=False, due_at__lte=now) & (Q(leased_until__isnull=True) | Q(leased_until__lte=now))
+    return Q(due__isnull=False, due_at__lte=now) & unleased(now)
 
 
 def objective_lease(*, now: datetime) -> DeploymentObjective | None:
@@ -220,6 +217,5 @@ def _forget(deployment: Deployment) -> None:
 
 def _give_back(row: DeploymentObjective, error: Exception) -> None:
     """It failed here: somebody tries again, later each time, up to an hour."""
-    text = f"{type(error).__name__}: {error}"[:2000]
     wait = min(timedelta(hours=1), timedelta(minutes=1) * 2 ** min(row.attempts, 6))
-    _mine(row).update(last_error=text, leased_until=clock.now() + wait)
+    _mine(row).update(last_error=what_failed(error), leased_until=clock.now() + wait)

@@ -11,12 +11,13 @@ import pytest
 
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from console.common.leases import LeaseLost
 from console.organizations.models import AuditEvent
 from deployments.backtest.recorded import recorded_demand
 from deployments.backtest.traces import TraceError
 from deployments.backtests import services, work
 from deployments.backtests.asked import Asked, Variant
-from deployments.backtests.services import LeaseLost, backtest_cancel, backtest_create, backtest_lease, read_trace
+from deployments.backtests.services import backtest_cancel, backtest_create, backtest_lease, read_trace
 from deployments.models import Backtest, BacktestState, Deployment
 from tests import fleet, world
 from tests.backtest import demand

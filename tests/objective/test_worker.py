@@ -9,6 +9,7 @@ from django.db import connection
 
 from console.common import clock
 from console.common.errors import NotFound
+from console.common.leases import LeaseLost
 from deployments import tasks
 from deployments.backtest.portfolio import Setting
 from deployments.core import explain
@@ -240,7 +241,7 @@ def test_a_replay_that_would_take_too_long_is_cut_to_the_newest_hours_that_do_no
     with pytest.raises(work.TooSlow) as slow:
         work._beat(row, 100)(0.01)
     assert slow.value.hours == 0
-    with pytest.raises(work.LeaseLost):
+    with pytest.raises(LeaseLost):
         work._beat(row, 0)(0.01)
 
 
