@@ -161,8 +161,9 @@ class Supervisor:
         self._run(self._part("io", partial(parts.worker, "io", threads=3), LOOPS_NICENESS))
 
     def _bulk(self) -> Child:
-        """Hours of computing: in a process of its own that gives way to all others, so that it delays no tick."""
-        return self._part("bulk", partial(parts.worker, "bulk", threads=1), BULK_NICENESS)
+        """Hours of computing: in a process of its own that gives way to all others, so that it delays no tick. Two threads:
+        a backtest that somebody waits for begins beside a history or a choice."""
+        return self._part("bulk", partial(parts.worker, "bulk", threads=2), BULK_NICENESS)
 
     def _part(self, name: str, main: Callable[[], None], niceness: int = 0) -> Child:
         return Child(name, lambda: Forked(main, name=name, output=self.logs.pipe(name), niceness=niceness))
