@@ -15,7 +15,7 @@ from deployments.backtests.baselines import BASELINES, FRAMES, HEADROOM, OBJECTI
 from deployments.models import Backtest
 
 COLORS = ("accent", "ok", "warn", "info", "bad", "idle")
-APPLIED = ("min", "max", "concurrency")  # what the form of the deployment has
+APPLIED = ("min", "max", "concurrency", "scale_down_s")  # what the form of the deployment has
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,6 @@ class Row:
     within_1s: float | None
     within_5s: float | None
     apply_url: str
-    delay_stays: bool  # it has another scale-down delay, which the form does not set
 
 
 def rows_of(run: Backtest, actor: Actor) -> list[Row]:
@@ -50,7 +49,7 @@ def _row(run: Backtest, actor: Actor, side: Mapping[str, Any], one: Mapping[str,
         Decimal(one["cost"]) if one and one["cost"] is not None else None,
         100 * (one["gpu_hours"] / hours - 1) if one and hours and not is_set else None,
         _percent(one, "share_within_1s"), _percent(one, "share_within_5s"),
-        _apply(run, side) if actor.can_write else "", "scale_down_s" in side["changed"],
+        _apply(run, side) if actor.can_write else "",
     )  # fmt: skip
 
 

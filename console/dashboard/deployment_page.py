@@ -22,6 +22,7 @@ from console.dashboard.schedules import schedules_shown
 from console.dashboard.series import RANGES
 from console.organizations.models import AuditEvent, Organization
 from deployments.core import explain
+from deployments.core.params import Params
 from deployments.core.states import ReplicaState
 from deployments.costs import costs_of
 from deployments.memory import Fit, memory_fit
@@ -73,6 +74,7 @@ def page_context(
         "gateways": one.gateways.order_by("name"),
         "events": [(event, changes(event)) for event in events_of(one)],
         "classes": classes_in_words(one.autoscaling.capacity_classes),
+        "delay": delay_text(one.autoscaling.scale_down_delay),
         "makings": makings(organization, actor),
         "ranges": list(RANGES),
         "range": span,
@@ -99,6 +101,7 @@ def blank_forms(one: Deployment, asked: Mapping[str, str]) -> dict[str, Form]:
         "form": AutoscalingForm(initial={
             "min": policy.min, "max": policy.max, "concurrency": policy.concurrency, "priority": policy.priority,
             "classes": ",".join(policy.capacity_classes), "look_ahead": ON if policy.look_ahead else OFF,
+            "scale_down_s": policy.scale_down_delay and f"{policy.scale_down_delay.total_seconds():g}",
             **{name: asked[name] for name in AutoscalingForm.base_fields if name in asked},
         }),
         "hold_form": HoldForm(auto_id="hold_%s"),
@@ -139,6 +142,10 @@ def replica_price(one: Deployment, now: datetime) -> Decimal | None:
 
 def given(value: int | None, otherwise: int) -> str:
     return f"{otherwise} (unset)" if value is None else str(value)
+
+
+def delay_text(delay: timedelta | None) -> str:
+    return f"{Params().scale_down_s:g} s (unset)" if delay is None else f"{delay.total_seconds():g} s"
 
 
 def classes_in_words(classes: Any) -> str:

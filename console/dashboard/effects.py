@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from console.common import clock
-from console.dashboard.deployment_page import classes_in_words, given, replica_price
+from console.dashboard.deployment_page import classes_in_words, delay_text, given, replica_price
 from console.organizations.models import Organization
 from deployments.core.plan import Plan
 from deployments.core.rules import CAPACITY_CLASSES, Autoscaling
@@ -82,9 +82,15 @@ def change_of_autoscaling(
 
 def _planned(one: Deployment, own: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of the planner; what an objective chooses stays as it is."""
-    if "look_ahead" not in own or objective_of(one):
-        return {}
-    return {"ahead": math.nan if own["look_ahead"] else 0.0}
+    planned: dict[str, Any] = {}
+    if objective_of(one):
+        return planned
+    if "look_ahead" in own:
+        planned["ahead"] = math.nan if own["look_ahead"] else 0.0
+    if "scale_down_delay" in own:
+        delay = own["scale_down_delay"]
+        planned["scale_down_s"] = math.nan if delay is None else delay.total_seconds()
+    return planned
 
 
 def _settings(one: Deployment, block: Autoscaling, own: Mapping[str, Any], money: bool) -> list[Setting]:
@@ -95,8 +101,10 @@ def _settings(one: Deployment, block: Autoscaling, own: Mapping[str, Any], money
         Setting("Target concurrency", given(policy.concurrency, 8), given(block.concurrency, 8)),
         Setting("Priority", given(policy.priority, 0), given(block.priority, 0)),
         Setting("Capacity", classes_in_words(policy.capacity_classes), classes_in_words(block.capacity_classes)),
+        Setting("Scale-down delay", delay_text(policy.scale_down_delay),
+                delay_text(own.get("scale_down_delay", policy.scale_down_delay))),
         Setting("Look-ahead", on_or_off(policy.look_ahead), on_or_off(own.get("look_ahead", policy.look_ahead))),
-    ]
+    ]  # fmt: skip
     if money:
         rows += [
             Setting(f"On demand at {name}, an hour", hourly_text(price, old), hourly_text(price, new))

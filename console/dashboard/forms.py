@@ -7,6 +7,8 @@ from django import forms
 from django.forms.boundfield import BoundField
 from django.forms.renderers import TemplatesSetting
 
+from deployments.core.params import Params
+
 
 class TablerField(BoundField):
     """Adds the classes of the UI kit, and says when the field is wrong."""
@@ -52,6 +54,10 @@ class AutoscalingForm(forms.Form):
             ("CAPACITY_CLASS_ON_DEMAND,CAPACITY_CLASS_RESERVED", "On demand, then reserved"),
         ],
     )  # fmt: skip
+    scale_down_s = forms.FloatField(
+        label="Scale-down delay, seconds", min_value=0, max_value=86_400, required=False,
+        help_text=f"Shrinks to the most that load asked for within so long. Empty: {Params().scale_down_s:g}.",
+    )  # fmt: skip
     look_ahead = forms.ChoiceField(
         label="Look-ahead", required=False, initial=ON, choices=[(ON, "On (default)"), (OFF, "Off")],
         help_text="Keeps replicas for what is expected by the time that another would be ready; never fewer than load asks for.",
@@ -73,6 +79,7 @@ class DeploymentForm(AutoscalingForm):
         "model_memory_gib",
     ]
 
+    scale_down_s = None  # type: ignore[assignment]  # set once there is something to shrink
     name = forms.CharField(max_length=63, help_text="Letters, digits and hyphens; fixed afterwards.")
     gateway = forms.ChoiceField(help_text="Its zones limit where replicas may run.")
     engine = forms.ChoiceField(label="Engine and version")

@@ -14,7 +14,9 @@ from console.dashboard import backtest_forms
 from deployments.backtests import work
 from deployments.backtests.asked import Asked, Variant
 from deployments.backtests.services import backtest_create
-from deployments.models import Backtest, Deployment
+from deployments.core.params import Params
+from deployments.loop.snapshot import read_shard
+from deployments.models import AutoscalingPolicy, Backtest, Deployment
 from tests import fleet, world
 from tests.backtest import demand
 from tests.cast import Cast, Member
@@ -135,6 +137,30 @@ def test_apply_fills_in_the_form_that_previews_the_change(cast: Cast, one: Deplo
     )
     assert 'name="max" value="2"' in page
     assert 'name="concurrency" value="5"' in page
+
+
+def test_apply_takes_the_scale_down_delay_along_to_the_loop(cast: Cast, one: Deployment) -> None:
+    run = asked(cast, one, variants=[Variant(scale_down_s=90)])
+    work.backtest_pass(now=clock.now())
+    form = f"{reverse('deployment', args=[one.id])}?scale_down_s=90"
+    assert f"{form}#autoscaling" in text(cast.admin, reverse("backtest", args=[run.id]))
+    assert 'name="scale_down_s" value="90"' in text(cast.admin, form)
+    browser, address = cast.admin.browser(), reverse("deployment-autoscaling", args=[one.id])
+    fields = {"min": "1", "max": "6", "concurrency": "4", "priority": "", "classes": ""}
+    preview = " ".join(browser.post(address, {**fields, "scale_down_s": "90"}).content.decode().split())
+    assert "300 s (unset)" in preview
+    assert "90 s" in preview
+    assert AutoscalingPolicy.objects.get().scale_down_delay is None
+    assert browser.post(address, {**fields, "scale_down_s": "-1", "confirmed": "1"}).status_code == 422
+    browser.post(address, {**fields, "scale_down_s": "90", "confirmed": "1"})
+    assert AutoscalingPolicy.objects.get().scale_down_delay == timedelta(seconds=90)
+    shard = read_shard(one.instance_type, Params(), clock.now())
+    assert shard.snapshot.deployments.scale_down_s.tolist() == [90.0]
+    browser.post(address, {**fields, "max": "5", "confirmed": "1"})
+    assert "<dt>Scale-down delay</dt> <dd> 90 s </dd>" in text(cast.viewer, reverse("deployment", args=[one.id]))
+    assert AutoscalingPolicy.objects.get().scale_down_delay == timedelta(seconds=90), "what is not sent stays"
+    browser.post(address, {**fields, "scale_down_s": "", "confirmed": "1"})
+    assert AutoscalingPolicy.objects.get().scale_down_delay is None
 
 
 def test_charts_have_a_series_for_each_side_on_one_axis(cast: Cast, one: Deployment) -> None:

@@ -1,5 +1,6 @@
 """Changes of autoscaling: first their effect, as the planner would have it, then, confirmed, the change."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,9 +35,14 @@ def block_of(form: AutoscalingForm) -> Autoscaling:
 
 
 def own_settings(form: AutoscalingForm) -> dict[str, Any]:
-    """Headroom's own settings, as far as they were sent."""
-    sent = form.cleaned_data["look_ahead"]
-    return {"look_ahead": sent == ON} if sent else {}
+    """Headroom's own settings, as far as they were sent, by column of the policy."""
+    data, own = form.cleaned_data, {}
+    if data["look_ahead"]:
+        own["look_ahead"] = data["look_ahead"] == ON
+    if "scale_down_s" in form.data:
+        delay_s = data["scale_down_s"]
+        own["scale_down_delay"] = None if delay_s is None else timedelta(seconds=delay_s)
+    return own
 
 
 @require_POST
@@ -53,7 +59,7 @@ def deployment_autoscaling(request: HttpRequest, id: UUID) -> HttpResponse:
                 context: dict[str, Any] = {
                     "deployment": one,
                     "form": form,
-                    "hidden": form.cleaned_data,
+                    "hidden": {name: value for name, value in form.cleaned_data.items() if name in form.data},
                     "effect": effect,
                 }
                 return render(request, "deployments/autoscaling.html", context)
