@@ -109,5 +109,6 @@ def explanation_to(found: Explanation) -> dict[str, Any]:
             {"kind": one.kind, "text": one.text, "moreReplicasNow": one.replicas, "id": str(one.id) if one.id else None}
             for one in found.changes
         ],
+        "lookAhead": found.look_ahead,
         "decision": decision_to(found.decision) if found.decision else None,
     }  # fmt: skip

@@ -348,6 +348,10 @@ class ExplanationShape(Shape):
     ahead = AheadShape(many=True, required=False, help_text="Who comes before it.")
     expected = AwaitedShape(many=True, required=False)
     changes = RemedyShape(many=True, required=False, help_text="What would give it more, or would have.")
+    lookAhead = StageShape(
+        allow_null=True, required=False,
+        help_text="Load that is expected by the time that another replica would be ready; null: it does not look ahead.",
+    )  # fmt: skip
     decision = DecisionShape(allow_null=True, required=False)
     plannedAt = serializers.DateTimeField(
         allow_null=True, required=False, help_text="Of a past time: when the recorded pass was that this is made from."

@@ -106,7 +106,9 @@ def line(row: Row, names: Names = NO_NAMES) -> str:
     """A decision in one line: the numbers, then what decided."""
     wanted, granted = _int(row, "wanted_value"), _int(row, "granted_value")
     head = f"{granted}" if wanted == granted else f"{granted} of {wanted}"
-    texts = [step["text"] for step in steps(row, names) if Reason[step["code"]] not in _QUIET]
+    by_ahead = _int(row, "damped_code") in (Reason.GROW_AHEAD, Reason.KEPT_AHEAD)
+    quiet = _QUIET - {Reason.AHEAD} if by_ahead else _QUIET
+    texts = [step["text"] for step in steps(row, names) if Reason[step["code"]] not in quiet]
     return " ".join([f"{head} replica{'' if wanted == 1 else 's'}.", *texts])
 
 

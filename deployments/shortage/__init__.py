@@ -48,6 +48,7 @@ class Explanation:
     ahead: Sequence[Ahead]
     expected: Sequence[Expected]
     changes: Sequence[Change]
+    look_ahead: explain.Step | None  # what is expected, and what it is made from; None where it does not look ahead
 
     @property
     def missing(self) -> int:
@@ -121,12 +122,14 @@ def explanation_then(
 def _explained(case: Case, deployment: Deployment, decision: Decision, line: Line, now: datetime) -> Explanation:
     made, row, short = case.made, case.row, case.missing > 0
     waiting, code = ahead_in(line, made), _deciding(made, row)
-    facts = _facts(case, deployment, waiting, now)
+    steps = explain.steps(decision_record(made, case.trial.snapshot, row))
+    facts = _facts(case, deployment, waiting, steps[0]["text"], now)
     return Explanation(
         at=now, decision=decision, code=code, decided=_decided(decision), text=paragraph(code, facts),
         wanted=facts.wanted, granted=case.granted, wishes=case.wishes, gpu_count=facts.gpu_count,
         rooms=facts.rooms, holders=holders_of(case.trial, row, case.names) if short else [],
         ahead=waiting if short else [], expected=[], changes=changes_for(case),
+        look_ahead=next((step for step in steps if step["stage"] == "look-ahead"), None),
     )  # fmt: skip
 
 
@@ -141,7 +144,7 @@ def _case(trial: Trial, row: int, made: Plan, names: Names, deployment: Deployme
     return Case(trial, row, made, wishes, names, holds, offerings, quotas)
 
 
-def _facts(case: Case, deployment: Deployment, waiting: Sequence[Ahead], now: datetime) -> Facts:
+def _facts(case: Case, deployment: Deployment, waiting: Sequence[Ahead], signal: str, now: datetime) -> Facts:
     failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, stopped_at__lte=now,
                                     retry_at__gt=now)  # fmt: skip
     granted = case.made.granted
@@ -151,7 +154,7 @@ def _facts(case: Case, deployment: Deployment, waiting: Sequence[Ahead], now: da
         wanted=int(case.made.wanted.value[case.row]), granted=case.granted, min=case.column("min"),
         max=case.column("max"), wishes=case.wishes, rooms=rooms_of(case.trial, case.row),
         gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
-        holds=case.holds, failed=list(failed.order_by("retry_at")), signal=explain.steps(decision_record(case.made, case.trial.snapshot, case.row))[0]["text"],
+        holds=case.holds, failed=list(failed.order_by("retry_at")), signal=signal,
         other=case.names.deployments.get(int(granted.other[case.row]), (None, "another deployment"))[1],
         coming=int(granted.coming[case.row]), moves=int(granted.moves[case.row]),
         moves_short=int(granted.moves_short[case.row]),

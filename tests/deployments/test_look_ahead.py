@@ -8,10 +8,12 @@ from django.urls import reverse
 from claims.models import Offering
 from console.common import clock
 from console.organizations.models import AuditEvent
-from deployments.core.explain import rerun
+from deployments.api.explanation import explanation_to
+from deployments.core.explain import line, rerun
 from deployments.core.reasons import Reason
 from deployments.models import AutoscalingPolicy, Decision, Deployment
 from deployments.services import deployment_create
+from deployments.shortage import explanation_of
 from tests import fleet, world
 from tests.cast import Cast
 
@@ -55,6 +57,32 @@ def test_a_new_deployment_looks_ahead_and_says_so_and_does_not_once_it_is_off(ca
     assert row["ahead_code"] == Reason.AHEAD_OFF
     assert newest(one).wanted < grown, "what was expected is not kept any more"
     assert rerun(row).same
+
+
+def test_the_explanation_says_load_margin_and_start_up_in_words_and_numbers(cast: Cast, of: Offering) -> None:
+    one = new(cast, of)
+    fleet.workload(one, scale=0.15)
+    now = fleet.run(of.instance_type, clock.now(), 25)
+    found = explanation_of(fleet.reread(one), now)
+    assert found is not None
+    told = explanation_to(found)["lookAhead"]
+    assert (told["stage"], told["code"]) == ("look-ahead", "AHEAD")
+    numbers = told["numbers"]
+    assert numbers["expected"] > numbers["margin"] > 0
+    assert (numbers["slots"], numbers["short_percent"]) == (12, 1.5)
+    assert f"is ready in {numbers['startup_s']} s" in told["text"]
+    assert f"up to {numbers['expected']} in flight are expected: the mean and {numbers['margin']}," in told["text"]
+    assert f"asks for {numbers['need_ahead']} replicas." in told["text"]
+    # By the clock its samples are of the future, and so say nothing.
+    address = f"/api/v1/deployments/{one.id}/explanation"
+    assert cast.viewer.api().get(address).json()["lookAhead"]["code"] == "AHEAD_UNKNOWN"
+    page = cast.viewer.browser().get(f"/deployments/{one.id}/why").content.decode()
+    assert "Without a signal to go by there is nothing to expect." in page
+    grown = Decision.objects.filter(record__damped_code=int(Reason.GROW_AHEAD)).first()
+    assert grown is not None
+    assert "in flight are expected" in line(grown.record)
+    AutoscalingPolicy.objects.update(look_ahead=False)
+    assert cast.viewer.api().get(address).json()["lookAhead"] is None
 
 
 def test_the_api_switches_it_and_tells_the_audit_trail(cast: Cast, of: Offering) -> None:
