@@ -105,9 +105,10 @@ def learn(
 
     `at_ms` is the time of the pass before (0: there was none). After a pause of the loop what was noted is forgotten.
     """
-    rows = np.flatnonzero(settings.ahead_milli > 0)
-    if not len(rows):
+    on = settings.ahead_milli > 0
+    if not on.any():
         return known
+    rows = slice(None) if on.all() else np.flatnonzero(on)  # no copy of what is the same
     own = settings.take(rows)
     seen = _aged(known, own, now_ms, forget=now_ms - at_ms > milliseconds(params.stale_s))
     level = level_milli(need.stable_load_ms[rows], need.stable_span_ms[rows])
@@ -139,7 +140,8 @@ def _aged(known: Forecasts, own: Settings, now_ms: int, forget: bool) -> Forecas
     elapsed = span - known.span
     unreadable = (known.width_ms != width) | (elapsed < 0) | (elapsed >= SPANS) | forget
     levels = known.level_milli.copy()
-    levels[unreadable] = UNKNOWN
+    if unreadable.any():
+        levels[unreadable] = UNKNOWN
     for step in range(1, int(elapsed[~unreadable].max(initial=0)) + 1):
         rows = np.flatnonzero(~unreadable & (elapsed >= step))
         levels[rows, (known.span[rows] + step) % SPANS] = UNKNOWN
@@ -154,8 +156,9 @@ def _a_startup_ago(seen: Forecasts) -> Int64s:
 
 
 def _noted(seen: Forecasts, level: Int64s, rows: Bools) -> Int64s:
-    """The first mean of a span is kept, so that none is noted later than a start-up time before it is asked for."""
-    levels, at = seen.level_milli.copy(), np.flatnonzero(rows)
-    at = at[levels[at, seen.span[at] % SPANS] < 0]
-    levels[at, seen.span[at] % SPANS] = level[at]
+    """The first mean of a span is kept, so that none is noted later than a start-up time before it is asked for. Written
+    into what `_aged` made, which is this pass's own."""
+    levels, span = seen.level_milli, seen.span % SPANS
+    at = np.flatnonzero(rows & (levels[np.arange(len(seen)), span] < 0))
+    levels[at, span[at]] = level[at]
     return levels

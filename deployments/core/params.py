@@ -40,7 +40,7 @@ class Settings:
     service_ms: Int64s  # 0 where unknown
     ahead_milli: Int64s  # share of the time that stage 3's margin is to suffice; 0 = it does not look ahead
 
-    def take(self, rows: Int64s) -> "Settings":
+    def take(self, rows: Int64s | slice) -> "Settings":
         """The settings of some deployments."""
         return Settings(**{name: getattr(self, name)[rows] for name in self.__slots__})
 
