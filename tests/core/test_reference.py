@@ -88,6 +88,7 @@ def columns(policies_: list[Policy]) -> Deployments:
         service_s=seconds("service_ms"),
         scale_down_s=[policy.scale_down_ms / 1000 for policy in policies_],
         drain_s=[policy.drain_ms / 1000 for policy in policies_],
+        ahead=[0.0] * len(policies_),  # stage 3 has tests of its own
         **{
             name: [getattr(policy, name) for policy in policies_]
             for name in ("min", "max", "floor", "ceiling", "scheduled", "enabled", "pin", "freeze")
