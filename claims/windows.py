@@ -4,21 +4,19 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
+from claims import window_rows
 from claims.core import windows as rule
-from claims.core.recurrence import parsed
 from claims.core.windows import Level, Occurrence, Window
 from claims.models import CapacityClaim, ClaimWindow
+from claims.window_rows import Upcoming, upcoming
 from console.common.errors import NotFound
 
 CALENDAR = timedelta(days=14)
 
 
 def window_of(row: ClaimWindow) -> Window:
-    return Window(
-        row.first, row.at, row.duration, parsed(row.recurrence), ZoneInfo(row.time_zone), row.count, row.until
-    )
+    return window_rows.window_of(row, row.count)
 
 
 def windows_of(claim: CapacityClaim) -> list[ClaimWindow]:
@@ -60,25 +58,7 @@ def standing(rows: Iterable[ClaimWindow], now: datetime, lead: timedelta) -> Sta
     return Standing(count, until, peak, {key: one.start for key, one in opened.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class Upcoming:
-    """A window with the occurrence that is under way or next; None: there is none any more."""
-
-    row: ClaimWindow
-    window: Window
-    next: Occurrence | None
-
-    def under_way(self, now: datetime) -> bool:
-        return self.next is not None and self.next.start <= now
-
-
-def upcoming(rows: Iterable[ClaimWindow], now: datetime) -> list[Upcoming]:
-    """The windows, those first that are under way or come next, those last that are over."""
-    found = [Upcoming(row, window, rule.next_occurrence(window, now)) for row, window in _read(rows)]
-    return sorted(found, key=lambda one: (one.next is None, one.next or Occurrence(now, now), one.row.key))
-
-
-def next_windows(claims: Collection[CapacityClaim], now: datetime) -> dict[int, Upcoming]:
+def next_windows(claims: Collection[CapacityClaim], now: datetime) -> dict[int, Upcoming[ClaimWindow]]:
     """By claim key, the window that is under way or next; claims without one are left out. One query."""
     rows: dict[int, list[ClaimWindow]] = {}
     for row in ClaimWindow.objects.filter(claim__in=claims).order_by("key"):
@@ -87,10 +67,6 @@ def next_windows(claims: Collection[CapacityClaim], now: datetime) -> dict[int, 
     return {key: one for key, one in first.items() if one.next}
 
 
-def _read(rows: Iterable[ClaimWindow]) -> list[tuple[ClaimWindow, Window]]:
-    return [(row, window_of(row)) for row in rows]
-
-
 def claim_promised(base: int, rows: Iterable[ClaimWindow], start: datetime, end: datetime) -> list[Level]:
     """What a claim of this base promises from `start` to `end`."""
-    return rule.promised(base, [window for _, window in _read(rows)], start, end)
+    return rule.promised(base, [window_of(row) for row in rows], start, end)

@@ -2,12 +2,12 @@
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from claims import windows
+from claims import window_rows, windows
 from claims.core import windows as rule
 from claims.core.states import Status
 from claims.core.window_rules import WindowAsked, checked
@@ -58,17 +58,12 @@ def window_change(*, actor: Actor, claim_id: uuid.UUID, window_id: uuid.UUID, as
     window = _meant(asked, now)
     with transaction.atomic():
         claim, rows = _locked(organization, claim_id)
-        row = _among(rows, window_id)
+        row = window_rows.among(rows, window_id, "ClaimWindow")
         before, was = described(row), windows.window_of(row)
         if was == window:
             return row
         _require_room(claim, [one for one in rows if one.key != row.key], window, was, now)
-        moved = (was.first, was.at, was.zone, was.recurrence) != (
-            window.first,
-            window.at,
-            window.zone,
-            window.recurrence,
-        )
+        moved = _beginnings(was) != _beginnings(window)
         for name, value in _columns(window).items():
             setattr(row, name, value)
         row.opened_for, row.updated_at = None if moved else row.opened_for, now
@@ -83,7 +78,7 @@ def window_delete(*, actor: Actor, claim_id: uuid.UUID, window_id: uuid.UUID) ->
     organization = actor.require_organization()
     with transaction.atomic():
         claim, rows = _locked(organization, claim_id)
-        row = _among(rows, window_id)
+        row = window_rows.among(rows, window_id, "ClaimWindow")
         before = described(row)
         ClaimWindow.objects.filter(key=row.key).delete()
         left = [one for one in rows if one.key != row.key]
@@ -92,14 +87,7 @@ def window_delete(*, actor: Actor, claim_id: uuid.UUID, window_id: uuid.UUID) ->
 
 def described(row: ClaimWindow) -> dict[str, Any]:
     """A window as the audit trail and the API show it."""
-    return {
-        "start": f"{row.first.isoformat()}T{row.at:%H:%M}",
-        "durationMinutes": row.duration // timedelta(minutes=1),
-        "recurrence": row.recurrence,
-        "timeZone": row.time_zone,
-        "instanceCount": row.count,
-        "until": row.until.isoformat() if row.until else None,
-    }
+    return window_rows.described(row, instanceCount=row.count)
 
 
 def asked_of(row: ClaimWindow) -> WindowAsked:
@@ -128,11 +116,12 @@ def _meant(asked: WindowAsked, now: datetime) -> Window:
     return window
 
 
+def _beginnings(window: Window) -> tuple[Any, ...]:
+    return window.first, window.at, window.zone, window.recurrence
+
+
 def _columns(window: Window) -> dict[str, Any]:
-    return {
-        "first": window.first, "at": window.at, "duration": window.duration, "recurrence": str(window.recurrence),
-        "time_zone": window.zone.key, "count": window.count, "until": window.until,
-    }  # fmt: skip
+    return {**window_rows.columns_of(window), "count": window.count}
 
 
 def _locked(organization: Organization, claim_id: uuid.UUID) -> tuple[CapacityClaim, list[ClaimWindow]]:
@@ -143,23 +132,12 @@ def _locked(organization: Organization, claim_id: uuid.UUID) -> tuple[CapacityCl
     return claim, windows.windows_of(claim)
 
 
-def _among(rows: Iterable[ClaimWindow], window_id: uuid.UUID) -> ClaimWindow:
-    found = next((one for one in rows if one.id == window_id), None)
-    if found is None:
-        raise NotFound("ClaimWindow", window_id)
-    return found
-
-
 def _require_room(
     claim: CapacityClaim, others: Iterable[ClaimWindow], window: Window, was: Window | None, now: datetime
 ) -> None:
     """Refuse a window that overlaps another one of the claim, or is for more than can be had. One that becomes no larger
     asks for nothing."""
-    for other in others:
-        at = rule.overlap(window, windows.window_of(other), now)
-        if at:
-            text = f"It would overlap the window {other} at {at:%Y-%m-%d %H:%M}{'' if at.tzinfo is None else ' UTC'}."
-            raise FailedPrecondition("WINDOW_OVERLAP", str(other.id), text)
+    window_rows.require_alone(window, others, now, "WINDOW_OVERLAP")
     peak = max(window.count, rule.largest(map(windows.window_of, others), now))
     if claim.kind == ClaimKind.CUSTOMER:
         quota_check(organization=claim.organization, offering=claim.offering, claim_key=claim.key,

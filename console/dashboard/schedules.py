@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
 
 from django import forms
 
-from claims.core.recurrence import parsed
 from claims.core.windows import Occurrence, occurrences
+from claims.window_rows import window_of
 from console.common import clock
 from console.dashboard import window_forms
-from console.dashboard.window_forms import WALL, WindowForm
+from console.dashboard.window_forms import TIMES, RecurringForm
 from deployments.models import Deployment, ScheduleWindow
-from deployments.schedules.selectors import Coming, coming, schedules_of, window_of
-from deployments.schedules.services import ScheduleAsked, asked_of
+from deployments.schedules.selectors import Coming, coming, schedules_of
+from deployments.schedules.services import ScheduleAsked
 from deployments.startups import StartUps
 
 PATHS = {**window_forms.PATHS, "min": "min", "max": "max"}
@@ -23,43 +22,16 @@ AHEAD, SHOWN = timedelta(days=30), 3
 HOUR = timedelta(hours=1)
 
 
-class ScheduleForm(WindowForm):
+class ScheduleForm(RecurringForm):
     """What is asked for; the rules are the services'."""
 
-    field_order = [
-        "min",
-        "max",
-        "zone",
-        "start",
-        "hours",
-        "minutes",
-        "repeats",
-        "interval",
-        "days",
-        "month_day",
-        "until",
-    ]
+    field_order = ["min", "max", *TIMES]
 
-    count = None  # type: ignore[assignment]
     min = forms.IntegerField(label="Min replicas", min_value=1, required=False, help_text="Empty: as otherwise.")
     max = forms.IntegerField(label="Max replicas", min_value=1, required=False, help_text="Empty: as otherwise.")
 
     def schedule(self) -> ScheduleAsked:
-        data = self.cleaned_data
-        lasts = timedelta(hours=data["hours"], minutes=data["minutes"])
-        rule = str(window_forms.recurrence_of(data))
-        return ScheduleAsked(data["start"], lasts, rule, data["zone"], data["min"], data["max"], data["until"])
-
-
-def initial_of(row: ScheduleWindow) -> dict[str, Any]:
-    """The form's values for a window that is to be changed."""
-    asked = asked_of(row)
-    minutes = asked.duration // timedelta(minutes=1)
-    return {
-        "min": asked.min, "max": asked.max, "zone": asked.time_zone, "start": asked.start.strftime(WALL),
-        "hours": minutes // 60, "minutes": minutes % 60, "until": asked.until,
-        **window_forms.repeats_of(parsed(asked.recurrence)),
-    }  # fmt: skip
+        return ScheduleAsked(min=self.cleaned_data["min"], max=self.cleaned_data["max"], **self.times())
 
 
 @dataclass(frozen=True, slots=True)

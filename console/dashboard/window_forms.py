@@ -4,10 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.forms.boundfield import BoundField
 
 from claims.core.recurrence import MOST_INTERVAL, WEEKDAYS, Freq, Recurrence, parsed
 from claims.core.window_rules import WindowAsked
 from claims.core.windows import LONGEST, zone_names
+from claims.models.recurring import RecurringWindow
 from console.dashboard.forms import CountForm
 
 DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -18,10 +20,11 @@ PATHS = {"start": "start", "duration": "hours", "recurrence": "repeats", "time_z
          "until": "until"}  # fmt: skip
 
 
-class WindowForm(CountForm):
-    """What is asked for; the rules are the services'."""
+TIMES = ["zone", "start", "hours", "minutes", "repeats", "interval", "days", "month_day", "until"]
 
-    field_order = ["count", "zone", "start", "hours", "minutes", "repeats", "interval", "days", "month_day", "until"]
+
+class RecurringForm(forms.Form):
+    """When a window comes."""
 
     zone = forms.ChoiceField(label="Time zone", help_text="Beginnings keep their place on its clock.")
     start = forms.CharField(
@@ -64,10 +67,26 @@ class WindowForm(CountForm):
         except ValueError as error:
             raise forms.ValidationError("must be a day and a time, such as 2026-12-01T08:00") from error
 
-    def asked(self) -> WindowAsked:
+    def own(self) -> list[BoundField]:
+        """The fields that say something else than when."""
+        return [field for field in self if field.name not in TIMES]
+
+    def times(self) -> dict[str, Any]:
+        """When it is asked for, by the names of what is asked for."""
         data = self.cleaned_data
-        lasts = timedelta(hours=data["hours"], minutes=data["minutes"])
-        return WindowAsked(data["start"], lasts, str(recurrence_of(data)), data["zone"], data["count"], data["until"])
+        return {
+            "start": data["start"], "duration": timedelta(hours=data["hours"], minutes=data["minutes"]),
+            "recurrence": str(recurrence_of(data)), "time_zone": data["zone"], "until": data["until"],
+        }  # fmt: skip
+
+
+class WindowForm(RecurringForm, CountForm):
+    """What is asked for; the rules are the services'."""
+
+    field_order = ["count", *TIMES]
+
+    def asked(self) -> WindowAsked:
+        return WindowAsked(instance_count=self.cleaned_data["count"], **self.times())
 
 
 def recurrence_of(data: dict[str, Any]) -> Recurrence:
@@ -80,19 +99,14 @@ def recurrence_of(data: dict[str, Any]) -> Recurrence:
     return Recurrence(freq, data["interval"], days)
 
 
-def initial_of(asked: WindowAsked) -> dict[str, Any]:
-    """The form's values for a window that is to be changed."""
-    minutes = asked.duration // timedelta(minutes=1)
-    return {
-        "count": asked.instance_count, "zone": asked.time_zone, "start": asked.start.strftime(WALL),
-        "hours": minutes // 60, "minutes": minutes % 60, "until": asked.until, **repeats_of(parsed(asked.recurrence)),
-    }  # fmt: skip
-
-
-def repeats_of(rule: Recurrence) -> dict[str, Any]:
-    """The form's values for a recurrence."""
+def times_of(row: RecurringWindow) -> dict[str, Any]:
+    """The form's values for when a window comes that is to be changed."""
+    minutes = row.duration // timedelta(minutes=1)
+    rule = parsed(row.recurrence)
     weekly = rule.freq == Freq.WEEKLY
     return {
+        "zone": row.time_zone, "start": datetime.combine(row.first, row.at).strftime(WALL),
+        "hours": minutes // 60, "minutes": minutes % 60, "until": row.until,
         "repeats": rule.freq.value, "interval": rule.interval,
         "days": [WEEKDAYS[one] for one in rule.days] if weekly else [],
         "month_day": [] if weekly else [str(one) for one in rule.days],

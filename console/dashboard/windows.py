@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from claims.calendar import Bar, Day, Span, days_of, window_spans
 from claims.models import CapacityClaim, ClaimWindow
 from claims.selectors import QuotaRow
-from claims.windows import Upcoming, next_windows, upcoming, window_of, windows_of
+from claims.window_rows import Upcoming, upcoming
+from claims.windows import next_windows, window_of, windows_of
 
 UTC_ZONE = ZoneInfo("UTC")
 HIGH = 100  # the height of a bar that is as much as there is
@@ -18,7 +19,7 @@ HIGH = 100  # the height of a bar that is as much as there is
 class Shown:
     """A window in words; `next` in the window's own zone too."""
 
-    one: Upcoming
+    one: Upcoming[ClaimWindow]
     now: datetime
 
     @property
@@ -43,7 +44,7 @@ class Shown:
         """When it is next, on the clock of its zone."""
         if self.one.next is None:
             return ""
-        start, end = (at.astimezone(self.one.window.zone) for at in (self.one.next.start, self.one.next.end))
+        start, end = (at.astimezone(window_of(self.row).zone) for at in (self.one.next.start, self.one.next.end))
         until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%a %d %b %H:%M}"
         return f"{start:%a %d %b %H:%M} to {until} {self.row.time_zone}"
 
@@ -133,7 +134,7 @@ def claim_calendar(
     """Of a claim that has windows, by the days of the first one's zone."""
     if not shown:
         return None
-    zone = shown[0].one.window.zone
+    zone = window_of(shown[0].row).zone
     spans = window_spans([claim], {claim.offering_id: quota} if quota else {}, now, zone).get(claim.key, [])
     if quota is None:
         return calendar_of(spans, zone, claim.offering.pool_wanted, now)

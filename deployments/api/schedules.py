@@ -1,7 +1,6 @@
 """`/api/v1/deployments/{id}/schedules`: windows of min and max."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -10,9 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from claims.core.conditions import timestamp
 from console.common import clock
-from console.common.errors import FieldViolation, InvalidArgument
 from console.common.paging import page
 from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
@@ -20,8 +17,8 @@ from console.organizations.api.ids import id_in_path
 from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import Page, Shape
 from deployments.api.examples import SCHEDULE, SCHEDULE_CHANGE
+from deployments.api.recurring import OccurrenceShape, RecurringShape, given_in, occurrence_to
 from deployments.api.v1 import deployment_in
-from deployments.api.windows import MOST_MINUTES, WALL, OccurrenceShape
 from deployments.models import ScheduleWindow
 from deployments.schedules.selectors import Coming, coming, schedule_get, schedules_of
 from deployments.schedules.services import (
@@ -34,11 +31,7 @@ from deployments.schedules.services import (
 )
 
 
-class ScheduleShape(serializers.Serializer):  # type: ignore[type-arg]
-    start = serializers.CharField(help_text="Wall time of the time zone at which it first begins: 2026-12-01T08:00.")
-    durationMinutes = serializers.IntegerField(help_text="It lasts exactly so long, whatever the clocks do.")
-    recurrence = serializers.CharField(help_text="FREQ=DAILY, WEEKLY or MONTHLY with INTERVAL, BYDAY, BYMONTHDAY.")
-    timeZone = serializers.CharField(help_text="Name in the IANA database: Europe/Berlin.")
+class ScheduleShape(RecurringShape):
     min = UInt32Field(allow_null=True, required=False, help_text="Replicas; null: as otherwise.")
     max = UInt32Field(allow_null=True, required=False, help_text="Replicas; null: as otherwise.")
     until = serializers.DateField(allow_null=True, required=False, help_text="The last day on which it may begin.")
@@ -111,27 +104,8 @@ class ScheduleView(APIView):
 def asked_in(data: Any, was: ScheduleAsked | None = None) -> ScheduleAsked:
     """What was sent, over what there was; InvalidArgument for what is missing or of another form."""
     sent = checked(ScheduleShape(data=data, partial=was is not None))
-    names = {"recurrence": "recurrence", "timeZone": "time_zone", "min": "min", "max": "max", "until": "until"}
-    given = {name: sent[key] for key, name in names.items() if key in sent}
-    wrong: list[FieldViolation] = []
-    if "start" in sent:
-        given["start"] = _wall(sent["start"], wrong)
-    if "durationMinutes" in sent:
-        if not 1 <= sent["durationMinutes"] <= MOST_MINUTES:
-            wrong.append(FieldViolation("duration_minutes", f"must be from 1 to {MOST_MINUTES}"))
-        else:
-            given["duration"] = timedelta(minutes=sent["durationMinutes"])
-    if wrong:
-        raise InvalidArgument(wrong)
+    given = given_in(sent, {"min": "min", "max": "max"})
     return ScheduleAsked(**given) if was is None else replace(was, **given)
-
-
-def _wall(text: str, wrong: list[FieldViolation]) -> datetime | None:
-    try:
-        return datetime.strptime(text, WALL)  # noqa: DTZ007 - a wall time; its zone has a field of its own
-    except ValueError:
-        wrong.append(FieldViolation("start", "must be a wall time without an offset, such as 2026-12-01T08:00"))
-        return None
 
 
 def _schedule(request: Request, id: str, schedule: str) -> ScheduleWindow:
@@ -143,5 +117,4 @@ def _answer(row: ScheduleWindow) -> Response:
 
 
 def schedule_to(one: Coming) -> dict[str, Any]:
-    span = {"start": timestamp(one.next.start), "end": timestamp(one.next.end)} if one.next else None
-    return {"id": str(one.row.id), **described(one.row), "open": one.open, "next": span}
+    return {"id": str(one.row.id), **described(one.row), "open": one.open, "next": occurrence_to(one.next)}

@@ -3,7 +3,6 @@ answered with what it would do, under the same role and with the same refusals, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,9 +22,10 @@ from claims.models import CapacityClaim, ClaimWindow
 from claims.quotas import offering_named
 from claims.selectors import quotas_of
 from claims.services.windows import asked_of, described, windows_if
-from claims.windows import Upcoming, upcoming, window_get, windows_of
+from claims.window_rows import Upcoming, upcoming
+from claims.windows import window_get, windows_of
 from console.common import clock
-from console.common.errors import FieldViolation, InvalidArgument
+from console.common.errors import InvalidArgument
 from console.common.money import plain
 from console.common.paging import page
 from console.organizations.api.etags import Tagged
@@ -36,25 +36,14 @@ from console.organizations.api.permissions import request_actor
 from deployments.api.claims import PREVIEW, claim_hold, claim_in, wants_preview
 from deployments.api.examples import RESIZE, WINDOW
 from deployments.api.previews import PreviewShape, preview_to
+from deployments.api.recurring import OccurrenceShape, RecurringShape, given_in, occurrence_to
 from deployments.impact.claims import refused
 from deployments.impact.windows import Promise, WindowPreview, window_preview
 
-WALL = "%Y-%m-%dT%H:%M"
-MOST_MINUTES = 31 * 24 * 60
 
-
-class WindowShape(serializers.Serializer):  # type: ignore[type-arg]
-    start = serializers.CharField(help_text="Wall time of the time zone at which it first begins: 2026-12-01T08:00.")
-    durationMinutes = serializers.IntegerField(help_text="It lasts exactly so long, whatever the clocks do.")
-    recurrence = serializers.CharField(help_text="FREQ=DAILY, WEEKLY or MONTHLY with INTERVAL, BYDAY, BYMONTHDAY.")
-    timeZone = serializers.CharField(help_text="Name in the IANA database: Europe/Berlin.")
+class WindowShape(RecurringShape):
     instanceCount = UInt32Field(help_text="Instances that the claim has at least while it is open.")
     until = serializers.DateField(allow_null=True, required=False, help_text="The last day on which it may begin.")
-
-
-class OccurrenceShape(serializers.Serializer):  # type: ignore[type-arg]
-    start = serializers.DateTimeField()
-    end = serializers.DateTimeField()
 
 
 class StoredWindowShape(WindowShape):
@@ -223,31 +212,8 @@ def answered(request: Request, act: Callable[[], ClaimWindow], foresee: Callable
 def asked_in(data: Any, was: WindowAsked | None = None) -> WindowAsked:
     """What was sent, over what there was; InvalidArgument for what is missing or of another form."""
     sent = checked(WindowShape(data=data, partial=was is not None))
-    wrong: list[FieldViolation] = []
-    start = sent.get("start")
-    at = _wall(start, wrong) if start is not None else None
-    minutes = sent.get("durationMinutes")
-    if minutes is not None and not 1 <= minutes <= MOST_MINUTES:
-        wrong.append(FieldViolation("duration_minutes", f"must be from 1 to {MOST_MINUTES}"))
-    if wrong:
-        raise InvalidArgument(wrong)
-    found: dict[str, Any] = {
-        "start": at, "duration": None if minutes is None else timedelta(minutes=minutes),
-        "recurrence": sent.get("recurrence"), "time_zone": sent.get("timeZone"),
-        "instance_count": sent.get("instanceCount"),
-    }  # fmt: skip
-    given = {name: value for name, value in found.items() if value is not None}
-    if "until" in sent:
-        given["until"] = sent["until"]
+    given = given_in(sent, {"instanceCount": "instance_count"})
     return WindowAsked(**given) if was is None else replace(was, **given)
-
-
-def _wall(text: str, wrong: list[FieldViolation]) -> datetime | None:
-    try:
-        return datetime.strptime(text, WALL)  # noqa: DTZ007 - a wall time; its zone has a field of its own
-    except ValueError:
-        wrong.append(FieldViolation("start", "must be a wall time without an offset, such as 2026-12-01T08:00"))
-        return None
 
 
 def _zone(request: Request) -> ZoneInfo:
@@ -262,17 +228,16 @@ def _foreseen(claim: CapacityClaim, wanted: WindowAsked | None, was: ClaimWindow
     return window_preview(claim, rows, row, clock.now())
 
 
-def window_to(one: Upcoming) -> dict[str, Any]:
-    span = {"start": timestamp(one.next.start), "end": timestamp(one.next.end)} if one.next else None
-    return {"id": str(one.row.id), **described(one.row), "next": span}
+def window_to(one: Upcoming[ClaimWindow]) -> dict[str, Any]:
+    return {"id": str(one.row.id), **described(one.row), "next": occurrence_to(one.next)}
 
 
 def window_preview_to(preview: WindowPreview, *, money: bool) -> dict[str, Any]:
-    now, span = preview_to(preview.now), preview.next
+    now = preview_to(preview.now)
     if not money:
         del now["price"]
     return {
-        "next": {"start": timestamp(span.start), "end": timestamp(span.end)} if span else None,
+        "next": occurrence_to(preview.next),
         "opensEarlySeconds": preview.lead.total_seconds(),
         "promisedBefore": preview.peak_before,
         "promisedAfter": preview.peak_after,

@@ -1,16 +1,17 @@
 """Windows of min and max: made, changed and deleted, under the lock of their deployment."""
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
+from claims import window_rows
 from claims.core.states import Status
 from claims.core.window_rules import WindowAsked, checked
-from claims.core.windows import Window, overlap
+from claims.core.windows import Window
+from claims.window_rows import among, require_alone, window_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 from console.common.notify import publish
@@ -19,7 +20,7 @@ from console.organizations.models import Organization
 from console.organizations.services import audit_record
 from deployments.core.policy import MAX_STORED
 from deployments.models import Deployment, ScheduleWindow
-from deployments.schedules.selectors import schedules_of, window_of
+from deployments.schedules.selectors import schedules_of
 from deployments.selectors import deployment_get
 
 MOST_SCHEDULES = 20
@@ -50,7 +51,7 @@ def schedule_create(*, actor: Actor, deployment_id: uuid.UUID, asked: ScheduleAs
         if len(rows) >= MOST_SCHEDULES:
             text = f"{deployment.name} has {len(rows)} windows, and cannot have more; delete one first."
             raise FailedPrecondition("TOO_MANY_SCHEDULES", str(deployment.id), text)
-        _require_alone(rows, window, now)
+        require_alone(window, rows, now, "SCHEDULE_OVERLAP")
         row = ScheduleWindow(deployment=deployment, created_by_user=actor.user, created_by_token=actor.token,
                              created_at=now, updated_at=now, **_columns(window, asked))  # fmt: skip
         row.save()
@@ -67,12 +68,13 @@ def schedule_change(
     window = _meant(asked, now)
     with transaction.atomic():
         deployment, rows = _locked(organization, deployment_id)
-        row = _among(rows, schedule_id)
+        row = among(rows, schedule_id, "ScheduleWindow")
         before, was = described(row), window_of(row)
         if was == window and (row.min, row.max) == (asked.min, asked.max):
             return row
         _require_bounds(deployment, asked)
-        _require_alone([one for one in rows if one.key != row.key], window, now)
+        others = [one for one in rows if one.key != row.key]
+        require_alone(window, others, now, "SCHEDULE_OVERLAP")
         for name, value in _columns(window, asked).items():
             setattr(row, name, value)
         row.opened_for, row.updated_at = row.opened_for if was == window else None, now
@@ -87,7 +89,7 @@ def schedule_delete(*, actor: Actor, deployment_id: uuid.UUID, schedule_id: uuid
     organization = actor.require_organization()
     with transaction.atomic():
         deployment, rows = _locked(organization, deployment_id)
-        row = _among(rows, schedule_id)
+        row = among(rows, schedule_id, "ScheduleWindow")
         ScheduleWindow.objects.filter(key=row.key).delete()
         _record(actor, deployment, row, "schedule.delete", before=described(row))
     return row
@@ -95,15 +97,7 @@ def schedule_delete(*, actor: Actor, deployment_id: uuid.UUID, schedule_id: uuid
 
 def described(row: ScheduleWindow) -> dict[str, Any]:
     """A window as the audit trail and the API show it."""
-    return {
-        "start": f"{row.first.isoformat()}T{row.at:%H:%M}",
-        "durationMinutes": row.duration // timedelta(minutes=1),
-        "recurrence": row.recurrence,
-        "timeZone": row.time_zone,
-        "min": row.min,
-        "max": row.max,
-        "until": row.until.isoformat() if row.until else None,
-    }
+    return window_rows.described(row, min=row.min, max=row.max)
 
 
 def asked_of(row: ScheduleWindow) -> ScheduleAsked:
@@ -147,19 +141,8 @@ def _require_bounds(deployment: Deployment, asked: ScheduleAsked) -> None:
         )
 
 
-def _require_alone(others: Iterable[ScheduleWindow], window: Window, now: datetime) -> None:
-    for other in others:
-        at = overlap(window, window_of(other), now)
-        if at:
-            text = f"It would overlap the window {other} at {at:%Y-%m-%d %H:%M}{'' if at.tzinfo is None else ' UTC'}."
-            raise FailedPrecondition("SCHEDULE_OVERLAP", str(other.id), text)
-
-
 def _columns(window: Window, asked: ScheduleAsked) -> dict[str, Any]:
-    return {
-        "first": window.first, "at": window.at, "duration": window.duration, "recurrence": str(window.recurrence),
-        "time_zone": window.zone.key, "min": asked.min, "max": asked.max, "until": window.until,
-    }  # fmt: skip
+    return {**window_rows.columns_of(window), "min": asked.min, "max": asked.max}
 
 
 def _locked(organization: Organization, deployment_id: uuid.UUID) -> tuple[Deployment, list[ScheduleWindow]]:
@@ -170,13 +153,6 @@ def _locked(organization: Organization, deployment_id: uuid.UUID) -> tuple[Deplo
     if deployment is None:
         raise NotFound("Deployment", deployment_id)
     return deployment, schedules_of(deployment)
-
-
-def _among(rows: Iterable[ScheduleWindow], schedule_id: uuid.UUID) -> ScheduleWindow:
-    found = next((one for one in rows if one.id == schedule_id), None)
-    if found is None:
-        raise NotFound("ScheduleWindow", schedule_id)
-    return found
 
 
 def _record(

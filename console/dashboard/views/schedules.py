@@ -12,9 +12,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in
-from console.dashboard.schedules import PATHS, ScheduleForm, effect_of, initial_of
+from console.dashboard.schedules import PATHS, ScheduleForm, effect_of
+from console.dashboard.window_forms import times_of
 from deployments.models import Deployment, ScheduleWindow
-from deployments.schedules.selectors import coming, schedule_get, schedules_of
+from deployments.schedules.selectors import schedule_get, schedules_of, words_of
 from deployments.schedules.services import schedule_change, schedule_create, schedule_delete
 from deployments.selectors import deployment_get
 
@@ -32,14 +33,14 @@ def schedule_new(request: HttpRequest, id: UUID) -> HttpResponse:
 def schedule_edit(request: HttpRequest, id: UUID, schedule: UUID) -> HttpResponse:
     one = _deployment(request, id)
     row = schedule_get(one, schedule)
-    return _edited(request, one, row, initial_of(row))
+    return _edited(request, one, row, {"min": row.min, "max": row.max, **times_of(row)})
 
 
 @require_POST
 @member_page
 def schedule_gone(request: HttpRequest, id: UUID, schedule: UUID) -> HttpResponse:
     row = schedule_delete(actor=actor_in(request), deployment_id=id, schedule_id=schedule)
-    messages.success(request, f"The window {coming([row], clock.now())[0].words} is gone; its own bounds hold.")
+    messages.success(request, f"The window {words_of(row)} is gone; its own bounds hold.")
     return redirect("deployment", id)
 
 
@@ -62,7 +63,7 @@ def _edited(request: HttpRequest, one: Deployment, row: ScheduleWindow | None, f
             form.add_error(None, refusal.message)
         else:
             if confirmed:
-                messages.success(request, f"{one.name} has a window {coming([stored], clock.now())[0].words}.")
+                messages.success(request, f"{one.name} has a window {words_of(stored)}.")
                 return redirect("deployment", one.id)
             effect = effect_of(stored, one, clock.now())
     context = {"deployment": one, "row": row, "form": form, "effect": effect}

@@ -16,12 +16,12 @@ from claims.core.window_rules import WindowAsked
 from claims.models import CapacityClaim, ClaimWindow
 from claims.quotas import offering_named
 from claims.selectors import claim_get
-from claims.services.windows import asked_of, windows_if
+from claims.services.windows import windows_if
 from claims.windows import window_get, windows_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in, told
-from console.dashboard.window_forms import PATHS, WindowForm, initial_of
+from console.dashboard.window_forms import PATHS, WindowForm, times_of
 from console.dashboard.windows import UTC_ZONE, calendar_of, words_of
 from deployments.impact.claims import refused
 from deployments.impact.windows import window_preview
@@ -43,7 +43,7 @@ def window_new(request: HttpRequest, id: UUID) -> HttpResponse:
 def window_edit(request: HttpRequest, id: UUID, window: UUID) -> HttpResponse:
     claim = _claim(request, id)
     row = window_get(claim, window)
-    return _edited(request, claim, row, initial_of(asked_of(row)))
+    return _edited(request, claim, row, {"count": row.count, **times_of(row)})
 
 
 def _claim(request: HttpRequest, id: UUID) -> CapacityClaim:
