@@ -3,7 +3,7 @@ agree with each other, so that the loops go on from there."""
 
 from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
 
 from claims.catalogue import catalogue_load
 from claims.models import Instance, Offering, SimulatedNode, UsageInterval
@@ -38,18 +38,20 @@ MAKER = system("bench")
 def fleet_make(*, deployments: int = DEPLOYMENTS, organizations: int = 1, free: float = 0.0) -> Organization:
     """The fleet as it is after `AGE` of running: so many deployments in all, as many of each organization as of any other,
     and empty machines beside those in use (a share of these). Answers the first organization."""
-    catalogue_load()
-    now = clock.now()
-    of = Offering.objects.select_related("instance_type").get(instance_type__name=TYPE, zone__name=ZONE)
-    owners = [organization(f"cw{number:04x}", f"bench-{number}" if number else "bench", "Bench")
-              for number in range(organizations)]  # fmt: skip
-    parts = [(whose, deployments_make(whose, of, number, deployments // organizations, now - AGE))
-             for number, whose in enumerate(owners)]  # fmt: skip
-    for whose, rows in parts:
-        theirs = machines_make(whose, of, len(rows) * EACH // of.instance_type.gpus, now - AGE)
-        ledger_make(whose, rows, replicas_make(rows, theirs, now - AGE), theirs, now)
-    pool_adopt(actor=MAKER, offering=of, size=round(free * deployments * EACH / of.instance_type.gpus))
-    analyze()
+    # Seen by the loops that run already once there are statistics: planned without, one of their reads takes minutes.
+    with transaction.atomic():
+        catalogue_load()
+        now = clock.now()
+        of = Offering.objects.select_related("instance_type").get(instance_type__name=TYPE, zone__name=ZONE)
+        owners = [organization(f"cw{number:04x}", f"bench-{number}" if number else "bench", "Bench")
+                  for number in range(organizations)]  # fmt: skip
+        parts = [(whose, deployments_make(whose, of, number, deployments // organizations, now - AGE))
+                 for number, whose in enumerate(owners)]  # fmt: skip
+        for whose, rows in parts:
+            theirs = machines_make(whose, of, len(rows) * EACH // of.instance_type.gpus, now - AGE)
+            ledger_make(whose, rows, replicas_make(rows, theirs, now - AGE), theirs, now)
+        pool_adopt(actor=MAKER, offering=of, size=round(free * deployments * EACH / of.instance_type.gpus))
+        analyze()
     for _ in range(2):
         shard_tick(of.instance_type, clock.now())
     past_make(of, clock.now())
