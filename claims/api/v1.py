@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from claims import metering
 from claims.api import shapes
 from claims.core.rating import PriceMissing
+from claims.focus.period import LONGEST
 from claims.metering import UsageRow
 from claims.models import Offering, UsageKind
 from claims.selectors import pools, quotas_of
@@ -66,7 +67,7 @@ class UsageView(APIView):
         operation_id="GetUsage",
         parameters=[
             OpenApiParameter("start", OpenApiTypes.DATETIME, description="Default: the first of this month, UTC."),
-            OpenApiParameter("end", OpenApiTypes.DATETIME, description="Default: now."),
+            OpenApiParameter("end", OpenApiTypes.DATETIME, description="Default: now. At most 400 days after start."),
             OpenApiParameter(
                 "by",
                 enum=["claim", "deployment", "instanceType", "zone", "day"],
@@ -85,6 +86,8 @@ class UsageView(APIView):
         assert end is not None
         if start >= end:
             raise InvalidArgument.of("start", "must lie before end")
+        if end - start > LONGEST:  # every hour is rated
+            raise InvalidArgument.of("end", f"must be at most {LONGEST.days} days after start")
         rows = priced(lambda: metering.usage(organization, start, end, now))
         by = request.query_params.get("by", "claim")
         return Response({
