@@ -79,6 +79,36 @@ def deployments_of(organization: Organization) -> QuerySet[Deployment]:
     )
 
 
+def deployments_shown(
+    organization: Organization,
+    *,
+    id: uuid.UUID | None = None,
+    after: datetime | None = None,
+    gateway: uuid.UUID | None = None,
+) -> list[Deployment]:
+    """The organization's deployments (of this id; updated after then; of this gateway) for the vendor's API, each with its
+    policy: no count and no decision, which it does not show. Lists there have no pages."""
+    found = Deployment.objects.filter(organization=organization).select_related("autoscaling")
+    if id is not None:
+        found = found.filter(id=id).order_by()
+    if after is not None:
+        found = found.filter(updated_at__gt=after)
+    if gateway is not None:
+        found = found.filter(gateways__id=gateway)
+    deployments = list(found)
+    for one in deployments:
+        one.organization = organization
+    return deployments
+
+
+def deployment_shown(organization: Organization, id: uuid.UUID) -> Deployment:
+    """One of `deployments_shown`; NotFound also for another organization's."""
+    deployments = deployments_shown(organization, id=id)
+    if not deployments:
+        raise NotFound("Deployment", id)
+    return deployments[0]
+
+
 # As text: what the ORM puts together from expressions takes it several times as long as the database takes to answer.
 def last_decided(what: str, kind: Field[Any, Any]) -> RawSQL:
     """A column of, or an expression about, a deployment's newest decision."""

@@ -8,7 +8,7 @@ from claims import services
 from claims.api.serializers import ClaimCreateSerializer, ClaimUpdateSerializer
 from claims.api.wire import claim_to, parameters_to, resources_from
 from claims.models import CapacityClaim
-from claims.selectors import claim_get, claims_of, offerings_claimable
+from claims.selectors import claim_shown, claims_shown, offerings_claimable
 from console.organizations.actors import Actor
 from console.organizations.api.fields import checked
 from console.organizations.api.ids import id_in_body
@@ -16,14 +16,12 @@ from console.organizations.idempotency import json_once
 
 
 def claim_list(actor: Actor, updated_after: datetime | None) -> dict[str, Any]:
-    claims = claims_of(actor.require_organization())
-    if updated_after is not None:
-        claims = claims.filter(updated_at__gt=updated_after)
+    claims = claims_shown(actor.require_organization(), after=updated_after)
     return {"capacityClaims": [claim_to(claim) for claim in claims]}
 
 
 def claim_read(actor: Actor, id: uuid.UUID) -> dict[str, Any]:
-    return one(claim_get(actor.require_organization(), id))
+    return one(claim_shown(actor.require_organization(), id))
 
 
 def claim_create(actor: Actor, body: Any, key: str | None = None, *, distinct: bool = False) -> dict[str, Any]:

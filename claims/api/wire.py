@@ -35,7 +35,7 @@ def own_claim_to(claim: CapacityClaim) -> dict[str, Any]:
 
 
 def claim_to(claim: CapacityClaim) -> dict[str, Any]:
-    """A claim read by `claims_of`; spec values exactly as they were sent, and no conditions but those that the vendor's
+    """A claim read by `claims_of` or `claims_shown`; spec values exactly as they were sent, and no conditions but those that the vendor's
     API has."""
     allocated, pending = claim_numbers(claim)
     return {

@@ -22,24 +22,20 @@ from deployments.api.wire import (
     gateway_to,
 )
 from deployments.models import Deployment, Gateway
-from deployments.selectors import deployment_get, deployments_of, gateway_get, gateways_of
+from deployments.selectors import deployment_shown, deployments_shown, gateway_get, gateways_of
 from deployments.zones import all_zones, common_zones, types_in
 
 
 def deployment_list(actor: Actor, updated_after: datetime | None, parent_gateway_id: str | None) -> dict[str, Any]:
-    found = deployments_of(actor.require_organization())
-    if updated_after is not None:
-        found = found.filter(updated_at__gt=updated_after)
-    if parent_gateway_id:
-        id = parse_uuid(parent_gateway_id)
-        if id is None:
-            raise InvalidArgument.of("parent_gateway_id", "value must be a valid UUID")
-        found = found.filter(gateways__id=id)
+    gateway = parse_uuid(parent_gateway_id) if parent_gateway_id else None
+    if parent_gateway_id and gateway is None:
+        raise InvalidArgument.of("parent_gateway_id", "value must be a valid UUID")
+    found = deployments_shown(actor.require_organization(), after=updated_after, gateway=gateway)
     return {"items": [deployment_to(row) for row in found]}
 
 
 def deployment_read(actor: Actor, id: uuid.UUID) -> dict[str, Any]:
-    return one_deployment(deployment_get(actor.require_organization(), id))
+    return one_deployment(deployment_shown(actor.require_organization(), id))
 
 
 def deployment_create(actor: Actor, body: Any, key: str | None = None) -> dict[str, Any]:
