@@ -207,7 +207,7 @@ def _expected(row: Row) -> dict[str, int | float | str]:
         "margin": round(_added(row, "ahead_margin_micro", -1) / MICRO, 2),
         "need_ahead": _added(row, stored_as("ahead", "need_ahead"), 0),
         "slots": int(slots_of(target, slots)[0]),
-        "startup_s": _seconds(row, "startup_ms"),
+        "startup_s": round(_seconds(row, "startup_ms"), 1),
         "short_percent": round(100 - _added(row, "ahead_milli", 0) / 10, 1),
     }
 
