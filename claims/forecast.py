@@ -1,7 +1,8 @@
 """What the present month is going to cost.
 
 Method: what was used so far; plus what claims hold now, held on to the end of the month at the prices and the quota that
-are set for then (claims are commitments: paid whether used or not, until somebody changes them); plus replicas on demand
+are set for then (claims are commitments: paid whether used or not, until somebody changes them), with what their windows
+add and give back; plus replicas on demand
 at their mean since midnight UTC seven days ago, so that every hour of the day and every day of the week counts. A younger
 ledger is averaged over the time there is. Midnight, because whole days are added up already (`RatedDay`).
 """
@@ -21,6 +22,7 @@ from claims.core import rating
 from claims.ledger import whole_second
 from claims.metering import SECOND, Held, Holder, Terms, UsageRow
 from claims.models import UsageInterval, UsageKind
+from claims.windows_ahead import Varying, held_then, varying
 from console.common.money import SECONDS_PER_HOUR
 from console.organizations.models import Organization
 
@@ -69,7 +71,8 @@ def forecast(organization: Organization, now: datetime, *, by_holder: bool = Tru
     since = max(first or at, metering.day_of(at) - LOOK_BACK)
     start = min(month.start, metering.day_of(since))
     rows, held = metering.usage_and_held(organization, start, at, by_holder=by_holder, terms=terms)
-    ahead = defaultdict(Decimal, claims_ahead(held, at, month.end, terms))
+    windows = varying(organization, at, month.end)
+    ahead = defaultdict(Decimal, claims_ahead(held, at, month.end, terms, windows))
     if since < at:
         lately = [row for row in rows if row.day >= metering.day_of(since)]
         for key, usd in on_demand_ahead(lately, _seconds(since, at), _seconds(at, month.end)).items():
@@ -82,18 +85,23 @@ def forecast(organization: Organization, now: datetime, *, by_holder: bool = Tru
     )
 
 
-def claims_ahead(held: Held, at: datetime, end: datetime, terms: Terms) -> dict[Holder, Decimal]:
-    """What is held by claims now costs this until then. Rates change only with prices: one look at each of those."""
+def claims_ahead(
+    held: Held, at: datetime, end: datetime, terms: Terms, windows: Sequence[Varying]
+) -> dict[Holder, Decimal]:
+    """What claims hold now, and will by their windows, costs this until then. Rates change only with prices and with what
+    is held: one look at each of those."""
     intervals = [replace(one, ended=None) for one in held.intervals if held.holders[one.id][0] == UsageKind.CLAIM]
-    if not intervals:
+    if not intervals and not windows:
         return {}
-    changes = {edge for point in terms.prices for edge in (point.start, point.end) if edge and at < edge < end}
-    edges = [at, *sorted(changes), end]
+    changes = {edge for point in terms.prices for edge in (point.start, point.end) if edge}
+    changes |= {level.at for one in windows for level in one.levels}
+    edges = [at, *sorted(edge for edge in changes if at < edge < end), end]
     sums: dict[Holder, Decimal] = defaultdict(Decimal)
     for start, until in pairwise(edges):
-        for one in rating.rate(intervals, terms.quotas, terms.prices, start, start + SECOND):
+        then = held_then(Held(held.holders, intervals), windows, at, start)
+        for one in rating.rate(then.intervals, terms.quotas, terms.prices, start, start + SECOND):
             cost = one.gpu_seconds * one.usd_per_gpu_hour * _seconds(start, until) / SECONDS_PER_HOUR
-            sums[held.holders[one.interval]] += cost
+            sums[then.holders[one.interval]] += cost
     return dict(sums)
 
 

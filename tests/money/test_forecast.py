@@ -1,6 +1,6 @@
 """The forecast: so far, plus claims as they are held, plus the last seven days on demand; and budgets measured by it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.urls import reverse
 from claims import metering
 from claims.budgets import budget_set, budget_state
 from claims.forecast import forecast
-from claims.models import Budget, Price, QuotaChange, UsageInterval
+from claims.models import Budget, CapacityClaim, ClaimWindow, Price, QuotaChange, UsageInterval
 from claims.services import price_set
 from console.common import clock
 from console.common.errors import InvalidArgument, PermissionDenied
@@ -63,6 +63,45 @@ def test_prices_and_quota_that_are_set_for_later_are_foreseen(cast: Cast) -> Non
     used(cast, NOW - HOUR, None, "CUSTOMER")
     reserved = 4 * (100 * Decimal("6.30") + 140 * Decimal(5))
     assert forecast(cast.organization, NOW).claims == reserved + 4 * 240 * Decimal("10.50")
+
+
+def windows(cast: Cast, kind: str, count: int) -> None:
+    """Every day from 08:00 to 18:00 UTC the claim whose machines `used` makes has so many instances; else it has one."""
+    claim = world.claim(cast.admin.actor, world.offering(), 1, kind)
+    CapacityClaim.objects.filter(key=claim.key).update(id=CLAIM, name="prod")
+    ClaimWindow.objects.create(claim=claim, first=NOW.date(), at=time(8), duration=10 * HOUR, recurrence="FREQ=DAILY",
+                               time_zone="UTC", count=count)  # fmt: skip
+
+
+@pytest.mark.parametrize("by_holder", [True, False])
+def test_c12_what_windows_will_add_is_foreseen(cast: Cast, by_holder: bool) -> None:
+    windows(cast, "SERVERLESS", 3)
+    used(cast, NOW - 10 * HOUR, None)
+    used(cast, NOW - 10 * HOUR, None, "REPLICA")
+    found = forecast(cast.organization, NOW, by_holder=by_holder)
+    assert found.claims == (240 + 10 * 10 * 2) * 4 * Decimal("10.50")
+    assert len(found.ahead) == 2, "both are told of the holders that there are"
+
+
+@pytest.mark.parametrize("by_holder", [True, False])
+def test_c12_what_an_open_window_gives_back_is_foreseen(
+    cast: Cast, by_holder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A customer's: one of its three is paid as reserved, whatever the windows do, and the others on demand."""
+    of, now = world.offering(), NOW + 12 * HOUR
+    monkeypatch.setattr(clock, "now", lambda: now)
+    world.quota(cast.organization, of, limit=9, reserved=1)
+    windows(cast, "CUSTOMER", 3)
+    for hours in (30, 4, 4):
+        used(cast, now - hours * HOUR, None, "CUSTOMER")
+    more = 6 + 9 * 10  # hours in which it has two more, today's to come included
+    found = forecast(cast.organization, now, by_holder=by_holder)
+    assert found.claims == 4 * (228 * Decimal("6.30") + more * 2 * Decimal("10.50"))
+
+
+def test_c12_a_window_of_a_claim_that_holds_nothing_yet_is_foreseen(cast: Cast) -> None:
+    windows(cast, "SERVERLESS", 2)
+    assert forecast(cast.organization, NOW).claims == 10 * 10 * 4 * Decimal("10.50")
 
 
 def test_on_demand_goes_on_as_in_the_last_seven_days(cast: Cast) -> None:
