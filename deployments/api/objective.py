@@ -18,10 +18,11 @@ from console.organizations.api.listing import Listing
 from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import Page, Shape
 from deployments.api.v1 import deployment_in
+from deployments.locks import deployment_lock
 from deployments.models import DeploymentObjective, ObjectiveChoice, Trigger, Why
 from deployments.models.objective import LEAST_SHARE, LONGEST_WAIT, MOST_SHARE
 from deployments.objective.selectors import objective_get, objective_of
-from deployments.objective.services import deployment_lock, objective_clear, objective_set
+from deployments.objective.services import objective_clear, objective_set
 from deployments.objective.words import advice_in_words, trigger_in_words, why_in_words
 
 EXAMPLE = OpenApiExample("99 % within a second, for at most 120 USD an hour", request_only=True,

@@ -7,9 +7,8 @@ from typing import Any
 
 from django.db import transaction
 
-from claims.core.states import Status
 from console.common import clock
-from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
+from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
@@ -17,9 +16,9 @@ from console.organizations.services import audit_record
 from deployments.backtest.portfolio import settings
 from deployments.core import policy as rules
 from deployments.costs import replica_price
+from deployments.locks import deployment_locked
 from deployments.models import AutoscalingPolicy, Deployment, DeploymentObjective, Trigger
 from deployments.models.objective import LEAST_SHARE, LONGEST_WAIT, MOST_SHARE
-from deployments.selectors import deployment_get
 
 TASK, QUEUE = "deployments.tasks.objectives", "control"
 MOST_USD = Decimal(1_000_000)
@@ -43,7 +42,7 @@ def objective_set(
     actor.require_write()
     _require_form(share, longest_wait, price_ceiling)
     with transaction.atomic():
-        now, deployment = clock.now(), _locked(actor, deployment_id)
+        now, deployment = clock.now(), deployment_locked(actor.require_organization(), deployment_id)
         ceiling = ceiling_in_replicas(deployment, price_ceiling, now)
         _require_room(deployment, price_ceiling, ceiling)
         found = DeploymentObjective.objects.select_for_update().filter(deployment=deployment).first()
@@ -63,7 +62,7 @@ def objective_clear(*, actor: Actor, deployment_id: uuid.UUID) -> None:
     """The loop goes by what is set by hand again. What was chosen stays as history; nothing to clear is no error."""
     actor.require_write()
     with transaction.atomic():
-        deployment = _locked(actor, deployment_id)
+        deployment = deployment_locked(actor.require_organization(), deployment_id)
         row = DeploymentObjective.objects.select_for_update().filter(deployment=deployment).first()
         if row is not None:
             before = _described(row)
@@ -114,20 +113,6 @@ def _require_room(deployment: Deployment, usd: Decimal | None, ceiling: int | No
             "CEILING_BELOW_MIN", f"deployments/{deployment.id}",
             f"{usd} USD an hour pays for {ceiling} replicas and min is {low}; min is always kept.",
         )  # fmt: skip
-
-
-def deployment_lock(key: int) -> None:
-    """The deployment's row, which is locked before its objective."""
-    list(Deployment.objects.select_for_update(of=("self",), no_key=True).filter(key=key).values_list("key"))
-
-
-def _locked(actor: Actor, deployment_id: uuid.UUID) -> Deployment:
-    key = deployment_get(actor.require_organization(), deployment_id).key
-    rows = Deployment.objects.select_for_update(of=("self",), no_key=True)
-    row = rows.select_related("autoscaling", "instance_type", "organization").get(key=key)
-    if row.status == Status.DELETING:
-        raise NotFound("Deployment", deployment_id)
-    return row
 
 
 def _begun(deployment: Deployment) -> DeploymentObjective:

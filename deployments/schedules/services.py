@@ -8,20 +8,19 @@ from typing import Any
 from django.db import transaction
 
 from claims import window_rows
-from claims.core.states import Status
 from claims.core.window_rules import WindowAsked, checked
 from claims.core.windows import Window
 from claims.window_rows import among, require_alone, window_of
 from console.common import clock
-from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
+from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from console.common.notify import publish
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
 from console.organizations.services import audit_record
 from deployments.core.policy import MAX_STORED
+from deployments.locks import deployment_locked
 from deployments.models import Deployment, ScheduleWindow
 from deployments.schedules.selectors import schedules_of
-from deployments.selectors import deployment_get
 
 MOST_SCHEDULES = 20
 
@@ -147,11 +146,7 @@ def _columns(window: Window, asked: ScheduleAsked) -> dict[str, Any]:
 
 def _locked(organization: Organization, deployment_id: uuid.UUID) -> tuple[Deployment, list[ScheduleWindow]]:
     """The deployment and its windows once nobody else can change them."""
-    key = deployment_get(organization, deployment_id).key
-    found = Deployment.objects.select_for_update(of=("self",), no_key=True).select_related("autoscaling")
-    deployment = found.filter(key=key).exclude(status=Status.DELETING).first()
-    if deployment is None:
-        raise NotFound("Deployment", deployment_id)
+    deployment = deployment_locked(organization, deployment_id)
     return deployment, schedules_of(deployment)
 
 

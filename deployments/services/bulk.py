@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 
-from claims.core.states import Status
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from console.common.notify import publish
@@ -14,6 +13,7 @@ from console.organizations.actors import Actor
 from console.organizations.models import Organization
 from console.organizations.services import audit_record
 from deployments.core.policy import MAX_PRIORITY
+from deployments.locks import deployments_locked
 from deployments.models import AutoscalingPolicy, Deployment
 from deployments.services.deployments import deployment_set_disabled
 
@@ -63,8 +63,7 @@ def _locked(organization: Organization, ids: Sequence[uuid.UUID]) -> list[Deploy
     """The deployments, held in the order of their keys; NotFound when one is not there, or goes."""
     if not ids:
         raise InvalidArgument.of("deployment_ids", "value must contain at least 1 item(s)")
-    found = Deployment.objects.select_for_update(of=("self",), no_key=True).select_related("autoscaling")
-    rows = list(found.filter(organization=organization, id__in=ids).exclude(status=Status.DELETING).order_by("key"))
+    rows = deployments_locked(organization, ids)
     missing = set(ids) - {one.id for one in rows}
     if missing:
         raise NotFound("Deployment", min(missing))

@@ -12,7 +12,7 @@ from claims.core.conditions import Condition
 from claims.core.states import Status
 from claims.models import InstanceType
 from console.common import clock
-from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound
+from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from console.common.ids import new_id, parse_uuid
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
@@ -22,6 +22,7 @@ from console.organizations.services import audit_record
 from deployments.core.rules import Autoscaling, DeploymentSpec, validate_autoscaling, validate_deployment
 from deployments.core.status import Facts, deployment_status
 from deployments.engines import validate_runtime
+from deployments.locks import deployment_locked
 from deployments.models import AutoscalingPolicy, Deployment, Gateway
 from deployments.selectors import deployment_get
 from deployments.services.gateways import insert
@@ -76,7 +77,7 @@ def deployment_update(*, actor: Actor, deployment_id: uuid.UUID, spec: Deploymen
     with transaction.atomic():
         _gateways_lock(organization, spec)
         gateways, type_ = _resolved(organization, spec)
-        deployment = _locked(organization, deployment_id)
+        deployment = deployment_locked(organization, deployment_id)
         if spec.name != deployment.name:
             raise InvalidArgument.of("name", f"cannot change; the deployment is {deployment.name!r}")
         columns, policy = _columns(spec, type_), _policy(spec.autoscaling)
@@ -126,7 +127,7 @@ def autoscaling_update(
     if violations:
         raise InvalidArgument(violations)
     with transaction.atomic():
-        deployment = _locked(organization, deployment_id)
+        deployment = deployment_locked(organization, deployment_id)
         if seen_at is not None and deployment.updated_at != seen_at:
             raise FailedPrecondition(
                 "CHANGED_MEANWHILE", f"deployments/{deployment.id}",
@@ -153,7 +154,7 @@ def deployment_set_disabled(*, actor: Actor, deployment_id: uuid.UUID, disabled:
     actor.require_write()
     organization = actor.require_organization()
     with transaction.atomic():
-        deployment = _locked(organization, deployment_id)
+        deployment = deployment_locked(organization, deployment_id)
         if deployment.disabled == disabled:
             return deployment
         deployment.disabled = disabled
@@ -170,7 +171,7 @@ def deployment_delete(*, actor: Actor, deployment_id: uuid.UUID) -> Deployment:
     actor.require_write()
     organization = actor.require_organization()
     with transaction.atomic():
-        deployment = _locked(organization, deployment_id, deleting=True)
+        deployment = deployment_locked(organization, deployment_id, deleting=True)
         if deployment.status == Status.DELETING:
             return deployment
         deployment.status, deployment.updated_at = Status.DELETING, clock.now()
@@ -302,17 +303,6 @@ def _plain(spec: DeploymentSpec) -> dict[str, Any]:
 
 def _jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)
-
-
-def _locked(organization: Organization, deployment_id: uuid.UUID, *, deleting: bool = False) -> Deployment:
-    deployment_get(organization, deployment_id)
-    found = Deployment.objects.select_for_update(of=("self",), no_key=True).select_related(
-        "autoscaling", "organization"
-    )
-    deployment = found.get(organization=organization, id=deployment_id)
-    if deployment.status == Status.DELETING and not deleting:
-        raise NotFound("Deployment", deployment_id)
-    return deployment
 
 
 def _tell(organization: Organization) -> None:

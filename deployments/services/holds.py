@@ -8,7 +8,6 @@ from typing import Any
 from django.db import transaction
 
 from claims.core.conditions import timestamp
-from claims.core.states import Status
 from claims.locks import creation_lock
 from console.common import clock
 from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, PermissionDenied
@@ -17,8 +16,9 @@ from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
 from console.organizations.services import audit_record
+from deployments.locks import deployment_locked
 from deployments.models import Deployment, Hold, HoldKind
-from deployments.selectors import deployment_get, in_force
+from deployments.selectors import in_force
 
 LONGEST_REASON = 200
 
@@ -110,11 +110,7 @@ def _require_form(kind: str, reason: str, deployment_id: uuid.UUID | None, fleet
 
 def _deployment(organization: Organization, deployment_id: uuid.UUID, size: int | None) -> Deployment:
     """The deployment, its row held so that min and max stay what the pin was checked against."""
-    key = deployment_get(organization, deployment_id).key
-    found = Deployment.objects.select_for_update(of=("self",), no_key=True).select_related("autoscaling")
-    deployment = found.filter(key=key).exclude(status=Status.DELETING).first()
-    if deployment is None:
-        raise NotFound("Deployment", deployment_id)
+    deployment = deployment_locked(organization, deployment_id)
     policy = deployment.autoscaling
     if size is not None and not policy.min <= size <= policy.max:
         raise FailedPrecondition(

@@ -4,13 +4,11 @@ import uuid
 
 from django.db import transaction
 
-from claims.core.states import Status
-from console.common.errors import NotFound
 from console.common.notify import publish
 from console.organizations.actors import Actor
 from console.organizations.services import audit_record
+from deployments.locks import deployment_locked
 from deployments.models import AutoscalingPolicy, Deployment
-from deployments.selectors import deployment_get
 
 
 def look_ahead_set(*, actor: Actor, deployment_id: uuid.UUID, look_ahead: bool) -> Deployment:
@@ -18,11 +16,8 @@ def look_ahead_set(*, actor: Actor, deployment_id: uuid.UUID, look_ahead: bool) 
     actor.require_write()
     organization = actor.require_organization()
     with transaction.atomic():
-        key = deployment_get(organization, deployment_id).key
-        row = Deployment.objects.select_for_update(of=("self",), no_key=True).get(key=key)
-        if row.status == Status.DELETING:
-            raise NotFound("Deployment", deployment_id)
-        changed = AutoscalingPolicy.objects.filter(deployment_id=key).exclude(look_ahead=look_ahead)
+        row = deployment_locked(organization, deployment_id)
+        changed = AutoscalingPolicy.objects.filter(deployment=row).exclude(look_ahead=look_ahead)
         if not changed.update(look_ahead=look_ahead):
             return row
         audit_record(actor=actor, action="deployment.lookahead", obj_type="Deployment", obj_id=str(row.id),

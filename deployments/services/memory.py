@@ -4,13 +4,12 @@ import uuid
 
 from django.db import transaction
 
-from claims.core.states import Status
-from console.common.errors import InvalidArgument, NotFound
+from console.common.errors import InvalidArgument
 from console.common.notify import publish
 from console.organizations.actors import Actor
 from console.organizations.services import audit_record
+from deployments.locks import deployment_locked
 from deployments.models import Deployment
-from deployments.selectors import deployment_get
 
 MOST_GIB = 100_000
 
@@ -22,10 +21,7 @@ def model_memory_set(*, actor: Actor, deployment_id: uuid.UUID, gib: int | None)
     if gib is not None and not 1 <= gib <= MOST_GIB:
         raise InvalidArgument.of("model_memory_gib", f"must be from 1 to {MOST_GIB} GiB; it is {gib}")
     with transaction.atomic():
-        key = deployment_get(organization, deployment_id).key
-        row = Deployment.objects.select_for_update(of=("self",), no_key=True).get(key=key)
-        if row.status == Status.DELETING:
-            raise NotFound("Deployment", deployment_id)
+        row = deployment_locked(organization, deployment_id)
         if row.model_memory_gib == gib:
             return row
         before, row.model_memory_gib = row.model_memory_gib, gib

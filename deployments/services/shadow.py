@@ -4,13 +4,11 @@ import uuid
 
 from django.db import transaction
 
-from claims.core.states import Status
-from console.common.errors import NotFound
 from console.common.notify import publish
 from console.organizations.actors import Actor
 from console.organizations.services import audit_record
+from deployments.locks import deployment_locked
 from deployments.models import Deployment
-from deployments.selectors import deployment_get
 
 
 def shadow_set(*, actor: Actor, deployment_id: uuid.UUID, shadow: bool) -> Deployment:
@@ -19,10 +17,7 @@ def shadow_set(*, actor: Actor, deployment_id: uuid.UUID, shadow: bool) -> Deplo
     actor.require_write()
     organization = actor.require_organization()
     with transaction.atomic():
-        key = deployment_get(organization, deployment_id).key
-        row = Deployment.objects.select_for_update(of=("self",), no_key=True).get(key=key)
-        if row.status == Status.DELETING:
-            raise NotFound("Deployment", deployment_id)
+        row = deployment_locked(organization, deployment_id)
         if row.shadow == shadow:
             return row
         row.shadow = shadow
