@@ -1,7 +1,7 @@
 """What will change about the room, and when; and who stands in line for it."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -93,9 +93,7 @@ class Line:
 
 
 def expected_in(line: Line) -> list[Expected]:
-    """Soonest first; what nobody can tell the time of comes last."""
-    found = [*_machines(line), *_reductions(line), *_window_ends(line), *_replicas(line)]
-    return sorted(found, key=lambda one: (one.at is None, one.at.timestamp() if one.at else 0.0, one.text))
+    return soonest([*_machines(line), *_reductions(line), *_window_ends(line), *_replicas(line)])
 
 
 def ahead_in(line: Line, made: Plan) -> list[Ahead]:
@@ -155,13 +153,25 @@ def _window_ends(line: Line) -> Iterator[Expected]:
             yield Expected(count * size, line.zone_of(claim.offering_id), text, at)
 
 
-def _replicas(line: Line) -> Iterator[Expected]:
-    """Replicas of the organization that finish what they run."""
+def draining_rows(line: Line) -> "np.ndarray":
+    """Replicas of the organization that drain where the deployment could be."""
     snapshot = line.trial.snapshot
     replicas, reach = snapshot.replicas, reachable(snapshot, line.row)
     going = (replicas.state == ReplicaState.DRAINING) & (replicas.instance >= 0)
     rows = np.flatnonzero(going & (snapshot.deployments.org[replicas.deployment] == line.org))
-    rows = rows[reach[replicas.instance[rows]]]
+    found: np.ndarray = rows[reach[replicas.instance[rows]]]
+    return found
+
+
+def soonest(found: Iterable[Expected]) -> list[Expected]:
+    """Soonest first; what nobody can tell the time of comes last."""
+    return sorted(found, key=lambda one: (one.at is None, one.at.timestamp() if one.at else 0.0, one.text))
+
+
+def _replicas(line: Line) -> Iterator[Expected]:
+    """Replicas of the organization that finish what they run."""
+    snapshot, rows = line.trial.snapshot, draining_rows(line)
+    replicas = snapshot.replicas
     places = snapshot.instances.offering[replicas.instance[rows]]
     for one, offering in sorted(set(zip(replicas.deployment[rows].tolist(), places.tolist(), strict=True))):
         mine = rows[(replicas.deployment[rows] == one) & (places == offering)]

@@ -4,16 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-import numpy as np
 from django.db.models import Q
 
 from claims.models import Instance
 from claims.models import Source as InstanceSource
-from deployments.core.states import ReplicaState
 from deployments.models import Replica
-from deployments.shortage.expected import Expected, Line
+from deployments.shortage.expected import Expected, Line, draining_rows, soonest
 from deployments.shortage.holders import Names
-from deployments.shortage.room import reachable, zones_of
+from deployments.shortage.room import zones_of
 from deployments.trial import Trial
 
 
@@ -25,8 +23,7 @@ def past_line(trial: Trial, row: int, names: Names) -> Line:
 def came_in(line: Line, at: datetime) -> list[Expected]:
     """Machines that were joining and replicas that were draining, each with the time at which its GPUs came; None where
     they have not come, or nobody knows any more."""
-    found = [*_machines(line, at), *_replicas(line)]
-    return sorted(found, key=lambda one: (one.at is None, one.at.timestamp() if one.at else 0.0, one.text))
+    return soonest([*_machines(line, at), *_replicas(line)])
 
 
 def _machines(line: Line, at: datetime) -> Iterator[Expected]:
@@ -48,11 +45,8 @@ def _machines(line: Line, at: datetime) -> Iterator[Expected]:
 
 def _replicas(line: Line) -> Iterator[Expected]:
     """Replicas of the organization that finished what they ran."""
-    snapshot = line.trial.snapshot
-    replicas, reach = snapshot.replicas, reachable(snapshot, line.row)
-    going = (replicas.state == ReplicaState.DRAINING) & (replicas.instance >= 0)
-    rows = np.flatnonzero(going & (snapshot.deployments.org[replicas.deployment] == line.org))
-    rows = rows[reach[replicas.instance[rows]]]
+    snapshot, rows = line.trial.snapshot, draining_rows(line)
+    replicas = snapshot.replicas
     keys = replicas.key[rows].tolist()
     ended = dict(Replica.objects.filter(key__in=keys).values_list("key", "stopped_at"))
     for row, key in zip(rows.tolist(), keys, strict=True):
