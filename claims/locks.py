@@ -4,12 +4,13 @@ Order, for all: creation, quota, offerings by key, claim, books by key, prices. 
 inserting a row that points at an offering waits for nobody.
 """
 
+import uuid
 from collections.abc import Iterable
 
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
 
-from claims.models import Offering, Quota
+from claims.models import CapacityClaim, Offering, Quota
 from console.organizations.models import Organization
 
 # Written out, since every creation waits for whoever holds the row.
@@ -41,6 +42,11 @@ def quota_take(organization: Organization, offering: Offering, more: int) -> boo
     with connection.cursor() as cursor:
         cursor.execute(_QUOTA_TAKE, {"organization": organization.key, "offering": offering.key, "more": more})
         return bool(cursor.rowcount)
+
+
+def claim_lock(organization: Organization, id: uuid.UUID) -> CapacityClaim | None:
+    """The claim alone, held until the transaction ends, for what fulfilment does not go by; None where there is none."""
+    return CapacityClaim.objects.select_for_update(no_key=True).filter(organization=organization, id=id).first()
 
 
 def creation_lock(fingerprint: str) -> None:

@@ -3,7 +3,9 @@
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from claims.api.serializers import ClaimSerializer
 from claims.models import PriceKind, StatementStatus, UsageKind
+from console.organizations.api.labels import LabelsField
 from console.organizations.api.schema import Page, Shape
 
 MONEY = r"^-?[0-9]+(\.[0-9]+)?$"
@@ -12,6 +14,16 @@ MONEY = r"^-?[0-9]+(\.[0-9]+)?$"
 @extend_schema_field({"type": "string", "pattern": MONEY})
 class DecimalText(serializers.CharField):
     """A decimal as text, so that nothing rounds it."""
+
+
+class OwnClaimShape(ClaimSerializer):
+    """A claim as Headroom's own API has it: with its labels and all conditions."""
+
+    labels = LabelsField()
+
+
+class OneOwnClaim(Shape):
+    capacityClaim = OwnClaimShape()
 
 
 class QuotaShape(Shape):

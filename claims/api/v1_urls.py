@@ -1,6 +1,6 @@
 from django.urls import path
 
-from claims.api import budgets, expected, focus, history, quota_requests, statements, v1
+from claims.api import budgets, expected, focus, history, labels, quota_requests, statements, v1
 
 urlpatterns = [
     path("quota", v1.QuotaView.as_view(), name="api-quota"),
@@ -18,5 +18,6 @@ urlpatterns = [
     path("statements", statements.StatementsView.as_view(), name="api-statements"),
     path("statements/<str:month>", statements.StatementView.as_view(), name="api-statement"),
     path("claims/<str:id>/expected", expected.ExpectedView.as_view(), name="api-claim-expected"),
+    path("claims/<str:id>/labels", labels.ClaimLabelsView.as_view(), name="api-claim-labels"),
     path("claims/<str:id>/history", history.HistoryView.as_view(), name="api-claim-history"),
 ]

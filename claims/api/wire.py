@@ -5,7 +5,8 @@ from typing import Any
 
 from claims.core.conditions import OF_THE_VENDOR, timestamp
 from claims.core.rules import ClaimResources
-from claims.models import CapacityClaim, Offering
+from claims.labels import labels_of
+from claims.models import CapacityClaim, Offering, UsageKind
 from claims.selectors import claim_numbers, pending_changes
 
 # Integers are accepted for enums; number 1 is reserved and means nothing (PROTO.md "Enums").
@@ -28,9 +29,19 @@ def resources_from(data: Mapping[str, Any]) -> ClaimResources:
 
 
 def own_claim_to(claim: CapacityClaim) -> dict[str, Any]:
-    """As Headroom's own API has it: with all conditions."""
-    found = claim_to(claim)
-    found["status"]["conditions"] = claim.conditions
+    """As Headroom's own API has it: with its labels and all conditions."""
+    [found] = own_claims_to([claim])
+    return found
+
+
+def own_claims_to(claims: Sequence[CapacityClaim]) -> list[dict[str, Any]]:
+    """Claims of one organization as Headroom's own API has them: one query."""
+    named = labels_of(claims[0].organization, UsageKind.CLAIM, [one.id for one in claims]) if claims else {}
+    found = []
+    for one in claims:
+        item = claim_to(one)
+        item["status"]["conditions"] = one.conditions
+        found.append({**item, "labels": named.get(one.id, {})})
     return found
 
 

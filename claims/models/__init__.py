@@ -4,6 +4,7 @@ from claims.models.claim import CapacityClaim, ClaimKind
 from claims.models.claim_event import ClaimEvent
 from claims.models.claim_use import ClaimUse
 from claims.models.instance import Instance, Source, Work
+from claims.models.labels import Labels
 from claims.models.quota import Quota, QuotaChange
 from claims.models.quota_request import QuotaLevel, QuotaRequest, RequestState
 from claims.models.simulated import SimulatedNode
@@ -20,6 +21,7 @@ __all__ = [
     "ClaimWindow",
     "Instance",
     "InstanceType",
+    "Labels",
     "MeterCursor",
     "Offering",
     "Price",

@@ -2,6 +2,7 @@
 
 from claims.services.claims import claim_create, claim_delete, claim_resize, claim_withdraw
 from claims.services.gpus import GpuRelease, GpuTake, gpus_release, gpus_take
+from claims.services.labels import claim_labels_set
 from claims.services.pools import (
     offering_claimable_set,
     offering_restore,
@@ -25,6 +26,7 @@ __all__ = [
     "GpuTake",
     "claim_create",
     "claim_delete",
+    "claim_labels_set",
     "claim_resize",
     "claim_withdraw",
     "gpus_release",

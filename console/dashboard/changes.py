@@ -9,6 +9,7 @@ from console.dashboard.said import value_in_words
 from console.organizations.models import AuditEvent
 
 SECRET = {"api_key", "apikey", "secret", "password", "sha256"}
+LABELS = "labels"
 UNSET, HIDDEN = "unset", "hidden"
 
 
@@ -43,7 +44,7 @@ def flat(value: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping) and (value or not path):
+    if isinstance(value, Mapping) and (value or path in ("", LABELS)):
         for name, inner in value.items():
             hidden = name.lower() in SECRET and inner
             yield from _leaves(f"{path}.{name}" if path else name, HIDDEN if hidden else inner)
@@ -65,5 +66,7 @@ def shown(value: Any) -> str:
 
 def words(path: str) -> str:
     """`resources.instanceCount` or `other_usage`, as a reader says it."""
+    if path.startswith(f"{LABELS}."):  # people's own words
+        return f"label {path.removeprefix(f'{LABELS}.')}"
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in path)
     return spaced.replace("_", " ").replace(".", ": ").strip()

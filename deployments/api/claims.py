@@ -12,12 +12,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from claims import services
-from claims.api import serializers as shapes
 from claims.api.examples import CLAIM
 from claims.api.operations import claim_made
-from claims.api.wire import own_claim_to, resources_from
+from claims.api.serializers import ClaimCreateSerializer
+from claims.api.shapes import OneOwnClaim, OwnClaimShape
+from claims.api.wire import own_claim_to, own_claims_to, resources_from
 from claims.core.states import Status
-from claims.models import CapacityClaim
+from claims.labels import labelled
+from claims.models import CapacityClaim, UsageKind
 from claims.selectors import claim_get, claims_of, pending_changes
 from claims.services.claims import claim_locked, offering_wanted, resources_of
 from console.common import clock
@@ -26,6 +28,7 @@ from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.idempotency import HEADER, idempotent
 from console.organizations.api.ids import id_in_path
+from console.organizations.api.labels import LABEL, label_filter
 from console.organizations.api.listing import Filter, Listing, sparse
 from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import Page
@@ -43,7 +46,7 @@ class ResizeRequest(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class ClaimPage(Page):
-    items = sparse(shapes.ClaimSerializer)(many=True)
+    items = sparse(OwnClaimShape)(many=True)
 
 
 class OnePreview(serializers.Serializer):  # type: ignore[type-arg]
@@ -51,7 +54,7 @@ class OnePreview(serializers.Serializer):  # type: ignore[type-arg]
 
 
 CLAIM_OR_PREVIEW = PolymorphicProxySerializer(
-    component_name="ClaimOrPreview", serializers=[shapes.OneClaimSerializer, OnePreview],
+    component_name="ClaimOrPreview", serializers=[OneOwnClaim, OnePreview],
     resource_type_field_name=None,
 )  # fmt: skip
 
@@ -90,7 +93,7 @@ CLAIMS = Listing(
      "instanceId": Filter("offering__instance_type__name__iexact", "Only of this instance type."),
      "name": Filter("name", "Only with this name; several claims may have it."),
      "updatedAfter": Filter("updated_at__gt", "Only what was updated after this time.", type=OpenApiTypes.DATETIME)},
-    shapes.ClaimSerializer,
+    OwnClaimShape,
 )  # fmt: skip
 CLAIM_TAG = Tagged(
     claim_in,
@@ -102,21 +105,22 @@ CLAIM_TAG = Tagged(
 class ClaimsView(APIView):
     """The organization's capacity claims, in Headroom's own form."""
 
-    @extend_schema(responses=ClaimPage, operation_id="ListClaims", parameters=CLAIMS.parameters)
+    @extend_schema(responses=ClaimPage, operation_id="ListClaims", parameters=[LABEL, *CLAIMS.parameters])
     def get(self, request: Request) -> Response:
         """The capacity claims of the organization, in order of creation if nothing else is asked for."""
-        found = claims_of(request_actor(request).require_organization())
-        return Response(CLAIMS.stored(request, found, own_claim_to))
+        organization = request_actor(request).require_organization()
+        found = labelled(claims_of(organization), organization, UsageKind.CLAIM, label_filter(request))
+        return Response(CLAIMS.stored_with(request, found, own_claims_to))
 
     @idempotent()
     @extend_schema(
-        request=shapes.ClaimCreateSerializer, responses=CLAIM_OR_PREVIEW, operation_id="CreateClaim",
+        request=ClaimCreateSerializer, responses=CLAIM_OR_PREVIEW, operation_id="CreateClaim",
         parameters=[PREVIEW], examples=[CLAIM],
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Set capacity aside, or, with `preview=true`, say what it would do: instances at once and later, quota and
         price before and after. Refusals are the same."""
-        data = checked(shapes.ClaimCreateSerializer(data=request.data))
+        data = checked(ClaimCreateSerializer(data=request.data))
         actor, distinct = request_actor(request), HEADER in request.headers
 
         def foresee() -> ClaimPreview:
@@ -132,7 +136,7 @@ class ClaimView(APIView):
     """One capacity claim, in Headroom's own form."""
 
     @CLAIM_TAG.shown
-    @extend_schema(responses=shapes.OneClaimSerializer, operation_id="GetClaim")
+    @extend_schema(responses=OneOwnClaim, operation_id="GetClaim")
     def get(self, request: Request, id: str) -> Response:
         """Read a capacity claim."""
         return Response({"capacityClaim": own_claim_to(claim_in(request, id))})

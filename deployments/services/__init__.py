@@ -11,6 +11,7 @@ from deployments.services.deployments import (
 )
 from deployments.services.gateways import gateway_create, gateway_delete, gateway_update
 from deployments.services.holds import hold_create, hold_end
+from deployments.services.labels import deployment_labels_set
 from deployments.services.look_ahead import look_ahead_set
 from deployments.services.memory import model_memory_set
 from deployments.services.replicas import replica_restart
@@ -22,6 +23,7 @@ __all__ = [
     "autoscaling_update",
     "deployment_create",
     "deployment_delete",
+    "deployment_labels_set",
     "deployment_set_disabled",
     "deployment_update",
     "deployments_switch",

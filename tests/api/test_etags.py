@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from claims.models import Budget, CapacityClaim, ClaimWindow, QuotaRequest
+from claims.models import Budget, CapacityClaim, ClaimWindow, Labels, QuotaRequest
 from console.notifications.models import Channel
 from console.organizations import locks, services
 from console.organizations.models import AuditEvent, Membership
 from deployments.api.examples import WINDOW
-from tests import world
+from tests import fleet, world
 from tests.api.addresses import api_views
 from tests.cast import Cast
 
@@ -43,6 +43,7 @@ def things(cast: Cast) -> list[Edited]:
     ]
     asked = send("POST", "/api/v1/quota-requests", HIGHER).json()["id"]
     send("PUT", "/api/v1/budgets", {"amount": "10.00"})
+    chat = fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, min=1)
 
     def of_model(model: Any) -> Callable[[], list[Any]]:
         return lambda: list(model.objects.order_by("pk").values())
@@ -53,6 +54,8 @@ def things(cast: Cast) -> list[Edited]:
         Edited("/api/v1/budgets", "PUT", {"amount": "20.00"}, of_model(Budget)),
         Edited(f"/api/v1/claims/{claim.id}/windows/{window}", "PATCH", {"instanceCount": 1}, of_model(ClaimWindow)),
         Edited(f"/api/v1/claims/{claim.id}", "PATCH", {"instanceCount": 2}, of_model(CapacityClaim)),
+        Edited(f"/api/v1/claims/{claim.id}/labels", "PUT", {"labels": {"team": "ads"}}, of_model(Labels)),
+        Edited(f"/api/v1/deployments/{chat.id}/labels", "PUT", {"labels": {"team": "ads"}}, of_model(Labels)),
         Edited(f"/api/v1/quota-requests/{asked}/withdraw", "POST", None, of_model(QuotaRequest),
                f"/api/v1/quota-requests/{asked}"),
     ]  # fmt: skip
@@ -100,7 +103,7 @@ def test_what_heeds_if_match_has_an_etag_to_read() -> None:
     heed = {path for path, view in api_views() for method in ("put", "patch", "delete")
             if hasattr(getattr(view, method, None), "heeds_if_match")}  # fmt: skip
     assert heed <= shown
-    assert len(shown) >= 6
+    assert len(shown) >= 8
 
 
 def both_change(cast: Cast) -> list[int]:

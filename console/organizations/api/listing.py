@@ -102,6 +102,12 @@ class Listing:
 
     def stored(self, request: Request, found: "QuerySet[Any]", to: Callable[[Any], Item]) -> Item:
         """The page of these rows."""
+        return self.stored_with(request, found, lambda rows: [to(row) for row in rows])
+
+    def stored_with(
+        self, request: Request, found: "QuerySet[Any]", to: Callable[[Sequence[Any]], Sequence[Item]]
+    ) -> Item:
+        """The page of these rows, where what an item needs is read for all of them at once."""
         order, limit = self.order(request), parse_limit(request.query_params.get("limit"))
         columns, down = self.sorts[order.removeprefix("-")], order.startswith("-")
         for name, one in self.filters.items():
@@ -112,7 +118,7 @@ class Listing:
         by = [F(column).desc() if down else F(column).asc() for column in columns]
         rows = list(found.order_by(*by)[: limit + 1])
         more = cursor(order, [along(rows[limit - 1], column) for column in columns]) if len(rows) > limit else None
-        return page(self.chosen(request, map(to, rows[:limit])), more)
+        return page(self.chosen(request, to(rows[:limit])), more)
 
     def made(self, request: Request, items: Iterable[Item]) -> Item:
         """The page of items that are all there already; few, and not of the database as they are."""

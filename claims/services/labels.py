@@ -1,0 +1,63 @@
+"""Labels: given to a claim here; to a deployment in `deployments.services.labels`, by the same rules."""
+
+import uuid
+from collections.abc import Mapping
+
+from django.db import transaction
+
+from claims import locks
+from claims.core.states import Status
+from claims.labels import labels_get
+from claims.models import CapacityClaim, Labels, UsageKind
+from console.common.errors import InvalidArgument, NotFound
+from console.common.labels import validate_labels
+from console.common.notify import publish
+from console.organizations.actors import Actor
+from console.organizations.models import Organization
+from console.organizations.services import audit_record
+
+
+def claim_labels_set(*, actor: Actor, claim_id: uuid.UUID, labels: Mapping[str, str]) -> None:
+    """Give a claim these labels instead of those it has; the same again changes nothing.
+
+    Refuses with PermissionDenied, InvalidArgument, NotFound (it is being deleted, too).
+    """
+    labels_require(actor, labels)
+    organization = actor.require_organization()
+    with transaction.atomic():
+        claim = claim_held(organization, claim_id)
+        if labels_put(organization, UsageKind.CLAIM, claim.id, labels, actor=actor, name=claim.name):
+            publish("claims", [organization.key])
+
+
+def claim_held(organization: Organization, id: uuid.UUID) -> CapacityClaim:
+    """The claim once nobody else can label it."""
+    claim = locks.claim_lock(organization, id)
+    if claim is None or claim.status == Status.DELETING:
+        raise NotFound("CapacityClaim", id)
+    return claim
+
+
+def labels_require(actor: Actor, labels: Mapping[str, str]) -> None:
+    """That the actor may give labels, and these."""
+    actor.require_write()
+    violations = validate_labels(labels)
+    if violations:
+        raise InvalidArgument(violations)
+
+
+def labels_put(
+    organization: Organization, kind: UsageKind, id: uuid.UUID, labels: Mapping[str, str], *, actor: Actor, name: str
+) -> bool:
+    """Store labels of a claim or a deployment whose row is held; False where it has these already."""
+    before, after = labels_get(organization, kind, id), dict(labels)
+    if before == after:
+        return False
+    Labels.objects.update_or_create(organization=organization, kind=kind, holder_id=id, defaults={"labels": after})
+    action, type_ = OF[kind]
+    audit_record(actor=actor, action=action, obj_type=type_, obj_id=str(id), obj_name=name,
+                 before={"labels": before}, after={"labels": after}, organization=organization)  # fmt: skip
+    return True
+
+
+OF = {UsageKind.CLAIM: ("claim.labels", "CapacityClaim"), UsageKind.REPLICA: ("deployment.labels", "Deployment")}

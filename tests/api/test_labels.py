@@ -1,0 +1,191 @@
+"""Labels of claims and deployments over /api/v1: who may give them, what is refused, what is kept, and lists by them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from claims.models import CapacityClaim, Labels, UsageKind
+from console.dashboard.changes import changes
+from console.organizations.models import AuditEvent
+from deployments.models import Deployment
+from deployments.services import deployment_delete
+from deployments.services.deployments import deployment_remove
+from tests import fleet, world
+from tests.cast import Cast
+
+pytestmark = pytest.mark.django_db
+TEAM = {"team": "search", "environment": "production"}
+WRONG: list[Any] = [
+    None, [], "team=search", {"team": 1}, {"team": None}, {"team": {"a": "b"}}, {"": "x"}, {"-a": "x"}, {"a": "-"},
+    {"a b": "x"}, {"a": "x y"}, {"headroom/kind": "x"}, {"a/b/c": "x"}, {"A.example/b": "x"}, {"a": "x" * 64},
+    {"x" * 64: "a"}, {f"k{number}": "v" for number in range(33)}, {"nul\0": "x"}, {"a": "nul\0"}, {"a": "\ud800"},
+    {"a\n": "x"}, {"a": "x\n"},
+]  # fmt: skip
+
+
+@dataclass
+class Thing:
+    path: str
+    action: str
+    row: CapacityClaim | Deployment
+
+    @property
+    def updated_at(self) -> Any:
+        self.row.refresh_from_db()
+        return self.row.updated_at
+
+
+def claim_of(cast: Cast, name: str = "mine") -> CapacityClaim:
+    return world.claim(cast.admin.actor, world.offering(), 1, name=name)
+
+
+def deployment_of(cast: Cast) -> Deployment:
+    return fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), world.offering(), min=1)
+
+
+@pytest.fixture(params=["claims", "deployments"])
+def thing(request: pytest.FixtureRequest, cast: Cast) -> Thing:
+    row = claim_of(cast) if request.param == "claims" else deployment_of(cast)
+    return Thing(f"/api/v1/{request.param}/{row.id}/labels", f"{request.param[:-1]}.labels", row)
+
+
+def state() -> list[Any]:
+    return [list(Labels.objects.order_by("id").values()), AuditEvent.objects.count()]
+
+
+def test_labels_are_read_replaced_and_told_in_the_audit_trail(cast: Cast, thing: Thing) -> None:
+    api, before = cast.admin.api(), thing.updated_at
+    assert api.get(thing.path).json() == {"labels": {}}
+    assert api.send("PUT", thing.path, {"labels": TEAM}).json() == {"labels": TEAM}
+    assert api.send("PUT", thing.path, {"labels": {"team": "ads", "example.com/x": ""}}).status_code == 200
+    assert cast.viewer.api().get(thing.path).json() == {"labels": {"team": "ads", "example.com/x": ""}}
+    first, second = AuditEvent.objects.filter(action=thing.action).order_by("id")
+    assert (first.before, first.after) == ({"labels": {}}, {"labels": TEAM})
+    assert second.before == first.after
+    assert {(one.field, one.before, one.after) for one in changes(first)} == {
+        ("label team", "unset", "search"), ("label environment", "unset", "production"),
+    }  # fmt: skip
+    assert thing.updated_at == before, "the vendor's clients are not told"
+    assert api.send("PUT", thing.path, {"labels": {}}).json() == {"labels": {}}
+    assert api.get(thing.path).json() == {"labels": {}}
+
+
+def test_the_same_labels_again_change_nothing(cast: Cast, thing: Thing) -> None:
+    api = cast.admin.api()
+    api.send("PUT", thing.path, {"labels": {}})
+    assert state() == [[], AuditEvent.objects.exclude(action=thing.action).count()]
+    api.send("PUT", thing.path, {"labels": TEAM})
+    before = state()
+    assert api.send("PUT", thing.path, {"labels": dict(reversed(TEAM.items()))}).status_code == 200
+    assert state() == before
+
+
+def test_what_is_no_label_is_refused_and_nothing_is_stored(cast: Cast, thing: Thing) -> None:
+    api = cast.admin.api()
+    api.send("PUT", thing.path, {"labels": TEAM})
+    before = state()
+    for labels in WRONG:
+        answer = api.send("PUT", thing.path, {"labels": labels})
+        assert answer.status_code == 400, labels
+        assert answer.json()["details"][0]["fieldViolations"][0]["field"].startswith("labels"), answer.content
+    assert api.send("PUT", thing.path, {}).status_code == 400
+    assert state() == before
+
+
+def test_admins_give_labels_members_read_them_and_others_find_nothing(cast: Cast, thing: Thing) -> None:
+    before = state()
+    for member, read, write in ((cast.viewer, 200, 403), (cast.billing, 200, 403), (cast.outsider, 404, 404)):
+        assert member.api().get(thing.path).status_code == read
+        assert member.api().send("PUT", thing.path, {"labels": TEAM}).status_code == write
+    for id in ("0198c0de-0000-7000-8000-000000000000", "nonsense"):
+        other = thing.path.replace(str(thing.row.id), id)
+        assert cast.admin.api().get(other).status_code == 404
+        assert cast.admin.api().send("PUT", other, {"labels": TEAM}).status_code == 404
+    assert state() == before
+
+
+def test_what_is_being_deleted_takes_no_labels(cast: Cast, thing: Thing) -> None:
+    api = cast.admin.api()
+    api.send("PUT", thing.path, {"labels": TEAM})
+    parent = thing.path.removesuffix("/labels").replace("/api/v1/deployments", "/v1alpha1/inference/deployments")
+    assert api.send("DELETE", parent).status_code == 200
+    before = state()
+    assert api.get(thing.path).json() == {"labels": TEAM}
+    assert api.send("PUT", thing.path, {"labels": {}}).status_code == 404
+    assert state() == before
+
+
+def test_a_claim_shows_its_labels_over_our_own_api_alone(cast: Cast) -> None:
+    one, api = claim_of(cast), cast.admin.api()
+    api.send("PUT", f"/api/v1/claims/{one.id}/labels", {"labels": TEAM})
+    assert api.get(f"/api/v1/claims/{one.id}").json()["capacityClaim"]["labels"] == TEAM
+    assert api.get("/api/v1/claims").json()["items"][0]["labels"] == TEAM
+    assert api.get("/api/v1/claims?fields=labels").json()["items"] == [{"labels": TEAM}]
+    resized = api.send("PATCH", f"/api/v1/claims/{one.id}", {"instanceCount": 2})
+    assert resized.json()["capacityClaim"]["labels"] == TEAM
+    for path in ("capacityclaims", f"capacityclaims/{one.id}"):
+        assert "labels" not in api.get(f"/v1alpha1/inference/{path}").content.decode()
+
+
+def test_a_list_of_claims_is_filtered_by_labels_with_as_many_queries_however_many_there_are(cast: Cast) -> None:
+    api = cast.admin.api()
+    names = {
+        "a": {"team": "search", "env": "prod"},
+        "b": {"team": "search"},
+        "c": {"team": "ads", "env": "prod"},
+        "d": {},
+    }
+    for name, labels in names.items():
+        api.send("PUT", f"/api/v1/claims/{claim_of(cast, name).id}/labels", {"labels": labels})
+
+    def listed(query: str) -> str:
+        return "".join(one["spec"]["name"] for one in api.get(f"/api/v1/claims?{query}").json()["items"])
+
+    assert listed("") == "abcd"
+    assert listed("label=team=search") == "ab"
+    assert listed("label=team%3Dsearch&label=env=prod") == "a"
+    assert listed("label=env") == "ac"
+    assert listed("label=team=search&label=team=ads") == ""
+    assert listed("label=team=") == ""
+    assert listed("label=team=search&name=b") == "b"
+    assert listed("label=team=search&limit=1") == "a"
+    wrong = api.get("/api/v1/claims?label=team%20x")
+    assert wrong.json()["details"][0]["fieldViolations"][0]["field"] == "label"
+    with CaptureQueriesContext(connection) as few:
+        listed("label=team&limit=1")
+    with CaptureQueriesContext(connection) as many:
+        listed("label=team&limit=100")
+    assert len(many) == len(few)
+
+
+def test_labels_of_another_organization_or_kind_count_for_nothing(cast: Cast) -> None:
+    one = claim_of(cast)
+    for organization, kind in ((cast.other, UsageKind.CLAIM), (cast.organization, UsageKind.REPLICA)):
+        Labels.objects.create(organization=organization, kind=kind, holder_id=one.id, labels=TEAM)
+    api = cast.admin.api()
+    assert api.get(f"/api/v1/claims/{one.id}/labels").json() == {"labels": {}}
+    assert api.get("/api/v1/claims?label=team=search").json()["items"] == []
+
+
+def test_labels_outlast_what_they_were_given_to(cast: Cast) -> None:
+    one = deployment_of(cast)
+    cast.admin.api().send("PUT", f"/api/v1/deployments/{one.id}/labels", {"labels": TEAM})
+    deployment_delete(actor=cast.admin.actor, deployment_id=one.id)
+    one.refresh_from_db()
+    assert deployment_remove(one) == 1
+    assert Labels.objects.get().labels == TEAM
+
+
+@pytest.mark.parametrize(
+    "labels", [[], "text", 1, None, {"a": 1}, {"a": None}, {"a": {}}, {str(one): "" for one in range(33)}]
+)
+def test_the_database_itself_keeps_labels_few_and_text(cast: Cast, labels: Any) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Labels.objects.create(
+            organization=cast.organization, kind=UsageKind.CLAIM, holder_id=claim_of(cast).id,
+            labels=labels,
+        )  # fmt: skip
+    assert not Labels.objects.exists()
