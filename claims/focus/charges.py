@@ -16,6 +16,7 @@ from django.db.models.functions import TruncHour
 from claims import metering
 from claims.bills import Month
 from claims.core.rating import HOUR, ON_DEMAND, PriceMissing, Prices
+from claims.labels import labels_of_all
 from claims.models import (
     ClaimUse,
     MeterCursor,
@@ -51,7 +52,8 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """GPU-seconds of a holder in an hour at one price, and their exact cost. `statement` is None until it is closed."""
+    """GPU-seconds of a holder in an hour at one price, and their exact cost. `statement` is None until it is closed;
+    `labels` are those that the holder has now, or had last."""
 
     key: Key
     offering: Offering
@@ -59,6 +61,7 @@ class Charge:
     gpu_seconds: int
     usd: Decimal
     unused: bool
+    labels: Mapping[str, str]
 
     @property
     def billed_in(self) -> Month:
@@ -88,6 +91,7 @@ class Export:
         self._last = self._slices.aggregate(id=Max("id"))["id"] or 0
         self._offerings = {one.key: one for one in Offering.objects.select_related("zone", "instance_type")}
         self._prices = Prices(metering.price_points())
+        self._labels = labels_of_all(organization)
 
     def between(self, start: datetime, end: datetime) -> Iterator[Charge]:
         """Charges of the hours in [start, end), whichever statement bills them, in order of time; a query a day."""
@@ -137,7 +141,8 @@ class Export:
         for key in sorted(sums, key=_order):
             statement = self.closed.get(key.billed_in)
             yield Charge(key, self._offerings[key.offering], statement.pk if statement else None, *sums[key],
-                         (key.holder_id, key.hour) in unused)  # fmt: skip
+                         (key.holder_id, key.hour) in unused,
+                         self._labels.get((key.kind, key.holder_id), {}))  # fmt: skip
 
     def _list_price(self, offering: int, at: datetime, usd: Decimal) -> Decimal:
         """What anybody pays: the on-demand price; where there is none, what was paid."""

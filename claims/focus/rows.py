@@ -9,6 +9,7 @@ from decimal import Decimal
 from claims.core.rating import HOUR, ON_DEMAND
 from claims.focus.charges import Charge
 from claims.models import UsageKind
+from console.common.labels import OWN_PREFIX
 from console.common.money import SECONDS_PER_HOUR, plain
 from console.organizations.models import Organization
 
@@ -74,7 +75,9 @@ def sku_details(charge: Charge) -> str:
 
 
 def tags(charge: Charge, organization: Organization) -> str:
-    return json.dumps({"headroom/organization": organization.slug, "headroom/kind": charge.key.kind.lower()})
+    """Labels as they are, beside our own tags, whose prefix no label has."""
+    own = {f"{OWN_PREFIX}/organization": organization.slug, f"{OWN_PREFIX}/kind": charge.key.kind.lower()}
+    return json.dumps(own | dict(sorted(charge.labels.items())))
 
 
 COLUMNS: dict[str, Column] = {

@@ -18,7 +18,17 @@ from claims import metering
 from claims.bills import Month
 from claims.focus.charges import Export, sums_by_line
 from claims.focus.rows import COLUMNS
-from claims.models import CapacityClaim, ClaimUse, Price, QuotaChange, RatedSlice, Statement, UsageInterval, UsageKind
+from claims.models import (
+    CapacityClaim,
+    ClaimUse,
+    Labels,
+    Price,
+    QuotaChange,
+    RatedSlice,
+    Statement,
+    UsageInterval,
+    UsageKind,
+)
 from claims.services import price_set
 from claims.statements.closing import statements_pass
 from console.common import clock
@@ -33,6 +43,7 @@ HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 MAY, JUNE = (datetime(2026, month, 1, tzinfo=UTC) for month in (5, 6))
 NOW = datetime(2026, 6, 3, 10, 25, 30, tzinfo=UTC)
 CLAIM, CHAT = new_id(), new_id()
+LABELS = {"team": "search", "example.com/cost-center": "4711", "spot": ""}
 MANDATORY = {
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
     "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost",
@@ -61,8 +72,9 @@ def used(cast: Cast, started: datetime, ended: datetime | None, kind: str = "CUS
 @pytest.fixture
 def exported(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Cast:
     """Two CUSTOMER instances from the 20th of May into June, one of them within what is reserved from the 25th on;
-    odd seconds of a replica; a price that changes in mid-hour. May is closed."""
+    odd seconds of a replica; a price that changes in mid-hour. May is closed. The claim has labels."""
     of = world.offering()
+    Labels.objects.create(organization=cast.organization, kind=UsageKind.CLAIM, holder_id=CLAIM, labels=LABELS)
     monkeypatch.setattr(clock, "now", lambda: MAY)
     QuotaChange.objects.create(organization=cast.organization, offering=of, limit=9, reserved=1, other_usage=0,
                                at=datetime(2026, 5, 25, 7, 13, 11, tzinfo=UTC))  # fmt: skip
@@ -148,6 +160,19 @@ def test_b7_columns_and_enumerations_are_those_of_the_format(exported: Cast) -> 
             assert row[name] in allowed, name
         json.loads(row["Tags"]), json.loads(row["SkuPriceDetails"])
     assert {row["PricingCategory"] for row in rows} == {"Standard", "Committed"}
+
+
+def test_tags_are_the_labels_that_the_holder_has_now_beside_our_own(exported: Cast) -> None:
+    def tags() -> dict[str, dict[str, str]]:
+        return {row["ResourceName"]: json.loads(row["Tags"]) for row in export(exported, period="2026-05")}
+
+    slug, of = exported.organization.slug, {"organization": exported.organization, "holder_id": CHAT}
+    chat = {"headroom/organization": slug, "headroom/kind": "replica"}
+    assert tags() == {"prod": {"headroom/organization": slug, "headroom/kind": "claim"} | LABELS, "chat": chat}
+    Labels.objects.create(**of, kind=UsageKind.REPLICA, labels={"team": "ads"})
+    Labels.objects.create(**of, kind=UsageKind.CLAIM, labels={"team": "of a claim of the same id"})
+    Labels.objects.create(**of | {"organization": exported.other}, kind=UsageKind.REPLICA, labels={"team": "theirs"})
+    assert tags()["chat"] == chat | {"team": "ads"}
 
 
 def test_b7_products_and_periods_hold_in_every_row(exported: Cast) -> None:
