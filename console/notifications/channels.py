@@ -134,7 +134,7 @@ def delivery_replay(*, actor: Actor, delivery: Delivery, now: datetime) -> Deliv
     require_admin_of(actor, channel.organization)
     with transaction.atomic():
         require_enabled(locked(channel))
-        found = Delivery.objects.select_for_update(no_key=True).get(pk=delivery.pk)
+        found = delivery_locked(delivery)
         if found.state != DeliveryState.SENDING:
             found.state, found.in_a_row, found.ended_at = DeliveryState.WAITING, 0, None
             found.next_at, found.give_up_at = now, now + TRIED_FOR
@@ -158,6 +158,11 @@ def locked(channel: Channel) -> Channel:
     if one is None:
         raise FailedPrecondition("CHANNEL_DELETED", f"channels/{channel.pk}", f"{channel.name} was deleted.")
     return one
+
+
+def delivery_locked(delivery: Delivery) -> Delivery:
+    """The delivery, held until the transaction ends."""
+    return Delivery.objects.select_for_update(no_key=True).get(pk=delivery.pk)
 
 
 def require_enabled(channel: Channel) -> None:

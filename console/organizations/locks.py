@@ -2,12 +2,17 @@
 
 from django.db import connection
 
-from console.organizations.models import Organization
+from console.organizations.models import ApiToken, Organization
 
 
 def members_lock(organization: Organization) -> None:
     """Hold the organization's list of members until the transaction ends: two who go at once wait for each other."""
     Organization.objects.select_for_update(no_key=True).get(key=organization.key)
+
+
+def token_lock(token: ApiToken) -> None:
+    """Hold the token until the transaction ends: nobody revokes it meanwhile."""
+    ApiToken.objects.select_for_update(no_key=True).get(pk=token.pk)
 
 
 def idempotency_lock(organization: Organization, caller: str, key: str) -> None:

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from claims.core.conditions import timestamp
 from console.common import clock
+from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import TextField, UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
@@ -21,7 +22,7 @@ from deployments.api.backtest_shapes import BacktestPage, BacktestShape
 from deployments.backtests.asked import MOST_BASELINES, MOST_VARIANTS, Asked, Variant
 from deployments.backtests.baselines import BASELINES
 from deployments.backtests.selectors import backtest_get, backtests_of
-from deployments.backtests.services import backtest_cancel, backtest_create
+from deployments.backtests.services import backtest_cancel, backtest_create, backtest_lock
 from deployments.models import Backtest, BacktestState
 
 MEASURES = {
@@ -112,17 +113,24 @@ class BacktestsView(APIView):
         return Response(backtest_to(run, money=actor.sees_money))
 
 
+def backtest_in(request: Request, id: str) -> Backtest:
+    return backtest_get(request_actor(request).require_organization(), id_in_path("Backtest", id))
+
+
+BACKTEST = Tagged(backtest_in, lambda run: [run.id, run.ended_at], lambda request, run: backtest_lock(run))
+
+
 class BacktestView(APIView):
+    @BACKTEST.shown
     @extend_schema(responses=BacktestShape, operation_id="GetBacktest")
     def get(self, request: Request, id: str) -> Response:
         """How far it is, and what came of it. Costs only for roles that see money."""
-        actor = request_actor(request)
-        run = backtest_get(actor.require_organization(), id_in_path("Backtest", id))
-        return Response(backtest_to(run, money=actor.sees_money))
+        return Response(backtest_to(backtest_in(request, id), money=request_actor(request).sees_money))
 
 
 class BacktestCancelView(APIView):
     @idempotent()
+    @BACKTEST.edited
     @extend_schema(request=None, responses=BacktestShape, operation_id="CancelBacktest")
     def post(self, request: Request, id: str) -> Response:
         """End it. One that is over already stays as it is."""

@@ -14,6 +14,7 @@ from claims.core.conditions import timestamp
 from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.ids import parse_uuid
+from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import EnumField, FlagField, TextField, UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
@@ -96,12 +97,22 @@ class HoldsView(APIView):
         return Response(hold_to(hold_create(actor=request_actor(request), deployment_id=id, **data), clock.now()))
 
 
+def hold_in(request: Request, id: str) -> Hold:
+    return hold_get(request_actor(request), id_in_path("Hold", id))
+
+
+HOLD = Tagged(hold_in, lambda one: [one.id, one.ended_at],
+              lambda request, one: hold_get(request_actor(request), one.id, lock=True))  # fmt: skip
+
+
 class HoldView(APIView):
+    @HOLD.shown
     @extend_schema(responses=HoldShape, operation_id="GetHold")
     def get(self, request: Request, id: str) -> Response:
         """One hold, also when it is over."""
-        return Response(hold_to(hold_get(request_actor(request), id_in_path("Hold", id)), clock.now()))
+        return Response(hold_to(hold_in(request, id), clock.now()))
 
+    @HOLD.edited
     @extend_schema(responses=HoldShape, operation_id="EndHold")
     def delete(self, request: Request, id: str) -> Response:
         """End it: scaling goes on. The hold stays as history; ending it again changes nothing."""

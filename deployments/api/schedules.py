@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from console.common import clock
 from console.common.paging import page
+from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
@@ -19,6 +20,7 @@ from console.organizations.api.schema import Page, Shape
 from deployments.api.examples import SCHEDULE, SCHEDULE_CHANGE
 from deployments.api.recurring import OccurrenceShape, RecurringShape, given_in, occurrence_to
 from deployments.api.v1 import deployment_in
+from deployments.locks import deployment_lock
 from deployments.models import ScheduleWindow
 from deployments.schedules.selectors import Coming, coming, schedule_get, schedules_of
 from deployments.schedules.services import (
@@ -72,14 +74,24 @@ class SchedulesView(APIView):
         return _answer(schedule_create(actor=request_actor(request), deployment_id=deployment.id, asked=asked))
 
 
+def _schedule(request: Request, id: str, schedule: str) -> ScheduleWindow:
+    return schedule_get(deployment_in(request, id), id_in_path("ScheduleWindow", schedule))
+
+
+SCHEDULE_TAG = Tagged(_schedule, lambda row: [row.id, *described(row).values()],
+                      lambda request, row: deployment_lock(row.deployment.key))  # fmt: skip
+
+
 class ScheduleView(APIView):
     """One window of a deployment."""
 
+    @SCHEDULE_TAG.shown
     @extend_schema(responses=OneSchedule, operation_id="GetSchedule")
     def get(self, request: Request, id: str, schedule: str) -> Response:
         """Read a window."""
         return _answer(_schedule(request, id, schedule))
 
+    @SCHEDULE_TAG.edited
     @extend_schema(
         request=ScheduleShape(partial=True), responses=OneSchedule, operation_id="ChangeSchedule",
         examples=[SCHEDULE_CHANGE],
@@ -93,6 +105,7 @@ class ScheduleView(APIView):
         )
         return _answer(changed)
 
+    @SCHEDULE_TAG.edited
     @extend_schema(responses=OneSchedule, operation_id="DeleteSchedule")
     def delete(self, request: Request, id: str, schedule: str) -> Response:
         """Take the window away and answer with what it was; from the next pass on the deployment has its own bounds."""
@@ -106,10 +119,6 @@ def asked_in(data: Any, was: ScheduleAsked | None = None) -> ScheduleAsked:
     sent = checked(ScheduleShape(data=data, partial=was is not None))
     given = given_in(sent, {"min": "min", "max": "max"})
     return ScheduleAsked(**given) if was is None else replace(was, **given)
-
-
-def _schedule(request: Request, id: str, schedule: str) -> ScheduleWindow:
-    return schedule_get(deployment_in(request, id), id_in_path("ScheduleWindow", schedule))
 
 
 def _answer(row: ScheduleWindow) -> Response:

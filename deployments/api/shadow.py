@@ -10,11 +10,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from console.common import clock
+from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import FlagField, checked
 from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import Shape
 from deployments import services
 from deployments.api.v1 import deployment_in
+from deployments.locks import deployment_lock
 from deployments.models import Deployment
 from deployments.replay.shadow import Comparison, Side, shadow_comparison
 
@@ -48,15 +50,20 @@ class ShadowShape(Shape):
     comparison = ComparisonShape(allow_null=True, help_text="Null: it was not in shadow in the last 24 hours.")
 
 
+SHADOW_TAG = Tagged(deployment_in, lambda one: [one.id, one.shadow], lambda request, one: deployment_lock(one.key))
+
+
 class ShadowView(APIView):
     """Shadow of a deployment."""
 
+    @SHADOW_TAG.shown
     @extend_schema(responses=ShadowShape, operation_id="GetShadow")
     def get(self, request: Request, id: str) -> Response:
         """Whether the deployment is in shadow, and what its decisions would have done in the last 24 hours beside what
         was done."""
         return Response(shadow_to(deployment_in(request, id)))
 
+    @SHADOW_TAG.edited
     @extend_schema(request=FlagSerializer, responses=ShadowShape, operation_id="SetShadow", examples=[SHADOW])
     def patch(self, request: Request, id: str) -> Response:
         """Put it into shadow, where it keeps the replicas that it has, or act on what is decided for it from the next

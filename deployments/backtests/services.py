@@ -75,6 +75,11 @@ def backtest_cancel(*, actor: Actor, backtest_id: uuid.UUID, now: datetime) -> B
     return run
 
 
+def backtest_lock(run: Backtest) -> None:
+    """Hold it until the transaction ends: nobody ends it meanwhile."""
+    _locked(Backtest.objects.filter(pk=run.pk))
+
+
 def backtest_lease(*, now: datetime) -> Backtest | None:
     """Take up the oldest backtest that nobody works on; None where there is none."""
     due = Backtest.objects.filter(unleased(now), state__in=BACKTEST_UNDER_WAY)

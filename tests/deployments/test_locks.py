@@ -1,13 +1,9 @@
 """What is asked for while somebody else changes the deployment is judged by what it is after that change."""
 
-import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.db import connection, transaction
 
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
@@ -17,10 +13,9 @@ from deployments.schedules.services import ScheduleAsked, schedule_create
 from deployments.services import autoscaling_update, hold_create, priorities_set
 from tests import fleet, world
 from tests.cast import Cast, make_cast
+from tests.waiting import meanwhile
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WITHIN_S = 30
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -31,37 +26,6 @@ def cast(transactional_db: None) -> Cast:
 @pytest.fixture
 def one(cast: Cast) -> Deployment:
     return fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), world.offering(), min=1, max=4)
-
-
-def waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw first
-        cursor.execute(WAITING)
-        row = cursor.fetchone()
-    return bool(row and row[0])
-
-
-def meanwhile(first: Callable[[], object], then: Callable[[], Any]) -> Any:
-    """What `then` returns or refuses, which is asked for before `first` is committed and waits for it."""
-    found: list[Any] = []
-
-    def run() -> None:
-        try:
-            found.append(then())
-        except (FailedPrecondition, InvalidArgument) as refusal:
-            found.append(refusal)
-        finally:
-            connection.close()
-
-    thread, until = threading.Thread(target=run), time.monotonic() + WITHIN_S
-    with transaction.atomic():
-        first()
-        thread.start()
-        while not waits():
-            assert time.monotonic() < until, "nobody waits"
-            time.sleep(0.02)
-    thread.join(WITHIN_S)
-    return found[0]
 
 
 def bounds(cast: Cast, one: Deployment, low: int, high: int, priority: int = 0) -> Callable[[], Deployment]:

@@ -197,7 +197,7 @@ def webhook_in(request: Request, id: str) -> Channel:
     return channel
 
 
-WEBHOOK = Tagged(webhook_in, lambda one: [one.pk, one.name, one.target, one.kinds, one.enabled],
+WEBHOOK = Tagged(webhook_in, lambda one: [one.pk, one.name, one.target, one.kinds, one.enabled, one.salt],
                  lambda request, one: channels.locked(one))  # fmt: skip
 
 
@@ -233,6 +233,7 @@ class WebhookSecretView(APIView):
     permission_classes = [ForAdmins]
 
     @idempotent("secret")
+    @WEBHOOK.edited
     @extend_schema(request=None, responses=SecretShape, operation_id="RotateWebhookSecret")
     def post(self, request: Request, id: str) -> Response:
         """Another secret. For 24 hours the old one signs as well, so that the receiver can change over."""
@@ -261,9 +262,21 @@ class DeliveriesView(APIView):
         return Response(DELIVERIES.stored(request, found, delivery_to))
 
 
+def delivery_in(request: Request, id: str) -> Delivery:
+    known = whole(id)
+    if known is None:
+        raise NotFound("Delivery", id)
+    return delivery_get(request_actor(request).require_organization(), known)
+
+
+DELIVERY = Tagged(delivery_in, lambda one: [one.pk, one.ended_at, one.give_up_at],
+                  lambda request, one: channels.delivery_locked(one))  # fmt: skip
+
+
 class DeliveryView(APIView):
     permission_classes = [ForAdmins]
 
+    @DELIVERY.shown
     @extend_schema(responses=DeliveryFullShape, operation_id="GetDelivery")
     def get(self, request: Request, id: str) -> Response:
         """One delivery with its log of attempts, the newest first."""
@@ -276,6 +289,7 @@ class ReplayView(APIView):
     permission_classes = [ForAdmins]
 
     @idempotent()
+    @DELIVERY.edited
     @extend_schema(request=None, responses={202: DeliveryShape}, operation_id="ReplayDelivery")
     def post(self, request: Request, id: str) -> Response:
         """Send it anew with the same `webhook-id`, tried for 24 hours again."""
@@ -292,13 +306,6 @@ def named(refusal: InvalidArgument, names: Mapping[str, str]) -> InvalidArgument
 
 def whole(text: Any) -> int | None:
     return int(text) if str(text).isascii() and str(text).isdigit() and len(str(text)) < 19 else None
-
-
-def delivery_in(request: Request, id: str) -> Delivery:
-    known = whole(id)
-    if known is None:
-        raise NotFound("Delivery", id)
-    return delivery_get(request_actor(request).require_organization(), known)
 
 
 def notification_to(one: Notification) -> dict[str, Any]:

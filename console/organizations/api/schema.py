@@ -33,7 +33,7 @@ IF_MATCH = OpenApiParameter(
                 "ETAG in its PreconditionFailure.",
 )  # fmt: skip
 ETAG = OpenApiParameter(
-    "ETag", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[200],
+    "ETag", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[200, 202],
     description="Stands for all that can be changed, and not for what is computed beside it. For `If-Match`.",
 )  # fmt: skip
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}

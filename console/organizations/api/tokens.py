@@ -11,7 +11,8 @@ from rest_framework.views import APIView
 
 from console.common import clock
 from console.common.errors import InvalidArgument
-from console.organizations import services
+from console.organizations import locks, services
+from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import EnumField, TextField, checked, rfc3339
 from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
@@ -97,14 +98,23 @@ class TokensView(APIView):
         return Response(token_to(token, now) | {"secret": secret}, status=201)
 
 
+def token_in(request: Request, id: str) -> ApiToken:
+    return token_get(request_actor(request).require_organization(), id_in_path("ApiToken", id))
+
+
+TOKEN = Tagged(token_in, lambda one: [one.pk, one.revoked_at], lambda request, one: locks.token_lock(one))
+
+
 class TokenView(APIView):
     permission_classes = [ForAdmins]
 
+    @TOKEN.shown
     @extend_schema(responses=TokenShape, operation_id="GetToken")
     def get(self, request: Request, id: str) -> Response:
         """One token, also when it has ended."""
         return Response(token_to(token_in(request, id), clock.now()))
 
+    @TOKEN.edited
     @extend_schema(responses=TokenShape, operation_id="RevokeToken")
     def delete(self, request: Request, id: str) -> Response:
         """Revoke it: whoever sends it is refused from now on. It stays on the list of those that have ended; revoking it
@@ -112,10 +122,6 @@ class TokenView(APIView):
         now = clock.now()
         services.token_revoke(actor=request_actor(request), token=token_in(request, id), now=now)
         return Response(token_to(token_in(request, id), now))
-
-
-def token_in(request: Request, id: str) -> ApiToken:
-    return token_get(request_actor(request).require_organization(), id_in_path("ApiToken", id))
 
 
 def token_to(one: ApiToken, now: datetime) -> dict[str, Any]:
