@@ -2,9 +2,9 @@
 
 Method: what was used so far; plus what claims hold now, held on to the end of the month at the prices and the quota that
 are set for then (claims are commitments: paid whether used or not, until somebody changes them), with what their windows
-add and give back; plus replicas on demand
-at their mean since midnight UTC seven days ago, so that every hour of the day and every day of the week counts. A younger
-ledger is averaged over the time there is. Midnight, because whole days are added up already (`RatedDay`).
+add and give back; plus replicas on demand at their mean since midnight UTC seven days ago, so that every hour of the day
+and every day of the week counts. A younger ledger is averaged over the time there is. Midnight, because whole days are
+added up already (`RatedDay`).
 """
 
 from collections import defaultdict

@@ -46,8 +46,8 @@ def own_claims_to(claims: Sequence[CapacityClaim]) -> list[dict[str, Any]]:
 
 
 def claim_to(claim: CapacityClaim) -> dict[str, Any]:
-    """A claim read by `claims_of` or `claims_shown`; spec values exactly as they were sent, and no conditions but those that the vendor's
-    API has."""
+    """A claim read by `claims_of` or `claims_shown`; spec values exactly as they were sent, and no conditions but those
+    that the vendor's API has."""
     allocated, pending = claim_numbers(claim)
     return {
         "spec": {

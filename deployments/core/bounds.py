@@ -7,7 +7,7 @@ within [min, max], or is 0 for a disabled deployment.
 import numpy as np
 
 from deployments.core.columns import Int8s, Int16s, Int64s
-from deployments.core.plan import Bound, Damped, Wanted
+from deployments.core.plan import Bound, Damped, Wanted, bounds_by_code
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import Deployments, Scheduled
 
@@ -63,22 +63,21 @@ def _reasons(deployments: Deployments, damped: Damped, asked: Int64s, value: Int
     return code, _LIMITS[code]
 
 
-_BOUND_OF = {
-    Reason.WITHIN_BOUNDS: Bound.NONE,
-    Reason.AT_MIN: Bound.MIN,
-    Reason.AT_MAX: Bound.MAX,
-    Reason.SCHEDULED_MIN: Bound.SCHEDULE,
-    Reason.SCHEDULED_AHEAD: Bound.SCHEDULE,
-    Reason.SCHEDULED_MAX: Bound.SCHEDULE,
-    Reason.OBJECTIVE_FLOOR: Bound.FLOOR,
-    Reason.PRICE_CEILING: Bound.PRICE,
-    Reason.HELD: Bound.HOLD,
-    Reason.FIXED_SIZE: Bound.MAX,
-    Reason.SCHEDULED_SIZE: Bound.SCHEDULE,
-    Reason.FROZEN: Bound.HOLD,
-    Reason.PINNED: Bound.HOLD,
-    Reason.DISABLED: Bound.DISABLED,
-}
-_LIMITS = np.zeros(max(_BOUND_OF) + 1, np.int8)
-for _reason, _bound in _BOUND_OF.items():
-    _LIMITS[_reason] = _bound
+_LIMITS = bounds_by_code(
+    {
+        Reason.WITHIN_BOUNDS: Bound.NONE,
+        Reason.AT_MIN: Bound.MIN,
+        Reason.AT_MAX: Bound.MAX,
+        Reason.SCHEDULED_MIN: Bound.SCHEDULE,
+        Reason.SCHEDULED_AHEAD: Bound.SCHEDULE,
+        Reason.SCHEDULED_MAX: Bound.SCHEDULE,
+        Reason.OBJECTIVE_FLOOR: Bound.FLOOR,
+        Reason.PRICE_CEILING: Bound.PRICE,
+        Reason.HELD: Bound.HOLD,
+        Reason.FIXED_SIZE: Bound.MAX,
+        Reason.SCHEDULED_SIZE: Bound.SCHEDULE,
+        Reason.FROZEN: Bound.HOLD,
+        Reason.PINNED: Bound.HOLD,
+        Reason.DISABLED: Bound.DISABLED,
+    }
+)

@@ -7,7 +7,7 @@ import numpy as np
 from deployments.core.census import Census
 from deployments.core.columns import Int16s, Int32s
 from deployments.core.moves import Moves
-from deployments.core.plan import Bound, Granted, Wanted
+from deployments.core.plan import Bound, Granted, Wanted, bounds_by_code
 from deployments.core.reach import BOUND_OF, Reach
 from deployments.core.reasons import Reason
 from deployments.core.reclaim import Cleared
@@ -93,6 +93,4 @@ def _waits(granted: Granted, deployments: Deployments, cleared: Cleared) -> None
         granted.other[row] = deployments.key[cleared.clearing.victims[0].deployment]
 
 
-_BOUNDS = np.zeros(max(BOUND_OF) + 1, np.int8)
-for _reason, _bound in BOUND_OF.items():
-    _BOUNDS[_reason] = _bound
+_BOUNDS = bounds_by_code(BOUND_OF)

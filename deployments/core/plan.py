@@ -4,6 +4,7 @@ All columns are per deployment in the order of the snapshot (length D) unless sa
 hold reasons.Reason (int16); sentences are made when somebody reads them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -12,6 +13,7 @@ import numpy as np
 from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.columns import Bools, Columns, Int8s, Int16s, Int32s, Int64s, column
 from deployments.core.params import Params
+from deployments.core.reasons import Reason
 
 
 class Bound(IntEnum):
@@ -32,6 +34,13 @@ class Bound(IntEnum):
     SHADOW = 12  # decided, not acted on
     FLOOR = 13  # what objective mode keeps
     PRICE = 14  # the price ceiling of an objective
+
+
+def bounds_by_code(bounds: Mapping[Reason, Bound]) -> Int8s:
+    """The bound of each of these reason codes, at its number."""
+    found = np.zeros(max(bounds) + 1, np.int8)
+    found[list(bounds)] = list(bounds.values())
+    return found
 
 
 # Names of the bounds that are a want of GPUs: more are wanted than could be had.

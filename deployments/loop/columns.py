@@ -30,21 +30,21 @@ _MICROS_TO_2000 = 946_684_800_000_000
 
 
 def read_columns(
-    query: str, columns: Sequence[tuple[str, str]], parameters: Sequence[Any] | Mapping[str, Any] = ()
-) -> list[npt.NDArray[Any]]:
-    """Columns of `query` as arrays of their own, one for each (name, kind of `KINDS`), in the order of its rows.
+    query: str, kinds: Mapping[str, str], parameters: Sequence[Any] | Mapping[str, Any] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """Columns of `query` by name as arrays of their own, in the order of its rows; `kinds` are of `KINDS`.
 
     The query must give no NULL: coalesce to -1, 'NaN' or '-infinity'. Raises ValueError for a row that has one.
     """
-    row = " || ".join(KINDS[kind].sent.format(name) for name, kind in columns)
+    row = " || ".join(KINDS[kind].sent.format(name) for name, kind in kinds.items())
     with _binary_cursor() as cursor:
         cursor.execute(f"SELECT count(*), string_agg({row}, ''::bytea) FROM ({query}) AS t", parameters)  # noqa: S608 - our own text
         ((count, data),) = cursor.fetchall()
-    dtype = np.dtype([(name, KINDS[kind].dtype) for name, kind in columns])
+    dtype = np.dtype([(name, KINDS[kind].dtype) for name, kind in kinds.items()])
     table = np.frombuffer(data or b"", dtype)
     if len(table) != count:
         raise ValueError(f"{count - len(table)} rows hold NULL, and would be left out")
-    return [_values(table[name], kind) for name, kind in columns]
+    return {name: _values(table[name], kind) for name, kind in kinds.items()}
 
 
 def read_rows(query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:

@@ -63,7 +63,7 @@ def settle(instance_type: InstanceType, now: datetime) -> set[int]:
 def _looks(instance_type: InstanceType) -> Int64s:
     """A row for each deployment of the shard, by key: what is looked at of it (`_LOOKED_AT`), and of its replicas."""
     given = {"type": instance_type.key, "failing": FAILURES_IN_A_ROW}
-    looks = np.stack(read_columns(_LOOKS, list(_LOOKED_AT.items()), given), axis=1).astype(np.int64)
+    looks = np.stack(list(read_columns(_LOOKS, _LOOKED_AT, given).values()), axis=1).astype(np.int64)
     return np.concatenate([looks, _counts(looks[:, 0], looks[:, 3], _REPLICAS_OF_SHARD, given)], axis=1)
 
 
@@ -71,7 +71,7 @@ def _counts(keys: Int64s, revisions: Int64s, query: str, given: dict[str, Any]) 
     """Replicas of each deployment: that are ready, that hold GPUs, that are ready with the newest revision; that count and
     have an older one, and of these those to be restarted."""
     kinds = {"deployment": "bigint", "state": "int", "revision": "int", "count": "bigint"}
-    deployment, state, revision, count = read_columns(query, list(kinds.items()), given)
+    deployment, state, revision, count = read_columns(query, kinds, given).values()
     row = places(keys, deployment)
     deployment, state, revision, count = (column[row >= 0] for column in (row, state, revision, count))
     ready, counted, newest = state == ReplicaState.READY, state != ReplicaState.DRAINING, revisions[deployment]

@@ -137,7 +137,7 @@ def _deployments(
     )
     kinds |= dict.fromkeys(("ahead", "burst_factor", "tolerance", *SETTINGS), "float8")
     type_ = instance_type.key
-    columns = _columns(query, kinds, [now, type_, now - AVOIDED_FOR, type_])
+    columns = read_columns(query, kinds, [now, type_, now - AVOIDED_FOR, type_])
     first, second, failed_on = (columns.pop(name) for name in ("first_class", "second_class", "failed_on"))
     unset = first == 0
     freeze, pin = held(instance_type, columns["key"], columns["org"], now)
@@ -189,8 +189,8 @@ def _got_ready(instance_type: InstanceType, now: datetime) -> list[Array]:
     query = """
         SELECT deployment_id AS deployment, date_part('epoch', ready_at - created_at) AS took, ready_at AS at
         FROM deployments_replica WHERE instance_type_id = %s AND ready_at > %s"""
-    kinds = [("deployment", "bigint"), ("took", "float8"), ("at", "time")]
-    return read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER])
+    kinds = {"deployment": "bigint", "took": "float8", "at": "time"}
+    return list(read_columns(query, kinds, [instance_type.key, now - MEASURED_OVER]).values())
 
 
 def _zone_bits(instance_type: InstanceType, keys: Array, offerings: Offerings) -> Array:
@@ -198,7 +198,8 @@ def _zone_bits(instance_type: InstanceType, keys: Array, offerings: Offerings) -
     query = """
         SELECT m.deployment_id AS deployment, m.gateway_id AS gateway FROM deployments_deployment_gateways m
         JOIN deployments_deployment d ON d.key = m.deployment_id WHERE d.instance_type_id = %s"""
-    deployment, gateway = read_columns(query, [("deployment", "bigint"), ("gateway", "bigint")], [instance_type.key])
+    kinds = {"deployment": "bigint", "gateway": "bigint"}
+    deployment, gateway = read_columns(query, kinds, [instance_type.key]).values()
     zones = dict(
         read_rows("SELECT key, sent_zones FROM deployments_gateway WHERE key = ANY(%s)", [np.unique(gateway).tolist()])
     )
@@ -230,7 +231,7 @@ def _instances(offerings: Offerings) -> tuple[core.Instances, Array]:
     }
     kinds |= dict.fromkeys(("state", "gpus", "gpus_used", "source", "held"), "int")
     offering_keys = [key for key, _ in offerings]
-    columns = _columns(query, kinds, [offering_keys])
+    columns = read_columns(query, kinds, [offering_keys])
     columns["offering"] = np.searchsorted(np.array(offering_keys, np.int64), columns["offering"])
     columns["held"] = columns["held"] == 1
     return core.Instances.build(**columns), columns["claim"]
@@ -247,7 +248,7 @@ def _replicas(
         FROM deployments_replica WHERE instance_type_id = %s AND state IN (1, 2, 3) ORDER BY key"""
     kinds = {"key": "bigint", "deployment": "bigint", "active": "int", "revision": "int", "replaces": "bigint",
              "packed": "int", "started_at": "time"}  # fmt: skip
-    columns = _columns(query, kinds, [instance_type.key])
+    columns = read_columns(query, kinds, [instance_type.key])
     packed = columns.pop("packed")  # every column costs, so the smallest numbers come as one
     columns |= {"state": packed & 7, "capacity_class": packed >> 3 & 7, "gpus": packed >> 6}
     rows = places(deployments.key, columns["deployment"])
@@ -274,7 +275,7 @@ def _placements(
         WHERE instance_id IN (SELECT i.key FROM claims_instance i JOIN claims_offering o ON o.key = i.offering_id
                               WHERE o.instance_type_id = %s)"""
     kinds = {"id": "bigint", "replica": "bigint", "instance": "bigint", "gpus": "int"}
-    id_, replica, instance, part = _columns(query, kinds, [instance_type.key]).values()
+    id_, replica, instance, part = read_columns(query, kinds, [instance_type.key]).values()
     row, place = places(keys, replica), places(instances.key, instance)
     first = np.full(len(keys) + 1, NO_KEY)  # the last one for replicas that moved away
     np.minimum.at(first, row, instance)
@@ -291,10 +292,6 @@ def _converted(replicas: core.Replicas, parts: core.Parts, instances: core.Insta
     unclaimed = parts.replica[instances.claim[parts.instance] == 0]
     claimed[unclaimed] = False
     return np.flatnonzero(claimed & (replicas.capacity_class == core.CapacityClass.ON_DEMAND))
-
-
-def _columns(query: str, kinds: dict[str, str], given: list[Any]) -> dict[str, Array]:
-    return dict(zip(kinds, read_columns(query, list(kinds.items()), given), strict=True))
 
 
 def _blocks(instance_type: InstanceType, seconds: float, now: datetime) -> list[tuple[float, Block]]:

@@ -150,11 +150,11 @@ def test_a_shard_with_nothing_in_it_is_read_and_planned(cast: Cast) -> None:
 
 def test_null_in_a_column_is_refused_rather_than_shifting_what_follows() -> None:
     with pytest.raises(ValueError, match="NULL"):
-        read_columns("SELECT n FROM (VALUES (1), (NULL), (3)) AS v (n)", [("n", "bigint")])
+        read_columns("SELECT n FROM (VALUES (1), (NULL), (3)) AS v (n)", {"n": "bigint"})
 
 
 def test_columns_keep_order_and_size() -> None:
     found = read_columns("SELECT n, n / 2.0 AS half FROM generate_series(-3, 3) AS n ORDER BY n DESC",
-                         [("n", "bigint"), ("half", "float8")])  # fmt: skip
-    assert found[0].tolist() == [3, 2, 1, 0, -1, -2, -3]
-    assert found[1].tolist() == [1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5]
+                         {"n": "bigint", "half": "float8"})  # fmt: skip
+    assert found["n"].tolist() == [3, 2, 1, 0, -1, -2, -3]
+    assert found["half"].tolist() == [1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5]
