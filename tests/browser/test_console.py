@@ -56,8 +56,8 @@ def test_the_sign_in_page_is_accessible(browser: Browser, stack: Stack, complain
 
 
 def test_charts_are_drawn_with_a_table_of_the_same_data(operator: Page, stack: Stack) -> None:
-    table = operator.locator("#fleet-replicas-table table")
-    expect(table).to_have_count(1, timeout=SOON_MS)
+    for chart in ("fleet-replicas", "fleet-queue"):  # each comes by itself, and is drawn before its table is there
+        expect(operator.locator(f"#{chart}-table table")).to_have_count(1, timeout=SOON_MS)
     expect(operator.locator("#live-state")).to_have_text("Live", timeout=SOON_MS)
     painted = operator.evaluate(
         "() => { const c = document.getElementById('fleet-queue'); const p = c.getContext('2d')"
