@@ -126,8 +126,16 @@ def _requests(organization: Organization, id: uuid.UUID) -> QuerySet[AuditEvent]
 def _asked(organization: Organization, id: uuid.UUID, source: int, most: int, before: Place | None) -> Iterator[Entry]:
     rows = _requests(organization, id).filter(older(source, before)).order_by("-at", "-id")[:most]
     for one in rows:
-        yield Entry(Place(one.at, source, one.id), one.at, Kind.REQUEST, one.actor, one.action, counts_in_words(one), one.before,
+        yield Entry(Place(one.at, source, one.id), one.at, Kind.REQUEST, one.actor, one.action, in_words(one), one.before,
                     one.after)  # fmt: skip
+
+
+def in_words(event: AuditEvent) -> str:
+    """The labels that were given, or how many instances were asked for."""
+    labels = (event.after or {}).get("labels")
+    if labels is None:
+        return counts_in_words(event)
+    return ", ".join(f"{key}={labels[key]}" for key in sorted(labels)) or "none"
 
 
 def counts_in_words(event: AuditEvent) -> str:

@@ -9,7 +9,7 @@ from claims import locks
 from claims.core.states import Status
 from claims.labels import labels_get
 from claims.models import CapacityClaim, Labels, UsageKind
-from console.common.errors import InvalidArgument, NotFound
+from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from console.common.labels import validate_labels
 from console.common.notify import publish
 from console.organizations.actors import Actor
@@ -17,16 +17,20 @@ from console.organizations.models import Organization
 from console.organizations.services import audit_record
 
 
-def claim_labels_set(*, actor: Actor, claim_id: uuid.UUID, labels: Mapping[str, str]) -> None:
-    """Give a claim these labels instead of those it has; the same again changes nothing.
+def claim_labels_set(
+    *, actor: Actor, claim_id: uuid.UUID, labels: Mapping[str, str], seen: Mapping[str, str] | None = None
+) -> None:
+    """Give a claim these labels instead of those it has; the same again changes nothing. `seen` are those that the editor
+    saw.
 
-    Refuses with PermissionDenied, InvalidArgument, NotFound (it is being deleted, too).
+    Refuses with PermissionDenied, InvalidArgument, NotFound (it is being deleted, too), FailedPrecondition (somebody else
+    has changed what was seen).
     """
     labels_require(actor, labels)
     organization = actor.require_organization()
     with transaction.atomic():
         claim = claim_held(organization, claim_id)
-        if labels_put(organization, UsageKind.CLAIM, claim.id, labels, actor=actor, name=claim.name):
+        if labels_put(organization, UsageKind.CLAIM, claim.id, labels, actor=actor, name=claim.name, seen=seen):
             publish("claims", [organization.key])
 
 
@@ -47,12 +51,22 @@ def labels_require(actor: Actor, labels: Mapping[str, str]) -> None:
 
 
 def labels_put(
-    organization: Organization, kind: UsageKind, id: uuid.UUID, labels: Mapping[str, str], *, actor: Actor, name: str
+    organization: Organization,
+    kind: UsageKind,
+    id: uuid.UUID,
+    labels: Mapping[str, str],
+    *,
+    actor: Actor,
+    name: str,
+    seen: Mapping[str, str] | None,
 ) -> bool:
     """Store labels of a claim or a deployment whose row is held; False where it has these already."""
     before, after = labels_get(organization, kind, id), dict(labels)
     if before == after:
         return False
+    if seen is not None and seen != before:
+        text = f"The labels of {name} were changed meanwhile; look at them again, then save."
+        raise FailedPrecondition("CHANGED_MEANWHILE", str(id), text)
     Labels.objects.update_or_create(organization=organization, kind=kind, holder_id=id, defaults={"labels": after})
     action, type_ = OF[kind]
     audit_record(actor=actor, action=action, obj_type=type_, obj_id=str(id), obj_name=name,

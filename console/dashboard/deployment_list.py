@@ -11,12 +11,16 @@ from django.forms import Form
 from django.http import HttpRequest
 
 from claims.core.states import Status
+from claims.labels import labelled, labels_of
+from claims.models import UsageKind
 from console.common import clock
 from console.dashboard.access import actor_in, organization_in
 from console.dashboard.deployment_page import is_short
 from console.dashboard.forms import BulkForm, FreezeForm
+from console.dashboard.labels import MOST_TEXT, Few, asked_labels, few
 from console.dashboard.live import Now, Trend, last_sample, trends
 from console.dashboard.signals import signals_lost
+from console.organizations.models import Organization
 from deployments.core import explain
 from deployments.models import Decision, Deployment, Hold
 from deployments.selectors import concerning, deployments_of, holds_in_force, last_decided, last_decisions, names_of
@@ -76,6 +80,7 @@ class Row:
     decision: Decision | None
     text: str  # why, in one sentence
     holds: Sequence[Hold]
+    labels: Few
 
     @property
     def short(self) -> bool:
@@ -120,6 +125,7 @@ class Asked:
     type: str
     classes: str
     held: bool
+    label: str
     sort: str
 
     @classmethod
@@ -131,18 +137,19 @@ class Asked:
             type=query.get("type", "").strip()[:60],
             classes=classes if classes in CLASSES else "",
             held=query.get("held") == "1",
+            label=query.get("label", "").strip()[:MOST_TEXT],
             sort=sort if sort.removeprefix("-") in SORTS else "name",
         )
 
     def address(self, **changes: str) -> str:
         """The query of the address with other values; empty ones are left out."""
         values = {"q": self.text, "state": self.state, "type": self.type, "class": self.classes,
-                  "held": "1" if self.held else "", "sort": self.sort if self.sort != "name" else "", **changes}  # fmt: skip
+                  "held": "1" if self.held else "", "label": self.label, "sort": self.sort if self.sort != "name" else "", **changes}  # fmt: skip
         return "?" + urlencode({name: value for name, value in values.items() if value})
 
     @property
     def filtered(self) -> bool:
-        return bool(self.text or self.state or self.type or self.classes or self.held)
+        return bool(self.text or self.state or self.type or self.classes or self.held or self.label)
 
 
 def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) -> dict[str, Any]:
@@ -150,7 +157,7 @@ def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) 
     organization, asked, now = organization_in(request), Asked.of(request.GET), clock.now()
     holds = holds_in_force(organization, now)
     # Keys first: what only the shown ones need is not made for all.
-    found = list(chosen(deployments_of(organization), asked, holds).values_list("key", flat=True))
+    found = list(chosen(organization, asked, holds).values_list("key", flat=True))
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     types = Deployment.objects.filter(organization=organization).order_by("instance_type__name")
     return {
@@ -171,7 +178,8 @@ def list_context(request: HttpRequest, forms: Mapping[str, Form] | None = None) 
     }
 
 
-def chosen(found: Found, asked: Asked, holds: Sequence[Hold]) -> Found:
+def chosen(organization: Organization, asked: Asked, holds: Sequence[Hold]) -> Found:
+    found = labelled(deployments_of(organization), organization, UsageKind.REPLICA, asked_labels(asked.label))
     found = found.annotate(priority_or_0=F("autoscaling__priority"))
     if asked.text:
         found = found.filter(Q(name__icontains=asked.text) | Q(model_name__icontains=asked.text))
@@ -205,9 +213,10 @@ def rows_of(request: HttpRequest, page: Page[int], holds: Sequence[Hold]) -> lis
     shown = [by_key[key] for key in page.object_list if key in by_key]  # but for what was deleted in between
     sample, course, decisions = last_sample(shown), trends(shown, clock.now()), last_decisions(shown)
     names = names_of(organization, {one.record.get("granted_other", -1) for one in decisions.values()})
+    labels = labels_of(organization, UsageKind.REPLICA, [one.id for one in shown])
     return [
         Row(one, sample.get(one.key), course.get(one.key), decisions.get(one.key),
-            in_a_sentence(decisions.get(one.key), names), concerning(holds, one))
+            in_a_sentence(decisions.get(one.key), names), concerning(holds, one), few(labels.get(one.id, {})))
         for one in shown
     ]  # fmt: skip
 

@@ -9,12 +9,16 @@ from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest
 
+from claims.core.states import Status
+from claims.labels import labels_get
+from claims.models import UsageKind
 from claims.selectors import prices_at
 from console.common import clock
 from console.dashboard.access import actor_in
 from console.dashboard.afterwards import makings
 from console.dashboard.changes import changes
 from console.dashboard.forms import OFF, ON, AutoscalingForm, HoldForm, MemoryForm, NoteForm
+from console.dashboard.labels import LabelsForm, in_order
 from console.dashboard.live import last_sample
 from console.dashboard.marks import marks_of
 from console.dashboard.objective import part_of
@@ -54,6 +58,7 @@ def page_context(
     span = request.GET.get("range", "1h")
     replicas, startups = list(replicas_of(one)), start_ups_of(one)
     start = now - RANGES.get(span, RANGES["1h"])
+    labels = labels_get(organization, UsageKind.REPLICA, one.id)
     return {
         "deployment": one,
         "now": last_sample([one]).get(one.key),
@@ -78,6 +83,9 @@ def page_context(
         "makings": makings(organization, actor),
         "ranges": list(RANGES),
         "range": span,
+        "labels": in_order(labels),
+        "labels_form": LabelsForm.of(labels),
+        "may_label": actor.can_write and one.status != Status.DELETING,
         **blank_forms(one, request.GET),
         **(forms or {}),
     }

@@ -17,7 +17,8 @@ from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
 from claims.foreseen import would_give_up
 from claims.history import claim_history, claim_name, cursor_of, place_from
-from claims.models import CapacityClaim, ClaimKind
+from claims.labels import labelled, labels_get, labels_of
+from claims.models import CapacityClaim, ClaimKind, UsageKind
 from claims.selectors import (
     QuotaRow,
     claim_get,
@@ -35,6 +36,7 @@ from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.attention import degradation
 from console.dashboard.forms import CountForm
+from console.dashboard.labels import MOST_TEXT, LabelsForm, asked_labels, few, in_order
 from console.dashboard.machines import Machine, Viewer, machines_of, users_of
 from console.dashboard.reserve import Steps, meaning, steps
 from console.dashboard.series import RANGES
@@ -51,17 +53,22 @@ NARROW = {
 @require_safe
 @member_page
 def claim_list(request: HttpRequest) -> HttpResponse:
-    """Narrowed to what the address names: zone, type, kind, and those that wait for instances, are degraded or under-used."""
-    found = claims_of(organization_in(request))
+    """Narrowed to what the address names: zone, type, kind, labels, and those that wait for instances, are degraded or under-used."""
+    organization = organization_in(request)
+    found = claims_of(organization)
     narrowed = {name: value for name in NARROW if (value := request.GET.get(name, "").strip()[:60])}
     found = found.filter(**{NARROW[name]: value for name, value in narrowed.items()})
-    claims, words = list(found), list(narrowed.values())
-    windows = next_of(claims, clock.now())
-    rows = [{**row_of(claim), "window": windows.get(claim.key)} for claim in claims]
+    label = request.GET.get("label", "").strip()[:MOST_TEXT]
+    found = labelled(found, organization, UsageKind.CLAIM, asked_labels(label))
+    claims, words = list(found), [*narrowed.values(), *([f"labelled {label}"] if label else [])]
+    windows, named = next_of(claims, clock.now()), labels_of(organization, UsageKind.CLAIM, [one.id for one in claims])
+    rows = [{**row_of(claim), "window": windows.get(claim.key), "labels": few(named.get(claim.id, {}))}
+            for claim in claims]  # fmt: skip
     for name, (said, keeps) in ONLY.items():
         if request.GET.get(name) == "1":
             rows, words = keeps(rows), [*words, said]
-    return render(request, "claims/list.html", {"rows": rows, "narrowed": words})
+    others = {name: value for name, value in request.GET.items() if name in (*NARROW, *ONLY)}
+    return render(request, "claims/list.html", {"rows": rows, "narrowed": words, "label": label, "others": others})
 
 
 Rows = list[dict[str, Any]]
@@ -90,9 +97,13 @@ def row_of(claim: CapacityClaim) -> dict[str, Any]:
 @require_safe
 @member_page
 def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
-    organization = organization_in(request)
-    claim = claim_get(organization, id)
-    row, now = row_of(claim), clock.now()
+    return render(request, "claims/detail.html", page_context(request, claim_get(organization_in(request), id)))
+
+
+def page_context(request: HttpRequest, claim: CapacityClaim, labels_form: LabelsForm | None = None) -> dict[str, Any]:
+    """What the page of a claim shows; `labels_form` is one that was sent and is wrong."""
+    row, now, organization = row_of(claim), clock.now(), claim.organization
+    labels = labels_get(organization, UsageKind.CLAIM, claim.id)
     machines = machines_of(
         Viewer.of(actor_in(request)), list(instances_of(claim).select_related("organization", "claim"))
     )
@@ -110,12 +121,15 @@ def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
         "deleting": claim.status == Status.DELETING,
         "ranges": list(RANGES),
         "range": request.GET.get("range", "6h"),
+        "labels": in_order(labels),
+        "labels_form": labels_form or LabelsForm.of(labels),
+        "may_label": actor_in(request).can_write and claim.status != Status.DELETING,
     }
     if actor_in(request).sees_money:
         context["spent"] = pricing.spent_this_month(claim, now)
         context["per_hour"] = pricing.claim_hourly(claim, now)
         context |= costs_until(claim, context, now)
-    return render(request, "claims/detail.html", context)
+    return context
 
 
 def awaited(claim: CapacityClaim, machines: Sequence[Machine], pending: int, now: datetime) -> dict[str, Any]:
