@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from django.db.models import F, Min, QuerySet, Sum
+from django.db.models import F, Min, Q, QuerySet, Sum
 
 from claims import metering
 from claims.core import rating
+from claims.labels import Holder
 from claims.ledger import whole_second
 from claims.metering import UsageRow
 from claims.models import ClaimKind, MeterCursor, Offering, RatedSlice, UsageInterval, UsageKind
@@ -115,13 +116,16 @@ def unused_reserved(organization: Organization, start: datetime, end: datetime, 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Which part of the usage: all of it where nothing is named. `held`: what is held now alone."""
+    """Which part of the usage: all of it where nothing is named. `held`: what is held now alone. `among` and `beside`:
+    of these holders, and of others than these."""
 
     kind: UsageKind | None = None
     holder: uuid.UUID | None = None
     zone: str = ""
     instance_type: str = ""
     held: bool = False
+    among: frozenset[Holder] | None = None
+    beside: frozenset[Holder] = frozenset()
 
 
 def narrowed(rows: Iterable[UsageRow], chosen: Chosen, offerings: Mapping[int, Offering]) -> list[UsageRow]:
@@ -132,6 +136,8 @@ def narrowed(rows: Iterable[UsageRow], chosen: Chosen, offerings: Mapping[int, O
         and (chosen.holder is None or row.holder_id == chosen.holder)
         and (not chosen.zone or offerings[row.offering_key].zone.name == chosen.zone)
         and (not chosen.instance_type or offerings[row.offering_key].instance_type.name == chosen.instance_type)
+        and (chosen.among is None or (row.kind, row.holder_id) in chosen.among)
+        and (row.kind, row.holder_id) not in chosen.beside
     ]
 
 
@@ -148,7 +154,18 @@ def intervals(organization: Organization, chosen: Chosen, start: datetime, end: 
         found = found.filter(offering__instance_type__name=chosen.instance_type)
     if chosen.held:
         found = found.filter(ended_at__isnull=True)
+    if chosen.among is not None:
+        found = found.filter(_of(chosen.among))
+    if chosen.beside:
+        found = found.exclude(_of(chosen.beside))
     return found.select_related("offering__zone", "offering__instance_type", "instance").order_by("-started_at", "-id")
+
+
+def _of(holders: Collection[Holder]) -> Q:
+    found = Q(pk__in=[])
+    for kind in UsageKind:
+        found |= Q(kind=kind, holder_id__in=[id for of, id in holders if of == kind])
+    return found
 
 
 def interval_amounts(

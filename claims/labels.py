@@ -30,6 +30,13 @@ def labels_of_all(organization: Organization) -> dict[Holder, dict[str, str]]:
     return {(kind, holder): labels for kind, holder, labels in found.values_list("kind", "holder_id", "labels")}
 
 
+def holders_with(labels: Mapping[Holder, Mapping[str, str]], key: str, value: str | None = None) -> frozenset[Holder]:
+    """Those that have the label; None: with any value."""
+    return frozenset(
+        one for one, mine in labels.items() if key in mine and value in (None, mine[key])
+    )  # fmt: skip
+
+
 def labelled(
     rows: "QuerySet[Row]", organization: Organization, kind: UsageKind, wanted: Mapping[str, str | None] | None
 ) -> "QuerySet[Row]":

@@ -68,6 +68,9 @@ class UsageItemShape(Shape):
     instanceType = serializers.CharField(required=False)
     zone = serializers.CharField(required=False)
     day = serializers.DateField(required=False)
+    label = serializers.CharField(  # type: ignore[assignment]  # no shape has a label of its own
+        required=False, allow_null=True, help_text="Null: what has no such label."
+    )
     name = serializers.CharField(required=False)
     gpuHours = DecimalText()
     cost = DecimalText()

@@ -14,18 +14,22 @@ from claims import metering
 from claims.api import shapes
 from claims.core.rating import PriceMissing
 from claims.focus.period import LONGEST
+from claims.labels import labels_of_all
 from claims.metering import UsageRow
 from claims.models import Offering, UsageKind
 from claims.selectors import pools, quotas_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
+from console.common.labels import KEY, key_wrong
 from console.common.money import plain
 from console.organizations.api.fields import query_time
 from console.organizations.api.listing import Filter, Listing
 from console.organizations.api.permissions import SeesMoney, request_actor
+from console.organizations.models import Organization
 
 T = TypeVar("T")
-
+BY = ("claim", "deployment", "instanceType", "zone", "day")
+LABEL = "label:"
 
 BY_PLACE = {"zone": ("zone", "instanceId"), "instanceId": ("instanceId", "zone")}
 IN_PLACE = {"zone": Filter("zone", "Only of this zone."), "instanceId": Filter("instanceId", "Only of this type.")}
@@ -70,9 +74,10 @@ class UsageView(APIView):
             OpenApiParameter("end", OpenApiTypes.DATETIME, description="Default: now. At most 400 days after start."),
             OpenApiParameter(
                 "by",
-                enum=["claim", "deployment", "instanceType", "zone", "day"],
-                default="claim",
-                description="What it is summed by, and by the rate.",
+                {"type": "string", "pattern": f"^({'|'.join(BY)}|{LABEL}{KEY})$", "default": "claim"},
+                description="What it is summed by, and by the rate: claim, deployment, instanceType, zone, day, or "
+                "`label:team` for the values of a label, of claims and deployments; what has no such label is the item whose "
+                "`label` is null.",
             ),
         ],
     )
@@ -94,7 +99,7 @@ class UsageView(APIView):
             "currency": "USD",
             "start": start, "end": end,
             "total": plain(metering.total(rows)),
-            "items": usage_items(rows, by),
+            "items": by_label(organization, rows, by) if by.startswith(LABEL) else usage_items(rows, by),
         })  # fmt: skip
 
 
@@ -117,7 +122,7 @@ def usage_items(rows: list[UsageRow], by: str) -> list[dict[str, Any]]:
         "day": lambda row: row.day.date().isoformat(),
     }
     if by not in dimensions:
-        raise InvalidArgument.of("by", f"must be one of {', '.join(dimensions)}; it is {by!r}")
+        raise InvalidArgument.of("by", f"must be one of {', '.join(BY)}, or {LABEL} and a key; it is {by[:100]!r}")
     only = {"claim": UsageKind.CLAIM, "deployment": UsageKind.REPLICA}.get(by)
     chosen = [row for row in rows if only is None or row.kind == only]
     names = {str(row.holder_id): row.holder_name for row in chosen}
@@ -126,6 +131,19 @@ def usage_items(rows: list[UsageRow], by: str) -> list[dict[str, Any]]:
         {by: value, **({"name": names[value]} if only else {}), "gpuHours": plain(hours(seconds)), "cost": plain(usd),
          "rate": rate}
         for (value, rate), (seconds, usd) in sorted(sums.items())
+    ]  # fmt: skip
+
+
+def by_label(organization: Organization, rows: list[UsageRow], by: str) -> list[dict[str, Any]]:
+    """Rows summed by the value of a label and the rate, what has no such label last; together they are the total."""
+    key = by.removeprefix(LABEL)
+    if wrong := key_wrong(key):
+        raise InvalidArgument.of("by", f"{LABEL} must be followed by the key of a label: {wrong}")
+    labels = labels_of_all(organization)
+    sums = metering.grouped(rows, lambda row: (labels.get((row.kind, row.holder_id), {}).get(key), row.rate))
+    return [
+        {"label": value, "gpuHours": plain(hours(seconds)), "cost": plain(usd), "rate": rate}
+        for (value, rate), (seconds, usd) in sorted(sums.items(), key=lambda one: (one[0][0] is None, one[0][0] or "", one[0][1]))
     ]  # fmt: skip
 
 

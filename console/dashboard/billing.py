@@ -1,4 +1,4 @@
-"""A month's bill as tables: by claim, deployment, type, zone or day. Every row knows the intervals it is the sum of."""
+"""A month's bill as tables: by claim, deployment, type, zone, day or the values of a label. Every row knows the intervals it is the sum of."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from django.urls import reverse
 from claims.bills import Amount, Month, amount, amounts
 from claims.core.rating import PriceMissing
 from claims.forecast import Forecast
+from claims.labels import Holder
 from claims.metering import UsageRow
 from claims.models import CapacityClaim, Offering, UsageKind
 from console.organizations.models import Organization
@@ -50,6 +51,10 @@ class Table:
     kind: UsageKind | None = None
     note: str = ""
 
+    @property
+    def heading(self) -> str:
+        return self.title[0].lower() + self.title[1:]
+
 
 TABLES = {
     "claim": Table(lambda row, _: row.holder_id, "Claim", UsageKind.CLAIM,
@@ -62,11 +67,37 @@ TABLES = {
 }  # fmt: skip
 
 
+LABEL = "label:"
+Labels = Mapping[Holder, Mapping[str, str]]
+UNLABELLED = "-"  # the id of the line of what has no such label; no value is that
+
+
+def table_of(by: str, labels: Labels) -> Table:
+    """One of `TABLES`, or for `label:team` that of the label's values among these labels; None is what has no such one."""
+    if not by.startswith(LABEL):
+        return TABLES[by]
+    key = by.removeprefix(LABEL)
+    return Table(
+        lambda row, _: labels.get((row.kind, row.holder_id), {}).get(key), f"Label {key}",
+        note="Labels of now, in past months too. Claims and replicas on demand count where their own label says; replicas on "
+             "claims are paid with the claim.",
+    )  # fmt: skip
+
+
+def label_keys(labels: Labels) -> list[str]:
+    return sorted({key for mine in labels.values() for key in mine})
+
+
 def lines(
-    organization: Organization, by: str, rows: Iterable[UsageRow], offerings: Mapping[int, Offering], month: Month
+    organization: Organization,
+    by: str,
+    rows: Iterable[UsageRow],
+    offerings: Mapping[int, Offering],
+    month: Month,
+    labels: Labels,
 ) -> list[Line]:
     """Dearest first, days in their order. At most one query."""
-    table = TABLES[by]
+    table = table_of(by, labels)
     mine = [row for row in rows if table.kind in (None, row.kind)]
     whole, names = amount(mine).total, {row.holder_id: row.holder_name for row in mine}
     sums = amounts(mine, lambda row: table.key(row, offerings))
@@ -81,19 +112,32 @@ def line_of(
     by: str, key: Any, sums: Amount, names: Mapping[UUID, str], pages: Mapping[UUID, str], whole: Decimal, month: Month
 ) -> Line:
     share = float(sums.total / whole) if whole else 0.0
+    if by.startswith(LABEL):
+        return label_line(by.removeprefix(LABEL), key, sums, share, month)
     chosen = {"month": month.name, by: f"{key:%Y-%m-%d}" if isinstance(key, datetime) else str(key)}
     if isinstance(key, UUID):
         return Line(names[key], str(key), pages.get(key), chosen, sums, share, gone=key not in pages)
     return Line(chosen[by], chosen[by], None, chosen, sums, share)
 
 
-def ahead_by_line(by: str, found: Forecast, offerings: Mapping[int, Offering]) -> dict[str, Decimal]:
+def label_line(key: str, value: str | None, sums: Amount, share: float, month: Month) -> Line:
+    if value is None:
+        return Line(f"no label {key}", UNLABELLED, None, {"month": month.name, "unlabelled": key}, sums, share)
+    name = value or "(empty)"
+    return Line(name, value, None, {"month": month.name, "label": f"{key}={value}"}, sums, share)
+
+
+def ahead_by_line(
+    by: str, found: Forecast, offerings: Mapping[int, Offering], labels: Labels
+) -> dict[str, Decimal]:  # fmt: skip
     """What is still to come this month for each line of the table, by the line's id. Days have none."""
     sums: dict[str, Decimal] = {}
     for (kind, holder, _, offering), usd in found.ahead.items():
         keys = {"claim": str(holder), "deployment": str(holder), "type": offerings[offering].instance_type.name,
                 "zone": offerings[offering].zone.name}  # fmt: skip
-        if by in keys and TABLES[by].kind in (None, kind):
+        if by.startswith(LABEL):
+            keys[by] = labels.get((kind, holder), {}).get(by.removeprefix(LABEL), UNLABELLED)
+        if by in keys and table_of(by, labels).kind in (None, kind):
             sums[keys[by]] = sums.get(keys[by], Decimal(0)) + usd
     return sums
 

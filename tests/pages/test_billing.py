@@ -14,10 +14,11 @@ from django.urls import reverse
 
 from claims import bills, metering
 from claims.core.rating import PriceMissing
-from claims.models import Offering, Price, QuotaChange, UsageInterval
+from claims.labels import labels_of_all
+from claims.models import Labels, Offering, Price, QuotaChange, UsageInterval
 from console.common import clock
 from console.common.ids import new_id
-from console.dashboard.billing import TABLES, lines
+from console.dashboard.billing import TABLES, lines, table_of
 from console.dashboard.views.billing import offerings
 from tests import world
 from tests.cast import Cast
@@ -85,13 +86,27 @@ def test_the_month_to_date_is_the_ledgers_own_total(month: Cast) -> None:
     assert plain(month.billing.browser().get(reverse("billing")).content) == page, "rated ahead or not"
 
 
-@pytest.mark.parametrize("by", list(TABLES))
+CUTS = [*TABLES, "label:team", "label:env", "label:nobody.has/it"]
+
+
+def labelled(cast: Cast) -> None:
+    """The claim is of search, the deployment of ads; what others call by the same ids counts for nothing."""
+    of = {"organization": cast.organization}
+    Labels.objects.create(**of, kind="CLAIM", holder_id=CLAIM, labels={"team": "search", "env": ""})
+    Labels.objects.create(**of, kind="REPLICA", holder_id=CHAT, labels={"team": "ads"})
+    Labels.objects.create(**of, kind="REPLICA", holder_id=CLAIM, labels={"team": "wrong"})
+    Labels.objects.create(organization=cast.other, kind="CLAIM", holder_id=CLAIM, labels={"theirs": "x"})
+
+
+@pytest.mark.parametrize("by", CUTS)
 def test_every_cut_adds_up_and_every_amount_leads_to_its_intervals(month: Cast, by: str) -> None:
     metering.meter_pass(NOW)
+    labelled(month)
+    labels = labels_of_all(month.organization)
     browser = month.admin.browser()
     rows = metering.usage(month.organization, metering.month_of(NOW), NOW, NOW)
-    found = lines(month.organization, by, rows, offerings(), bills.Month(metering.month_of(NOW)))
-    kinds = {row.kind for row in rows if TABLES[by].kind in (None, row.kind)}
+    found = lines(month.organization, by, rows, offerings(), bills.Month(metering.month_of(NOW)), labels)
+    kinds = {row.kind for row in rows if table_of(by, labels).kind in (None, row.kind)}
     assert sum(one.amount.total for one in found) == metering.total(row for row in rows if row.kind in kinds)
     page = browser.get(reverse("billing"), {"by": by}).content.decode()
     for line in found:
@@ -101,6 +116,28 @@ def test_every_cut_adds_up_and_every_amount_leads_to_its_intervals(month: Cast, 
         behind = plain(browser.get(address).content)
         assert f"Together {amount}" in behind, line.name
         assert f"{line.amount.gpu_seconds / 3600:,.1f} GPU-hours" in behind
+
+
+def test_a_bill_is_cut_by_the_values_of_a_label(month: Cast) -> None:
+    browser = month.billing.browser()
+    assert "Label</a>" not in browser.get(reverse("billing")).content.decode(), "nothing has labels"
+    labelled(month)
+    claim, chat = Decimal("100.80") + Decimal(56 * 4) * Decimal("10.50"), Decimal("13.00")
+    for by, expected in (
+        ("label:team", {"search": claim, "ads": chat}),
+        ("label:env", {"(empty)": claim, "no label env": chat}),
+        ("label:theirs", {"no label theirs": claim + chat}),
+    ):
+        page = browser.get(reverse("billing"), {"by": by})
+        assert {line.name: line.amount.total for line in page.context["lines"]} == expected
+        assert page.context["sum"].total == claim + chat
+        assert sum(line.foreseen for line in page.context["lines"]) == page.context["foreseen"]
+        assert f"By label {by.removeprefix('label:')}" in page.content.decode()
+        rows = list(csv.DictReader(StringIO(browser.get(reverse("billing-csv"), {"by": by}).content.decode())))
+        assert {row["name"]: Decimal(row["total_usd"]) for row in rows} == expected
+    assert 'href="?by=label%3Aenv"' in browser.get(reverse("billing")).content.decode(), "the first of the keys"
+    for wrong in ("label:", "label:a b", "label:x/y/z", "team"):
+        assert browser.get(reverse("billing"), {"by": wrong}).context["by"] == "claim"
 
 
 def test_figures_above_the_table_lead_to_what_they_are_the_sum_of(month: Cast) -> None:
@@ -215,7 +252,8 @@ def test_a_missing_price_is_said_and_nothing_is_free(month: Cast) -> None:
 
 
 @pytest.mark.parametrize(("name", "query"), [
-    *(("billing", {"by": by}) for by in TABLES), ("billing-csv", {}), ("billing-lines", {}),
+    *(("billing", {"by": by}) for by in CUTS), ("billing-csv", {}), ("billing-lines", {}),
+    ("billing-lines", {"label": "team=search"}), ("billing-lines", {"unlabelled": "team"}),
 ])  # fmt: skip
 def test_the_pages_ask_no_more_for_many(month: Cast, name: str, query: dict[str, str]) -> None:
     browser, reno = month.billing.browser(), world.offering("RNO2A", "gd-1xgh200")

@@ -1,6 +1,7 @@
 """Billing: what the organization spends, cut every way, down to the intervals of the ledger. For who may see money."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,25 @@ from claims.bills import Amount, Chosen, Month, UnusedReserved
 from claims.budgets import budget_state
 from claims.core.rating import PriceMissing
 from claims.forecast import Forecast, forecast
+from claims.labels import holders_with, labels_of_all
 from claims.metering import UsageRow
 from claims.models import Offering, UsageKind
 from console.common import clock
 from console.common.ids import parse_uuid
+from console.common.labels import key_wrong
 from console.dashboard import org_series
 from console.dashboard.access import actor_in, member_page, organization_in
-from console.dashboard.billing import TABLES, ahead_by_line, csv_rows, lines, without_price
+from console.dashboard.billing import (
+    LABEL,
+    TABLES,
+    Labels,
+    ahead_by_line,
+    csv_rows,
+    label_keys,
+    lines,
+    table_of,
+    without_price,
+)
 from console.dashboard.paging import paged
 from console.organizations.models import Organization
 
@@ -38,19 +51,26 @@ def billing(request: HttpRequest) -> HttpResponse:
     actor_in(request).require_money()
     organization, now = organization_in(request), clock.now()
     months = bills.months(organization, now)
-    month, by = month_in(request, months), by_in(request)
+    month, by, labels = month_in(request, months), by_in(request), labels_of_all(organization)
     context = {"months": months, "month": month, "present": month == months[0], "by": by, "tabs": TABLES,
-               "table": TABLES[by]}  # fmt: skip
+               "table": table_of(by, labels), **label_tabs(by, labels)}  # fmt: skip
     try:
         places = offerings()
         found = forecast(organization, now) if context["present"] else None
         rows = found.rows if found else metering.usage(organization, month.start, month.end, now)
-        context |= bill(organization, month, by, rows, places, now)
+        context |= bill(organization, month, by, rows, places, labels, now)
         if found:
-            context |= outlook(organization, by, context, found, places, now)
+            context |= outlook(organization, by, context, found, places, labels, now)
     except PriceMissing as missing:
         context["missing"] = without_price(missing)
     return render(request, "billing/month.html", context)
+
+
+def label_tabs(by: str, labels: Labels) -> dict[str, Any]:
+    """The keys that a bill can be cut by, and where the tab of labels leads."""
+    keys = label_keys(labels)
+    asked = by if by.startswith(LABEL) else f"{LABEL}{keys[0]}" if keys else ""
+    return {"label_tab": asked, "label_keys": [(key, f"{LABEL}{key}") for key in keys]}
 
 
 def bill(
@@ -59,16 +79,17 @@ def bill(
     by: str,
     rows: Sequence[UsageRow],
     places: Mapping[int, Offering],
+    labels: Labels,
     now: datetime,
 ) -> dict[str, Any]:
     whole, unused = bills.amount(rows), bills.unused_reserved(organization, month.start, month.end, now)
-    found = lines(organization, by, rows, places, month)
+    found = lines(organization, by, rows, places, month, labels)
     return {
         "whole": whole,
         "reserved_share": float(whole.reserved / whole.total) if whole.total else 0.0,
         "reserved_time_share": whole.reserved_seconds / whole.gpu_seconds if whole.gpu_seconds else 0.0,
         "lines": found,
-        "sum": bills.amount(row for row in rows if TABLES[by].kind in (None, row.kind)),
+        "sum": bills.amount(row for row in rows if table_of(by, labels).kind in (None, row.kind)),
         "unused": unused,
         "unused_seconds": sum(one.instance_seconds for one in unused),
         "unused_usd": total_of(unused),
@@ -81,10 +102,11 @@ def outlook(
     bill: Mapping[str, Any],
     found: Forecast,
     places: Mapping[int, Offering],
+    labels: Labels,
     now: datetime,
 ) -> dict[str, Any]:
     """What the present month is going to cost: all of it, and by line."""
-    ahead = ahead_by_line(by, found, places)
+    ahead = ahead_by_line(by, found, places, labels)
     return {
         "forecast": found,
         "lines": bill["lines"]
@@ -113,9 +135,10 @@ def billing_csv(request: HttpRequest) -> HttpResponse:
     except PriceMissing as missing:
         return HttpResponse(without_price(missing), status=409, content_type="text/plain")
     answer = HttpResponse(content_type="text/csv")
-    name = f"headroom-{organization.slug}-{month.name}-by-{by}.csv"
+    name = f"headroom-{organization.slug}-{month.name}-by-{re.sub('[^a-zA-Z0-9]+', '-', by)}.csv"
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    csv.writer(answer).writerows(csv_rows(by, month, lines(organization, by, rows, offerings(), month)))
+    found = lines(organization, by, rows, offerings(), month, labels_of_all(organization))
+    csv.writer(answer).writerows(csv_rows(by, month, found))
     return answer
 
 
@@ -137,7 +160,7 @@ def billing_lines(request: HttpRequest) -> HttpResponse:
     organization, now = organization_in(request), clock.now()
     month, places = month_in(request, bills.months(organization, now)), offerings()
     start, end = period(request, month)
-    chosen = chosen_in(request)
+    chosen = labels_chosen(request, chosen_in(request))
     page = paged(request, bills.intervals(organization, chosen, start, min(end, now)), SHOWN)
     context = {"month": month, "page": page, "start": start, "end": end, "now": now, "chosen": chosen,
                "filters": filters_in(request)}  # fmt: skip
@@ -170,7 +193,8 @@ def month_in(request: HttpRequest, months: list[Month]) -> Month:
 
 def by_in(request: HttpRequest) -> str:
     asked = request.GET.get("by", "")
-    return asked if asked in TABLES else "claim"
+    named = asked.startswith(LABEL) and not key_wrong(asked.removeprefix(LABEL))
+    return asked if asked in TABLES or named else "claim"
 
 
 def period(request: HttpRequest, month: Month) -> tuple[datetime, datetime]:
@@ -189,8 +213,19 @@ def chosen_in(request: HttpRequest) -> Chosen:
                   held=request.GET.get("held") == "1")  # fmt: skip
 
 
+def labels_chosen(request: HttpRequest, chosen: Chosen) -> Chosen:
+    """And of what has a label (`label=team=search`), or has none of a key (`unlabelled=team`)."""
+    label, without = request.GET.get("label", ""), request.GET.get("unlabelled", "")
+    if not (label or without):
+        return chosen
+    labels = labels_of_all(organization_in(request))
+    key, given, value = label.partition("=")
+    among = holders_with(labels, key, value if given else None) if label else None
+    return replace(chosen, among=among, beside=holders_with(labels, without) if without else frozenset())
+
+
 def filters_in(request: HttpRequest) -> Mapping[str, str]:
-    found = {name: value for name in TABLES if (value := request.GET.get(name, ""))}
+    found = {name: value for name in (*TABLES, "label", "unlabelled") if (value := request.GET.get(name, ""))}
     kind, held = request.GET.get("kind", ""), request.GET.get("held") == "1"
     return found | ({"of": KIND_WORDS[kind]} if kind in KINDS else {}) | ({"held": "now"} if held else {})
 

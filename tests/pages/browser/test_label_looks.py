@@ -22,11 +22,12 @@ LABELS = {
 def test_pages_with_labels_are_whole_for_everybody(site: Site, theme: str, width: int) -> None:
     running, actor = make_running(site.cast), site.cast.admin.actor
     claim_labels_set(actor=actor, claim_id=running.claim.id, labels=LABELS)
-    deployment_labels_set(actor=actor, deployment_id=running.deployment.id, labels=LABELS)
+    deployment_labels_set(actor=actor, deployment_id=running.deployment.id, labels={**LABELS, "team": "ads"})
     page = site.open(site.cast.admin, width=width, theme=theme)
     for name, address in (
         ("claim", f"/claims/{running.claim.id}"), ("deployment", f"/deployments/{running.deployment.id}"),
-        ("claims", "/claims?label=team%3Dsearch"), ("deployments", "/deployments?label=team%3Dsearch"),
+        ("claims", "/claims?label=team%3Dsearch"), ("deployments", "/deployments?label=team%3Dads"),
+        ("billing", "/billing?by=label%3Ateam"),
     ):  # fmt: skip
         page.goto(address)
         picture(page, f"labels-{name}-{width}-{theme}")
