@@ -65,6 +65,7 @@ def budget_set(*, actor: Actor, organization: Organization, amount: Decimal | No
         audit_record(
             actor=actor, action="budget.set" if amount else "budget.clear", obj_type="Budget",
             obj_id=str(organization.key), obj_name=organization.name, organization=organization,
+            before=_told(before.amount if before else None), after=_told(amount),
         )  # fmt: skip
         if amount is None:
             Budget.objects.filter(organization=organization).delete()
@@ -73,6 +74,10 @@ def budget_set(*, actor: Actor, organization: Organization, amount: Decimal | No
             organization=organization, defaults={"amount": amount, "changed_at": now}
         )
         return row
+
+
+def _told(amount: Decimal | None) -> dict[str, str] | None:
+    return {"amount": f"{amount:.2f}"} if amount is not None else None
 
 
 def budget_state(organization: Organization, now: datetime, foreseen: Forecast | None = None) -> BudgetState | None:

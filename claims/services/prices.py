@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
@@ -40,9 +41,7 @@ def price_set(
         _refuse_what_is_rated(instance_type, zone, kind, starts)
         price, before = _placed(instance_type, zone, kind, usd, starts)
         audit_record(actor=actor, action="price.set", obj_type="Price", obj_id=str(price.pk), obj_name=str(price),
-                     before={"usdPerGpuHour": str(before)} if before is not None else None,
-                     after={"usdPerGpuHour": str(usd), "zone": zone.name if zone else None,
-                            "starts": starts.isoformat()})  # fmt: skip
+                     before=before, after=_described(price))  # fmt: skip
     return price
 
 
@@ -60,12 +59,13 @@ def _refuse_what_is_rated(instance_type: InstanceType, zone: Zone | None, kind: 
 
 def _placed(
     instance_type: InstanceType, zone: Zone | None, kind: PriceKind, usd: Decimal, starts: datetime
-) -> tuple[Price, Decimal | None]:
-    """The price among its neighbours, and what it was at that moment before."""
+) -> tuple[Price, dict[str, Any] | None]:
+    """The price among its neighbours, and the one that there was at that moment before."""
     same = Price.objects.filter(instance_type=instance_type, zone=zone, kind=kind)
     current = same.filter(valid__contains=starts).first()
+    before = _described(current) if current is not None else None
     if current is not None and current.valid.lower == starts:
-        before, current.usd_per_gpu_hour = current.usd_per_gpu_hour, usd
+        current.usd_per_gpu_hour = usd
         current.save(update_fields=["usd_per_gpu_hour"])
         return current, before
     ends = same.filter(Q(valid__startswith__gt=starts)).order_by("valid").values_list("valid", flat=True).first()
@@ -76,4 +76,9 @@ def _placed(
         instance_type=instance_type, zone=zone, kind=kind, usd_per_gpu_hour=usd,
         valid=DateTimeTZRange(starts, ends.lower if ends else None),
     )  # fmt: skip
-    return made, current.usd_per_gpu_hour if current else None
+    return made, before
+
+
+def _described(price: Price) -> dict[str, Any]:
+    return {"usdPerGpuHour": str(price.usd_per_gpu_hour), "zone": price.zone.name if price.zone else None,
+            "starts": price.valid.lower.isoformat()}  # fmt: skip

@@ -16,6 +16,7 @@ from console.organizations.models import Organization
 from console.organizations.services import audit_record, require_admin_of
 
 LONGEST = 1000
+PENDING: dict[str, object] = {"state": RequestState.PENDING}
 
 
 def quota_request_create(
@@ -55,7 +56,7 @@ def quota_request_withdraw(*, actor: Actor, request: QuotaRequest, now: datetime
             return found
         require_pending(found)
         decided(found, RequestState.WITHDRAWN, actor, "", None, now)
-        recorded(actor, "quota.recall", found, None, None)
+        recorded(actor, "quota.recall", found, PENDING, {"state": found.state})
     return found
 
 
@@ -80,7 +81,8 @@ def quota_request_approve(
                   reserved=reserved, other_usage=other)  # fmt: skip
         state = RequestState.APPROVED if granted == found.wanted else RequestState.PARTLY
         decided(found, state, actor, comment, granted, now)
-        recorded(actor, "quota.approve", found, {"limit": limit}, {"limit": granted, "comment": comment.strip()})
+        recorded(actor, "quota.approve", found, PENDING | {"limit": limit},
+                 {"state": found.state, "limit": granted, "comment": comment.strip()})  # fmt: skip
         told(found, now)
     return found
 
@@ -93,7 +95,7 @@ def quota_request_refuse(*, actor: Actor, request: QuotaRequest, comment: str, n
         found = locked(request)
         require_pending(found)
         decided(found, RequestState.REFUSED, actor, comment, None, now)
-        recorded(actor, "quota.refuse", found, None, {"comment": comment.strip()})
+        recorded(actor, "quota.refuse", found, PENDING, {"state": found.state, "comment": comment.strip()})
         told(found, now)
     return found
 

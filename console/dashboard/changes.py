@@ -10,6 +10,8 @@ from console.organizations.models import AuditEvent
 
 SECRET = {"api_key", "apikey", "secret", "password", "sha256"}
 LABELS = "labels"
+# What people or engines name themselves is said as it is.
+THEIRS = {LABELS: "label", "engine_config": "engine config", "engine_env": "engine env"}
 UNSET, HIDDEN = "unset", "hidden"
 
 
@@ -66,7 +68,8 @@ def shown(value: Any) -> str:
 
 def words(path: str) -> str:
     """`resources.instanceCount` or `other_usage`, as a reader says it."""
-    if path.startswith(f"{LABELS}."):  # people's own words
-        return f"label {path.removeprefix(f'{LABELS}.')}"
+    group, _, name = path.partition(".")
+    if group in THEIRS and name:
+        return f"{THEIRS[group]} {name}"
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in path)
     return spaced.replace("_", " ").replace(".", ": ").strip()

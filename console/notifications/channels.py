@@ -89,10 +89,12 @@ def channel_rotate(*, actor: Actor, channel: Channel, now: datetime) -> str:
         found = locked(channel)
         if found.type != ChannelType.WEBHOOK:
             raise FailedPrecondition("NO_SECRET", f"channels/{found.id}", "E-mail is not signed; it has no secret.")
-        found.old_salt, found.old_salt_until = found.salt, now + OLD_SECRET_FOR
+        before, until = found.old_salt_until, now + OLD_SECRET_FOR
+        found.old_salt, found.old_salt_until = found.salt, until
         found.salt = signing.new_salt()
         found.save(update_fields=["salt", "old_salt", "old_salt_until"])
-        recorded(actor, "channel.rotate", found)
+        recorded(actor, "channel.rotate", found, before={"old_secret_until": before.isoformat() if before else None},
+                 after={"old_secret_until": until.isoformat()})  # fmt: skip
     return signing.secret_of(found.salt)
 
 
@@ -122,7 +124,7 @@ def channel_test(*, actor: Actor, channel: Channel, now: datetime) -> Delivery:
         delivery = Delivery.objects.create(
             notification=notification, channel=found, next_at=now, give_up_at=now + TRIED_FOR, created_at=now
         )
-        recorded(actor, "channel.test", found)
+        recorded(actor, "channel.test", found, after={"delivery": delivery.pk})
         wake_on_commit(DELIVER, "io")
     return delivery
 
@@ -136,11 +138,11 @@ def delivery_replay(*, actor: Actor, delivery: Delivery, now: datetime) -> Deliv
         require_enabled(locked(channel))
         found = delivery_locked(delivery)
         if found.state != DeliveryState.SENDING:
+            before = standing(found)
             found.state, found.in_a_row, found.ended_at = DeliveryState.WAITING, 0, None
             found.next_at, found.give_up_at = now, now + TRIED_FOR
             found.save(update_fields=["state", "in_a_row", "ended_at", "next_at", "give_up_at"])
-            recorded(actor, "delivery.replay", channel, after={"delivery": found.pk,
-                                                               "notification": str(delivery.notification_id)})  # fmt: skip
+            recorded(actor, "delivery.replay", channel, before=before, after=standing(found))
             wake_on_commit(DELIVER, "io")
     return found
 
@@ -210,6 +212,11 @@ def in_order(kinds: set[str]) -> list[str]:
 def described(channel: Channel) -> dict[str, Any]:
     return {"type": channel.type, "name": channel.name, "target": channel.target, "kinds": list(channel.kinds),
             "enabled": channel.enabled}  # fmt: skip
+
+
+def standing(delivery: Delivery) -> dict[str, Any]:
+    return {"delivery": delivery.pk, "notification": str(delivery.notification_id), "state": delivery.state,
+            "give_up_at": delivery.give_up_at.isoformat()}  # fmt: skip
 
 
 def recorded(actor: Actor, action: str, channel: Channel, **change: Any) -> None:

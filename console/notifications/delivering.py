@@ -135,7 +135,8 @@ def _end(delivery: Delivery, now: datetime) -> None:
     others = Delivery.objects.filter(channel=channel, state__in=UNDER_WAY).exclude(pk=delivery.pk)
     if Channel.objects.filter(pk=channel.pk, enabled=True).update(enabled=False, disabled_because=GONE):
         audit_record(actor=system(LOOP), action="channel.disable", obj_type="Channel", obj_id=str(channel.pk),
-                     obj_name=channel.name, after={"because": GONE}, organization=channel.organization)  # fmt: skip
+                     obj_name=channel.name, before={"enabled": True}, after={"enabled": False, "because": GONE},
+                     organization=channel.organization)  # fmt: skip
     others.update(state=DeliveryState.CANCELLED, ended_at=now, last_error=GONE)
 
 

@@ -46,7 +46,8 @@ def audit_record(
     after: Mapping[str, Any] | None = None,
     organization: Organization | None = None,
 ) -> None:
-    """Write who changed what. Call it inside the transaction of the change, so that neither exists alone."""
+    """Write who changed what. Call it inside the transaction of the change, so that neither exists alone. `before` is None
+    for what begins, `after` for what ends; a change has both."""
     event = AuditEvent(
         organization=organization or actor.organization,
         user=actor.user,
@@ -168,9 +169,7 @@ def token_create(
             expires_at=now + lifetime if lifetime else None,
         )
         audit_record(actor=actor, action="token.create", obj_type="ApiToken", obj_id=str(token.id), obj_name=name,
-                     after={"role": role, "prefix": token.prefix, "comment": comment,
-                            "expires_at": token.expires_at.isoformat() if token.expires_at else None},
-                     organization=organization)  # fmt: skip
+                     after=_described(token), organization=organization)  # fmt: skip
     return token, secret
 
 
@@ -181,7 +180,12 @@ def token_revoke(*, actor: Actor, token: ApiToken, now: datetime) -> None:
         if not ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=now):
             return
         audit_record(actor=actor, action="token.revoke", obj_type="ApiToken", obj_id=str(token.pk),
-                     obj_name=token.name, organization=token.organization)  # fmt: skip
+                     obj_name=token.name, before=_described(token), organization=token.organization)  # fmt: skip
+
+
+def _described(token: ApiToken) -> dict[str, Any]:
+    return {"role": token.role, "prefix": token.prefix, "comment": token.comment,
+            "expires_at": token.expires_at.isoformat() if token.expires_at else None}  # fmt: skip
 
 
 def token_hash(secret: str) -> str:

@@ -94,8 +94,7 @@ def deployment_update(*, actor: Actor, deployment_id: uuid.UUID, spec: Deploymen
                 "DEPLOYMENT_RUNNING", f"deployments/{deployment.id}",
                 "The instance type can change only while no replica runs: disable the deployment first.",
             )  # fmt: skip
-        before = {name: _jsonable(getattr(deployment, name)) for name in changed}
-        before |= {name: _jsonable(getattr(deployment.autoscaling, name)) for name in changed_policy}
+        before = _plain(_spec_of(deployment)) | ({"revision": deployment.revision} if rolls else {})
         for name in changed:
             setattr(deployment, name, columns[name])
         deployment.gateways.set(gateways)
@@ -138,9 +137,10 @@ def autoscaling_update(
         changed = [name for name, value in new.items() if getattr(policy, name) != value]
         if not changed:
             return deployment
-        before = {name: _jsonable(getattr(policy, name)) for name in changed}
-        AutoscalingPolicy.objects.filter(deployment=deployment).update(**new)
         rolls = other_classes(policy.capacity_classes, new["capacity_classes"])
+        before = {name: _jsonable(getattr(policy, name)) for name in changed}
+        before |= {"revision": deployment.revision} if rolls else {}
+        AutoscalingPolicy.objects.filter(deployment=deployment).update(**new)
         mark(deployment, [], rolls=rolls)
         after = {name: _jsonable(new[name]) for name in changed} | ({"revision": deployment.revision} if rolls else {})
         audit_record(actor=actor, action="deployment.autoscaling", obj_type="Deployment", obj_id=str(deployment.id),
@@ -161,6 +161,7 @@ def deployment_set_disabled(*, actor: Actor, deployment_id: uuid.UUID, disabled:
         mark(deployment, ["disabled"], rolls=False)
         audit_record(actor=actor, action="deployment.disable" if disabled else "deployment.enable",
                      obj_type="Deployment", obj_id=str(deployment.id), obj_name=deployment.name,
+                     before={"disabled": not disabled}, after={"disabled": disabled},
                      organization=organization)  # fmt: skip
         _tell(organization)
     return deployment_get(organization, deployment.id)
@@ -177,7 +178,7 @@ def deployment_delete(*, actor: Actor, deployment_id: uuid.UUID) -> Deployment:
         deployment.status, deployment.updated_at = Status.DELETING, clock.now()
         deployment.save(update_fields=["status", "updated_at"])
         audit_record(actor=actor, action="deployment.delete", obj_type="Deployment", obj_id=str(deployment.id),
-                     obj_name=deployment.name, organization=organization)  # fmt: skip
+                     obj_name=deployment.name, before=_plain(_spec_of(deployment)), organization=organization)  # fmt: skip
         _tell(organization)
     return deployment_get(organization, deployment.id)
 
@@ -295,6 +296,17 @@ def _columns(spec: DeploymentSpec, type_: InstanceType) -> dict[str, Any]:
 def _policy(block: Autoscaling) -> dict[str, Any]:
     return {"min": block.min, "max": block.max, "priority": block.priority or None,
             "concurrency": block.concurrency or None, "capacity_classes": list(block.capacity_classes)}  # fmt: skip
+
+
+def _spec_of(row: Deployment) -> DeploymentSpec:
+    block = row.autoscaling
+    return DeploymentSpec(
+        name=row.name, gateway_ids=tuple(row.sent_gateway_ids), engine=row.engine, version=row.engine_version,
+        engine_config=row.engine_config, engine_env=row.engine_env, instance_type=row.sent_instance_type,
+        gpu_count=row.gpu_count, model_name=row.model_name, model_bucket=row.model_bucket, model_path=row.model_path,
+        autoscaling=Autoscaling(block.min, block.max, block.priority, block.concurrency, tuple(block.capacity_classes)),
+        weight=row.traffic_weight, disabled=row.disabled,
+    )  # fmt: skip
 
 
 def _plain(spec: DeploymentSpec) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def gateway_update(*, actor: Actor, gateway_id: uuid.UUID, spec: GatewaySpec) ->
         if all(getattr(gateway, name) == value for name, value in columns.items()):
             return gateway
         _refuse_stranding(gateway, spec.zones)
-        before = {name: getattr(gateway, name) for name in columns}
+        before = described(_spec_of(gateway))
         gateway_zones_changed(actor=actor, gateway=gateway, before=gateway.sent_zones, after=spec.zones)
         for name, value in columns.items():
             setattr(gateway, name, value)
@@ -70,7 +70,8 @@ def gateway_update(*, actor: Actor, gateway_id: uuid.UUID, spec: GatewaySpec) ->
         gateway.status = gateway.status if gateway.status == Status.CREATING else Status.UPDATING
         gateway.save(update_fields=[*columns, "updated_at", "status"])
         audit_record(actor=actor, action="gateway.update", obj_type="Gateway", obj_id=str(gateway.id),
-                     obj_name=gateway.name, before=before, after=columns, organization=organization)  # fmt: skip
+                     obj_name=gateway.name, before=before, after=described(_spec_of(gateway)),
+                     organization=organization)  # fmt: skip
         _tell(organization)
     return gateway
 
@@ -94,7 +95,7 @@ def gateway_delete(*, actor: Actor, gateway_id: uuid.UUID) -> Gateway:
             gateway.status, gateway.updated_at = Status.DELETING, now
             gateway.save(update_fields=["status", "updated_at"])
             audit_record(actor=actor, action="gateway.delete", obj_type="Gateway", obj_id=str(gateway.id),
-                         obj_name=gateway.name, organization=organization)  # fmt: skip
+                         obj_name=gateway.name, before=described(_spec_of(gateway)), organization=organization)  # fmt: skip
         _tell(organization)
     return gateway
 
@@ -125,6 +126,11 @@ def endpoints_of(name: str, organization: Organization) -> list[str]:
 def described(spec: GatewaySpec) -> dict[str, Any]:
     return {"name": spec.name, "zones": list(spec.zones), "auth": _plain(spec.auth), "routing": _plain(spec.routing),
             "endpoint_configuration": spec.endpoint_configuration}  # fmt: skip
+
+
+def _spec_of(gateway: Gateway) -> GatewaySpec:
+    return GatewaySpec(gateway.name, tuple(gateway.sent_zones), gateway.auth, gateway.routing,
+                       gateway.endpoint_configuration)  # fmt: skip
 
 
 def insert(row: Gateway | Deployment, type_name: str, name: str) -> None:

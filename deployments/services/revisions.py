@@ -44,7 +44,8 @@ def gateway_zones_changed(*, actor: Actor, gateway: Gateway, before: Sequence[st
         others = [each.sent_zones for each in one.gateways.all() if each.key != gateway.key]
         old, new = (sorted(common_zones([*others, zones], every)) for zones in (before, after))
         if old != new:
+            was = {"zones": old, "revision": one.revision}
             mark(one, [], rolls=True)
             audit_record(actor=actor, action="deployment.zones", obj_type="Deployment", obj_id=str(one.id),
-                         obj_name=one.name, before={"zones": old}, after={"zones": new, "revision": one.revision},
+                         obj_name=one.name, before=was, after={"zones": new, "revision": one.revision},
                          organization=gateway.organization)  # fmt: skip
