@@ -1,7 +1,8 @@
 """Right-sizing of a claim: the need that was recorded of the deployments that may use it, replayed on other sizes.
 
 The record is their decisions: each says how many replicas were wanted and granted until the next. Decisions that were made
-afterwards for a demo count, and are told.
+afterwards for a demo count, and are told. The claim is replayed as it is set now: with its target as the base, and in the
+hours of those of its windows that still recur with what they ask for (C12). What is provisioned ahead of a window is left out.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-from django.db.models import Sum
 
-from claims.models import CapacityClaim
+from claims.core.windows import Level, Window, next_occurrence, promised, summed
+from claims.models import CapacityClaim, ClaimWindow
+from claims.windows import window_of
 from console.organizations.models import AuditEvent
 from deployments.core.plan import SHORT
-from deployments.core.sizing import Need, Sizing, sizing
+from deployments.core.sizing import Ints, Need, Sizing, sizing
 from deployments.models import Decision, Deployment
 from deployments.zones import all_zones, common_zones
 
@@ -50,14 +52,18 @@ class Advice:
 
 
 def advice(claim: CapacityClaim, now: datetime) -> Advice | None:
-    """For the size that the claim is to have; None where nothing is recorded. Five queries, however much there is."""
+    """For the base that the claim is to have; None where nothing is recorded. Six queries, however much there is."""
     using = users(claim)
     rows = _decisions([one.key for one in using], now - PERIOD)
     if not rows:
         return None
     since = max(now - PERIOD, min(row[1] for row in rows))
-    need = need_of(using, rows, since, now)
-    held = sizing(need, held=claim.target, per_instance=claim.offering.instance_type.gpus, others=_others(claim))
+    windows, others = supply_of(claim, since, now)
+    need, times = need_of(using, rows, since, now, [one.at for one in (*windows, *others)])
+    held = sizing(
+        need, held=claim.target, per_instance=claim.offering.instance_type.gpus, others=counts_at(others, times),
+        windows=counts_at(windows, times),
+    )  # fmt: skip
     return Advice(since, now, [one.name for one in using], any(row[5] for row in rows), held, _gone(claim, since))
 
 
@@ -75,9 +81,12 @@ def users(claim: CapacityClaim) -> list[Deployment]:
     ]  # fmt: skip
 
 
-def need_of(using: Sequence[Deployment], rows: Collection[Row], since: datetime, until: datetime) -> Need:
-    """The need of each deployment from decision to decision; before its first it had none."""
-    times = sorted({since, *(row[1] for row in rows if row[1] > since)})
+def need_of(
+    using: Sequence[Deployment], rows: Collection[Row], since: datetime, until: datetime, cuts: Collection[datetime] = ()
+) -> tuple[Need, list[datetime]]:  # fmt: skip
+    """The need of each deployment from decision to decision, and from cut to cut, with the time at which each span begins;
+    before its first decision a deployment had none."""
+    times = sorted({since, *(at for at in (*(row[1] for row in rows), *cuts) if at > since)})
     stamps = np.array([one.timestamp() for one in times])
     column = {one.key: place for place, one in enumerate(using)}
     wanted, short = (np.zeros((len(times), len(using)), np.int64) for _ in range(2))
@@ -86,7 +95,31 @@ def need_of(using: Sequence[Deployment], rows: Collection[Row], since: datetime,
         wanted[first:, column[key]] = wants
         short[first:, column[key]] = max(0, wants - granted) if bound in SHORT else 0
     gpus = np.array([one.gpu_count for one in using], np.int64)
-    return Need(gpus, np.diff(stamps, append=until.timestamp()), wanted, short)
+    return Need(gpus, np.diff(stamps, append=until.timestamp()), wanted, short), times
+
+
+def supply_of(claim: CapacityClaim, since: datetime, until: datetime) -> tuple[list[Level], list[Level]]:
+    """What the claim's windows ask for over this time, and what further claims of the organization have there. Two
+    queries."""
+    there = CapacityClaim.objects.filter(organization=claim.organization_id, offering=claim.offering_id)
+    windows: dict[int, list[Window]] = {}
+    for row in ClaimWindow.objects.filter(claim__in=there.order_by()).order_by("key"):
+        window = window_of(row)
+        if next_occurrence(window, until):
+            windows.setdefault(row.claim_id, []).append(window)
+    further = there.exclude(key=claim.key).order_by("key").values_list("key", "target")
+    others = summed(promised(target, windows.get(key, []), since, until) for key, target in further)
+    return promised(0, windows.get(claim.key, []), since, until), others
+
+
+def counts_at(levels: Sequence[Level], times: Sequence[datetime]) -> Ints:
+    """How many instances there are at these times; none before the first level: int64 [T]."""
+    if not levels:
+        return np.zeros(len(times), np.int64)
+    counts = np.array([0, *(one.count for one in levels)], np.int64)
+    stamps = np.array([one.at.timestamp() for one in levels])
+    found: Ints = counts[np.searchsorted(stamps, [one.timestamp() for one in times], side="right")]
+    return found
 
 
 def _decisions(keys: Collection[int], since: datetime) -> list[Row]:
@@ -103,10 +136,3 @@ def _gone(claim: CapacityClaim, since: datetime) -> list[str]:
         organization=claim.organization_id, object_type="Deployment", action="deployment.delete", at__gte=since
     )
     return list(deleted.order_by("object_name").values_list("object_name", flat=True).distinct())
-
-
-def _others(claim: CapacityClaim) -> int:
-    """Instances that further claims of the organization have there."""
-    there = CapacityClaim.objects.filter(organization=claim.organization_id, offering=claim.offering_id)
-    total: int | None = there.exclude(key=claim.key).aggregate(n=Sum("target"))["n"]
-    return total or 0

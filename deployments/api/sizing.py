@@ -38,8 +38,9 @@ class AdviceShape(serializers.Serializer):  # type: ignore[type-arg]
     filled = FilledShape(many=True, help_text="How long the need filled so many of its instances.")
     usedGpuHours = serializers.FloatField()
     heldGpuHours = serializers.FloatField()
+    windowSeconds = serializers.FloatField(help_text="In which open windows asked for more than that.")
     shrinkTo = serializers.IntegerField(
-        allow_null=True, help_text="The least that would have held as much; null: none."
+        allow_null=True, help_text="The least that would have held as much, beside the windows; null: none."
     )
     shortSeconds = serializers.FloatField(help_text="In which a deployment was short of GPUs.")
     growth = GrowthShape(many=True)
@@ -53,7 +54,7 @@ class SizingView(APIView):
     @extend_schema(responses=SizingShape, operation_id="GetClaimSizing")
     def get(self, request: Request, id: str) -> Response:
         """What another size of the claim would have done in the last seven days: the recorded need of the deployments
-        that may use it, replayed."""
+        that may use it, replayed. Its windows count as they are set now."""
         claim = claim_get(request_actor(request).require_organization(), id_in_path("CapacityClaim", id))
         found = advice(claim, clock.now())
         return Response({"advice": advice_to(found) if found else None})
@@ -69,6 +70,7 @@ def advice_to(found: Advice) -> dict[str, Any]:
         "deletedDeployments": list(found.gone),
         "instanceCount": sizing.held,
         "filled": [{"instances": count, "seconds": seconds} for count, seconds in enumerate(sizing.at)],
+        "windowSeconds": sizing.window_s,
         "usedGpuHours": sizing.used_gpu_s / 3600,
         "heldGpuHours": sizing.held_gpu_s / 3600,
         "shrinkTo": found.shrink_to,

@@ -4,6 +4,9 @@ Instances are alike: `per_instance` GPUs each. Replicas are packed as placement 
 instances first, then the largest, each on the instance with the tightest room. So the number of instances that a need
 takes is what it would have taken, and not a sum of GPUs. Every instance counts that the need would have filled with
 nothing ahead of it, whether its classes prefer claims or the pool (R15): what is advised never takes away what was used.
+
+What is asked is another base. Windows stay as they are: a claim has max(base, its open window) at any time (C12), so what a
+window holds anyway asks for no base, and growing helps in its hours only as far as the base then exceeds it.
 """
 
 from collections.abc import Sequence
@@ -49,20 +52,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """The answer for a claim of `held` instances.
+    """The answer for a claim with a base of `held` instances.
 
-    at: seconds for which the need filled 0, 1, ... `held` instances of the claim
+    needed: the most instances that the need filled while no window held as many: a smaller base would have lacked them
+    at: seconds for which the need filled 0, 1, ... instances of the claim, up to the most that it had
     used_gpu_s, held_gpu_s: GPU-seconds that the need fills of the claim, and those that it has
     short_s: seconds in which a deployment was short
     growth: how many instances more would have avoided how much of that; only such as avoid more than those before them
+    window_s: seconds in which an open window asked for more than the base
     """
 
     held: int
+    needed: int
     at: tuple[float, ...]
     used_gpu_s: float
     held_gpu_s: float
     short_s: float
     growth: tuple[Step, ...]
+    window_s: float
 
     @property
     def seconds(self) -> float:
@@ -75,45 +82,58 @@ class Sizing:
 
     @property
     def spare(self) -> int:
-        """Instances that the need never filled; a claim has at least one."""
-        return max(0, self.held - max(1, self.peak)) if self.seconds else 0
+        """Instances of the base that the need never filled; a claim has at least one."""
+        return max(0, self.held - max(1, self.needed)) if self.seconds else 0
 
 
-def sizing(need: Need, *, held: int, per_instance: int, others: int = 0) -> Sizing:
-    """Replay `need` on a claim of `held` instances, after `others` that further claims have there. Seconds and instances
-    as in `Sizing`; raises ValueError for negative sizes."""
-    if held < 0 or others < 0 or per_instance < 1:
+def sizing(
+    need: Need, *, held: int, per_instance: int, others: int | Ints = 0, windows: Ints | None = None
+) -> Sizing:  # fmt: skip
+    """Replay `need` on a claim with a base of `held` instances, after `others` that further claims have there (int64 [T],
+    or as many at any time). `windows`: int64 [T], instances that open windows of the claim ask for; None: it has none.
+    Seconds and instances as in `Sizing`; raises ValueError for negative sizes."""
+    spans = len(need.seconds)
+    opened = np.zeros(spans, np.int64) if windows is None else windows
+    ahead = np.broadcast_to(np.asarray(others, np.int64), spans)
+    if held < 0 or per_instance < 1 or np.any(ahead < 0) or np.any(opened < 0):
         raise ValueError("A claim has no negative size, and an instance has GPUs.")
-    at, used = np.zeros(held + 1), 0.0
-    for counts, seconds in _spans(need.wanted, need.seconds):
-        left = counts - placed(need.gpus, counts, others, per_instance)
-        at[min(held, instances_for(need.gpus, left, per_instance))] += seconds
-        used += seconds * float(need.gpus @ placed(need.gpus, left, held, per_instance))
-    total = float(at.sum())
-    short_s, growth = _growth(need, per_instance)
-    return Sizing(held, tuple(at.tolist()), used, total * held * per_instance, short_s, growth)
+    at, used, had, needed = np.zeros(max(held, opened.max(initial=0)) + 1), 0.0, 0.0, 0
+    for (*row, before, window), seconds in _spans(np.column_stack([need.wanted, ahead, opened]), need.seconds):
+        size, counts = max(held, window), np.array(row, np.int64)
+        left = counts - placed(need.gpus, counts, before, per_instance)
+        filled = min(size, instances_for(need.gpus, left, per_instance))
+        at[filled] += seconds
+        used += seconds * float(need.gpus @ placed(need.gpus, left, size, per_instance))
+        had += seconds * size * per_instance
+        if seconds > 0 and filled > window:
+            needed = max(needed, filled)
+    short_s, growth = _growth(need, np.maximum(opened - held, 0), per_instance)
+    window_s = float(need.seconds[opened > held].sum())
+    return Sizing(held, needed, tuple(at.tolist()), used, had, short_s, growth, window_s)
 
 
-def _growth(need: Need, per_instance: int) -> tuple[float, tuple[Step, ...]]:
-    """Seconds of shortage, and for each number of further instances that helps what it would have avoided."""
+def _growth(need: Need, beyond: Ints, per_instance: int) -> tuple[float, tuple[Step, ...]]:
+    """Seconds of shortage, and for each number of further instances that helps what it would have avoided. `beyond`: by
+    how many an open window exceeds the base, which has to grow by as many before it helps: int64 [T]."""
     short_s, by_count = 0.0, dict[int, float]()
-    for counts, seconds in _spans(need.short, need.seconds):
+    for (*row, window), seconds in _spans(np.column_stack([need.short, beyond]), need.seconds):
+        counts = np.array(row, np.int64)
         if counts.any():
             short_s += seconds
             if not np.any(counts[_nowhere(need.gpus, per_instance)]):
-                more = instances_for(need.gpus, counts, per_instance)
+                more = window + instances_for(need.gpus, counts, per_instance)
                 by_count[more] = by_count.get(more, 0.0) + seconds
     sums = np.cumsum([by_count[more] for more in sorted(by_count)]).tolist()
     return short_s, tuple(Step(more, avoided) for more, avoided in zip(sorted(by_count), sums, strict=True) if avoided)
 
 
-def _spans(counts: Ints, seconds: Floats) -> list[tuple[Ints, float]]:
+def _spans(counts: Ints, seconds: Floats) -> list[tuple[list[int], float]]:
     """Different rows of `counts`, and how long each was."""
     if not len(counts):
         return []
     rows, row_of = np.unique(counts, axis=0, return_inverse=True)
     lasted = np.bincount(row_of.ravel(), seconds, minlength=len(rows))
-    return list(zip(rows, lasted.tolist(), strict=True))
+    return list(zip(rows.tolist(), lasted.tolist(), strict=True))
 
 
 def _nowhere(gpus: Ints, per_instance: int) -> npt.NDArray[np.bool_]:

@@ -155,3 +155,69 @@ def test_what_cannot_be_is_refused() -> None:
         Need(np.array([1]), np.array([1.0]), -ok, ok)
     with pytest.raises(ValueError, match="no negative size"):
         sizing(Need(np.array([1]), np.array([1.0]), ok, ok), held=-1, per_instance=8)
+
+
+@st.composite
+def windowed(draw: st.DrawFn) -> tuple[Need, list[int], list[int]]:
+    """A need, and for each of its spans what windows of the claim ask for and what further claims have."""
+    need = draw(needs())
+    spans = len(need.seconds)
+    windows, others = (draw(st.lists(st.integers(0, most), min_size=spans, max_size=spans)) for most in (14, 3))
+    return need, windows, others
+
+
+def room(need: Need, windows: list[int], others: list[int], base: int) -> list[list[int]]:
+    """The slow, obvious way: what of the need each span holds on the claim with this base."""
+    found = []
+    for row, window, ahead in zip(need.wanted.tolist(), windows, others, strict=True):
+        before, _ = one_by_one(need.gpus.tolist(), row, ahead, 8)
+        left = [count - placed for count, placed in zip(row, before, strict=True)]
+        found.append(one_by_one(need.gpus.tolist(), left, max(base, window), 8)[0])
+    return found
+
+
+def avoided(need: Need, windows: list[int], held: int, more: int) -> float:
+    """Seconds in which all that was short fits on what `more` instances of base add beyond the open window."""
+    total = 0.0
+    for row, window, seconds in zip(need.short.tolist(), windows, need.seconds.tolist(), strict=True):
+        added = max(held + more, window) - max(held, window)
+        if any(row) and one_by_one(need.gpus.tolist(), row, added, 8)[0] == row:
+            total += seconds
+    return total
+
+
+@given(windowed(), st.integers(1, 12))
+def test_beside_windows_the_advice_is_the_least_base_that_holds_as_much(
+    case: tuple[Need, list[int], list[int]], held: int
+) -> None:
+    need, windows, others = case
+    found = sizing(need, held=held, per_instance=8, others=np.array(others), windows=np.array(windows))
+    now = room(need, windows, others, held)
+    least = min(base for base in range(1, held + 1) if room(need, windows, others, base) == now)
+    assert held - found.spare == least
+    lasted = zip(now, need.seconds.tolist(), strict=True)
+    assert found.used_gpu_s == pytest.approx(sum(s * float(need.gpus @ np.array(row)) for row, s in lasted))
+    had = zip(windows, need.seconds.tolist(), strict=True)
+    assert found.held_gpu_s == pytest.approx(sum(s * 8 * max(held, window) for window, s in had))
+    assert found.seconds == pytest.approx(need.seconds.sum())
+
+
+@given(windowed(), st.integers(1, 12))
+def test_beside_windows_growing_avoids_what_the_base_adds_beyond_them(
+    case: tuple[Need, list[int], list[int]], held: int
+) -> None:
+    need, windows, _ = case
+    found = sizing(need, held=held, per_instance=8, windows=np.array(windows))
+    steps = {step.more: step.avoided_s for step in found.growth}
+    reached = 0.0
+    for more in range(max([0, *steps]) + 2):
+        reached = steps.get(more, reached)
+        assert avoided(need, windows, held, more) == pytest.approx(reached), more
+
+
+@given(needs(), st.integers(1, 12), st.integers(0, 3))
+def test_windows_that_never_exceed_the_base_change_nothing(need: Need, held: int, others: int) -> None:
+    closed = np.full(len(need.seconds), min(1, held))
+    plain = sizing(need, held=held, per_instance=8, others=others)
+    beside = sizing(need, held=held, per_instance=8, others=others, windows=closed)
+    assert (beside.spare, beside.at, beside.growth, beside.window_s) == (plain.spare, plain.at, plain.growth, 0)

@@ -1,6 +1,6 @@
 """Right-sizing of a claim by the need that was recorded."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from claims.models import CapacityClaim
+from claims.models import CapacityClaim, ClaimWindow
 from console.common import clock
 from deployments.core.plan import SHORT
 from deployments.models import Decision, Deployment
@@ -136,6 +136,62 @@ def test_what_other_claims_of_the_organization_hold_is_filled_first(cast: Cast) 
     assert (found.sizing.peak, found.shrink_to) == (1, 1)
 
 
+def window(claim: CapacityClaim, count: int, hours_ago: float, *, until: timedelta | None = None) -> None:
+    """One of two hours every day, which last began so long ago."""
+    start = (clock.now() - timedelta(hours=hours_ago)).replace(second=0, microsecond=0, tzinfo=None)
+    last = (start + until).date() if until is not None else None
+    ClaimWindow.objects.create(
+        claim=claim, first=start.date() - timedelta(days=30), at=start.time(), duration=timedelta(hours=2),
+        recurrence="FREQ=DAILY", time_zone="UTC", count=count, until=last, created_at=start.replace(tzinfo=UTC),
+        updated_at=start.replace(tzinfo=UTC),
+    )  # fmt: skip
+
+
+def test_c12_what_a_window_holds_asks_for_no_base(cast: Cast) -> None:
+    """Two of three instances are needed, but for four while a window of four is open, and then a fifth is short."""
+    claim, chat = claimed(cast, 3), deployment(cast)
+    window(claim, 4, 5)
+    decided(chat, 10, 2)
+    decided(chat, 4.5, 4)
+    decided(chat, 4, 5, 4)
+    decided(chat, 3.5, 2)
+    found = advice(claim, clock.now())
+    assert found is not None
+    assert [round(one / HOUR, 1) for one in found.sizing.at] == [0, 0, 9, 0, 1]
+    assert (found.shrink_to, round(found.sizing.window_s / HOUR, 1)) == (2, 2)
+    assert found.sizing.held_gpu_s == pytest.approx((8 * 3 + 2 * 4) * 4 * HOUR, abs=100)
+    assert [(one.more, round(one.avoided_s / HOUR, 2)) for one in found.sizing.growth] == [(2, 0.5)]
+    said = cast.viewer.api().get(f"/api/v1/claims/{claim.id}/sizing").json()["advice"]
+    assert (said["shrinkTo"], said["windowSeconds"]) == (2, pytest.approx(2 * HOUR, abs=1))
+    text = " ".join(cast.viewer.browser().get(reverse("claim-sizing", args=[claim.id])).content.decode().split())
+    assert "2 of 3 instances would have held everything that the need filled outside its windows." in text
+    assert "For 2 h open windows asked for more than its base of 3" in text
+
+
+def test_c12_a_window_that_is_over_for_good_holds_nothing_again(cast: Cast) -> None:
+    claim, chat = claimed(cast, 3), deployment(cast)
+    window(claim, 4, 50, until=timedelta(0))
+    decided(chat, 60, 2)
+    decided(chat, 49.5, 3)
+    decided(chat, 49, 2)
+    found = advice(claim, clock.now())
+    assert found is not None
+    assert (found.shrink_to, found.sizing.window_s) == (None, 0)
+
+
+def test_c12_windows_of_other_claims_are_filled_first(cast: Cast) -> None:
+    claim, chat = claimed(cast, 3), deployment(cast)
+    other = world.claim(cast.admin.actor, claim.offering, 1, name="older")
+    window(other, 3, 5)
+    decided(chat, 10, 3)
+    decided(chat, 4.5, 4)
+    decided(chat, 3.5, 3)
+    found = advice(claim, clock.now())
+    assert found is not None
+    assert [round(one / HOUR, 1) for one in found.sizing.at] == [1, 1, 8, 0]
+    assert found.shrink_to == 2
+
+
 def test_queries_do_not_grow_with_the_record(cast: Cast) -> None:
     claim = claimed(cast, 2)
 
@@ -150,6 +206,7 @@ def test_queries_do_not_grow_with_the_record(cast: Cast) -> None:
         more = deployment(cast, f"more-{number}")
         for hours in range(1, 9):
             decided(more, hours, 1)
+        window(claim, 3 + number, 2 + 3 * number)
     assert queries() == before
 
 
