@@ -25,7 +25,9 @@ __all__ = ["charts", "page", "run"]
 
 LOWEST, OF_THE_PEAK = 1, 2  # min, and max as a multiple of the most that is needed
 BEGINS_AT = 0.7  # of the slots in use, as the run begins
-ROUNDED = {"gpu_hours": 2, "changes_per_hour": 2, "wait_p50_s": 2, "wait_p95_s": 2, "wait_p99_s": 2}
+# What is measured of a run, and to how many digits it is told.
+MEASURES = {"share_le_1s": 4, "share_le_5s": 4, "wait_p50_s": 2, "wait_p95_s": 2, "wait_p99_s": 2, "gpu_hours": 2, "ratio": 4,
+            "changes_per_hour": 2}  # fmt: skip
 
 Column = dict[str, float]
 
@@ -33,18 +35,19 @@ Column = dict[str, float]
 def run() -> list[dict[str, Any]]:
     seeds = SEEDS[: int(os.environ.get("BENCH_SEEDS", len(SEEDS)))]
     days = int(os.environ.get("BENCH_DAYS", DAYS))
-    pieces = [(days, case, cold, seeds) for case in range(len(cases(days))) for cold in COLD_STARTS_S]
+    pieces = [(days, case, cold, seed) for seed in seeds for case in range(len(cases(days))) for cold in COLD_STARTS_S]
     made: list[dict[str, Any]] = []
     with multiprocessing.get_context("fork").Pool(int(os.environ.get("BENCH_WORKERS", os.cpu_count() or 1))) as pool:
-        for found in pool.imap(_piece, pieces):
+        for piece, found in zip(pieces, pool.imap(_piece, pieces), strict=True):
             made += found
-            print(f"{found[0]['trace']}, {found[0]['size']}, cold start {found[0]['cold_start_s']:g} s", flush=True)
-    return made
+            says = f"{found[0]['trace']}, {found[0]['size']}, cold start {piece[2]:g} s, seed {piece[3]}"
+            print(says, flush=True)
+    return over_seeds(made)
 
 
-def _piece(piece: tuple[int, int, float, Sequence[int]]) -> list[dict[str, Any]]:
-    days, case, cold_start_s, seeds = piece
-    return rows([cases(days)[case]], [cold_start_s], seeds)
+def _piece(piece: tuple[int, int, float, int]) -> list[dict[str, Any]]:
+    days, case, cold_start_s, seed = piece
+    return rows_of_a_seed(cases(days)[case], cold_start_s, seed)
 
 
 def rows(
@@ -54,19 +57,40 @@ def rows(
     contestants: Sequence[Contestant] = CONTESTANTS,
 ) -> list[dict[str, Any]]:
     """A row for each case, cold start, policy and setting, and for each scale of the oracle."""
-    made = []
-    for case in chosen:
-        loads = [case.load(seed) for seed in seeds]
-        for cold_start_s in cold_starts_s:
-            setup = Setup(SLOTS, cold_start_s)
-            runs = [_scored(load, setup, case.from_hour, contestants) for load in loads]
-            common = {"trace": case.trace, "size": case.size, "smooth": case.smooth, "cold_start_s": cold_start_s}
-            common |= {"seeds": len(seeds), "scored_hours": round(case.span_s / grid.HOUR_S - case.from_hour, 1)}
-            labels = [("oracle", scale) for scale in oracle.SCALES]
-            labels += [(one.name, setting) for one in contestants for setting in one.settings]
-            for (policy, setting), columns in zip(labels, zip(*runs, strict=True), strict=True):
-                made.append(common | {"policy": policy, "setting": round(setting, 4)} | _mean(columns))
-    return made
+    made = [
+        rows_of_a_seed(case, cold, seed, contestants) for case in chosen for cold in cold_starts_s for seed in seeds
+    ]
+    return over_seeds([row for found in made for row in found])
+
+
+def rows_of_a_seed(
+    case: Case, cold_start_s: float, seed: int, contestants: Sequence[Contestant] = CONTESTANTS
+) -> list[dict[str, Any]]:
+    """The rows of one draw, not rounded."""
+    columns = _scored(case.load(seed), Setup(SLOTS, cold_start_s), case.from_hour, contestants)
+    common = {"trace": case.trace, "size": case.size, "smooth": case.smooth, "cold_start_s": cold_start_s}
+    common |= {"scored_hours": round(case.span_s / grid.HOUR_S - case.from_hour, 1)}
+    labels = [("oracle", scale) for scale in oracle.SCALES]
+    labels += [(one.name, setting) for one in contestants for setting in one.settings]
+    return [
+        common | {"policy": policy, "setting": round(setting, 4)} | column
+        for (policy, setting), column in zip(labels, columns, strict=True)
+    ]
+
+
+def over_seeds(made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for all draws of the same: the mean of what was measured, and how many there were."""
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in made:
+        alike.setdefault(
+            tuple(row[name] for name in ("trace", "size", "cold_start_s", "policy", "setting")), []
+        ).append(row)
+    return [
+        {name: value for name, value in found[0].items() if name not in MEASURES}
+        | {"seeds": len(found)}
+        | {name: round(float(np.mean([row[name] for row in found])), digits) for name, digits in MEASURES.items()}
+        for found in alike.values()
+    ]
 
 
 def _scored(load: Load, setup: Setup, from_hour: int, contestants: Sequence[Contestant]) -> list[Column]:
@@ -100,7 +124,3 @@ def _measures(came: grid.GridRun, known: int) -> list[Column]:
         "changes_per_hour": came.changes_per_hour,
     }
     return [{name: float(column[lane]) for name, column in columns.items()} for lane in range(len(hours))]
-
-
-def _mean(columns: Sequence[Column]) -> Column:
-    return {name: round(float(np.mean([one[name] for one in columns])), ROUNDED.get(name, 4)) for name in columns[0]}
