@@ -11,6 +11,7 @@ from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
 
 from claims.models import CapacityClaim, Offering, Quota
+from console.common.together import Statement, run_together
 from console.organizations.models import Organization
 
 # Written out, since every creation waits for whoever holds the row.
@@ -51,8 +52,12 @@ def claim_lock(organization: Organization, id: uuid.UUID) -> CapacityClaim | Non
 
 def creation_lock(fingerprint: str) -> None:
     """Let creations with the same fingerprint go one after the other."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [fingerprint])
+    run_together([creation_locked(fingerprint)])
+
+
+def creation_locked(fingerprint: str) -> Statement:
+    """The same, to be sent together with what has to be looked at under the lock."""
+    return "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [fingerprint]
 
 
 # First halves of two-part advisory locks; the second is the organization, or nothing.

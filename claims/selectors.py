@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection
 from django.db.models import Count, F, IntegerField, Min, Q, QuerySet, Sum
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Greatest
@@ -35,6 +35,7 @@ from claims.models import (
 )
 from console.common.errors import NotFound
 from console.common.rows import columns, row_read
+from console.common.together import Statement
 from console.organizations.models import Organization
 
 COUNTING = Q(instances__state__in=WANTED_STATES, instances__lost_at__isnull=True) & ~Q(instances__work__in=AWAY)
@@ -347,15 +348,17 @@ def pool_live(offering_key: int) -> int:
     return live
 
 
-def offering_claimable(zone: str, instance_type: str) -> Offering | None:
-    """The offering of these catalogued names where it can be claimed, with its zone and type."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIMABLE.format(columns=columns(o=Offering, z=Zone, t=InstanceType)), [zone, instance_type])
-        row = cursor.fetchone()
-    if row is None:
+def offering_claimable(zone: str, instance_type: str) -> Statement:
+    """What answers the offering of these catalogued names where it can be claimed, for `offering_read`."""
+    return _CLAIMABLE.format(columns=columns(o=Offering, z=Zone, t=InstanceType)), [zone, instance_type]
+
+
+def offering_read(rows: Sequence[Sequence[Any]]) -> Offering | None:
+    """The offering with its zone and type, where there is one."""
+    if not rows:
         return None
     found: Offering
-    found, found.zone, found.instance_type = row_read(row, Offering, Zone, InstanceType)
+    found, found.zone, found.instance_type = row_read(rows[0], Offering, Zone, InstanceType)
     return found
 
 

@@ -1,6 +1,7 @@
 """Writes of the capacity half, one module a noun."""
 
-from claims.services.claims import claim_create, claim_delete, claim_resize, claim_withdraw
+from claims.services.claims import claim_delete, claim_resize, claim_withdraw
+from claims.services.creation import claim_create
 from claims.services.gpus import GpuRelease, GpuTake, gpus_release, gpus_take
 from claims.services.labels import claim_labels_set
 from claims.services.pools import (

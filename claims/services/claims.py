@@ -1,80 +1,30 @@
-"""Capacity claims: created, resized, deleted. Nothing waits in here; the fulfil and provision loops do the rest."""
+"""Capacity claims: resized, deleted. Nothing waits in here; the fulfil and provision loops do the rest."""
 
-import hashlib
-import json
 import uuid
-from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import transaction
 
 from claims import locks
 from claims.core import rules
-from claims.core.conditions import claim_conditions, timestamp
+from claims.core.conditions import timestamp
 from claims.core.rules import ClaimResources
 from claims.core.states import Status
 from claims.foreseen import no_longer_offered
-from claims.holdings import Holding, holding_of
-from claims.models import CapacityClaim, ClaimKind, Offering
-from claims.selectors import claim_get, counted, offering_claimable, offerings_claimable
+from claims.holdings import holding_of
+from claims.models import CapacityClaim, ClaimKind
+from claims.selectors import claim_get, counted
 from claims.services import fulfilment, life
 from claims.services import instances as hands
 from claims.services.quota import quota_check
 from console.common import clock
-from console.common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from console.common.ids import new_id
+from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from console.common.notify import publish
-from console.common.rows import rows_insert
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
 from console.organizations.services import audit_record
-
-# A creation that is sent again because its answer was lost comes within this time (API.md, rule 5).
-REPEAT_WITHIN = timedelta(seconds=30)
-_TWIN = """
-    SELECT id FROM claims_capacityclaim
-    WHERE organization_id = %s AND name = %s AND created_at > %s
-      AND created_by_token_id IS NOT DISTINCT FROM %s AND created_by_user_id IS NOT DISTINCT FROM %s
-      AND target = %s AND sent_capacity_type = %s AND sent_instance_id = %s AND sent_zone = %s
-      AND status <> 'STATUS_DELETING'
-    ORDER BY created_at, key LIMIT 1"""
-
-
-def claim_create(
-    *,
-    actor: Actor,
-    organization: Organization,
-    name: str,
-    resources: ClaimResources,
-    id: uuid.UUID | None = None,
-    distinct: bool = False,
-) -> CapacityClaim:
-    """Set capacity aside; answers CREATING, always (C5).
-
-    Refuses with InvalidArgument (the request), FailedPrecondition (quota), AlreadyExists (the id). Sent again
-    within 30 seconds without an id it answers with the first claim, unless it is `distinct`: the caller keeps repeats
-    apart itself, with an `Idempotency-Key`.
-    """
-    actor.require_write()
-    offering = offering_wanted(name, resources)
-    with transaction.atomic():
-        now = clock.now()
-        chosen = id or new_id()
-        earlier = None if distinct and id is None else _earlier(actor, organization, name, resources, id, now)
-        if earlier is not None:
-            return earlier
-        # All that can be done before the quota's row is held, for which others wait; a refusal undoes it.
-        _tell(organization)
-        audit_record(actor=actor, action="claim.create", obj_type="CapacityClaim", obj_id=str(chosen),
-                     obj_name=name, after=_described(resources), organization=organization)  # fmt: skip
-        claim = _insert(actor, organization, offering, name, resources, chosen, now)
-        if claim.kind == ClaimKind.CUSTOMER:
-            quota_check(
-                organization=organization, offering=offering, claim_key=claim.key, promised=claim.target, new=True
-            )  # fmt: skip
-        return claim_settle(actor=actor, claim=claim, now=now, new=True)
 
 
 def claim_resize(*, actor: Actor, claim_id: uuid.UUID, resources: ClaimResources) -> CapacityClaim:
@@ -163,103 +113,18 @@ def _counted(claim: CapacityClaim) -> dict[str, Any]:
     return {"instanceCount": claim.target, **({"effectiveAt": timestamp(at)} if at else {})}
 
 
-def claim_settle(
-    *, actor: Actor, claim: CapacityClaim, now: datetime, was: str | None = None, new: bool = False
-) -> CapacityClaim:
+def claim_settle(*, actor: Actor, claim: CapacityClaim, now: datetime, was: str | None = None) -> CapacityClaim:
     """The first step of a change, in its own transaction; the loop takes the others. `was`: its status before. Returns
     the claim with what it has then."""
-    holding = fulfilment.claim_step(claim=claim, now=now, new=new)
+    holding = fulfilment.claim_step(claim=claim, now=now)
     fulfilment.claim_describe(holding=holding, by=actor.name, now=now, was=was)
-    if not new:
-        _tell(claim.organization)
+    publish("claims", [claim.organization_id])
+    wake_on_commit("claims.tasks.fulfil", "control")
     return counted(claim, holding.instances)
-
-
-def offering_wanted(name: str, resources: ClaimResources) -> Offering:
-    """The offering a valid request names; InvalidArgument on the field that names none (C2)."""
-    violations = rules.validate_create(name, resources)
-    if violations:
-        raise InvalidArgument(violations)
-    zone = resources.zones[0].upper()
-    found = offering_claimable(zone, resources.instance_id.lower())
-    if found is not None:
-        return found
-    there = ", ".join(sorted(one.instance_type.name for one in offerings_claimable() if one.zone.name == zone))
-    if not there:
-        raise InvalidArgument.of("resources.zones[0]", f"there is nothing to claim in {resources.zones[0]!r}")
-    text = f"{resources.instance_id!r} cannot be claimed in {zone}; what can be: {there}"
-    raise InvalidArgument.of("resources.instance_id", text)
 
 
 def resources_of(claim: CapacityClaim) -> ClaimResources:
     return ClaimResources(claim.sent_instance_id, claim.target, claim.sent_capacity_type, (claim.sent_zone,))
-
-
-def _described(resources: ClaimResources) -> dict[str, Any]:
-    return {**asdict(resources), "zones": list(resources.zones)}
-
-
-def _earlier(
-    actor: Actor,
-    organization: Organization,
-    name: str,
-    resources: ClaimResources,
-    id: uuid.UUID | None,
-    now: datetime,
-) -> CapacityClaim | None:
-    """The claim that an earlier, same request made; None when this one is new."""
-    if id is not None:
-        if CapacityClaim.objects.filter(id=id).exists():
-            raise AlreadyExists("CapacityClaim", id)
-        return None
-    caller = {"organization": organization.key, "token": str(actor.token.id) if actor.token else actor.name}
-    fingerprint = json.dumps([caller, name, _described(resources)], sort_keys=True)
-    locks.creation_lock("claim " + hashlib.sha256(fingerprint.encode()).hexdigest())
-    return _twin(actor, organization, name, resources, now)
-
-
-def _twin(
-    actor: Actor, organization: Organization, name: str, resources: ClaimResources, now: datetime
-) -> CapacityClaim | None:
-    given: list[Any] = [organization.key, name, now - REPEAT_WITHIN, actor.token and actor.token.pk, actor.user and actor.user.pk,
-             resources.instance_count, resources.capacity_type, resources.instance_id, resources.zones[0]]  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute(_TWIN, given)
-        found = cursor.fetchone()
-    return claim_get(organization, found[0]) if found else None
-
-
-def _insert(
-    actor: Actor,
-    organization: Organization,
-    offering: Offering,
-    name: str,
-    resources: ClaimResources,
-    id: uuid.UUID,
-    now: datetime,
-) -> CapacityClaim:
-    claim = CapacityClaim(
-        id=id,
-        organization=organization,
-        offering=offering,
-        name=name,
-        kind=resources.kind,
-        target=resources.instance_count,
-        sent_capacity_type=resources.capacity_type,
-        sent_instance_id=resources.instance_id,
-        sent_zone=resources.zones[0],
-        created_at=now,
-        updated_at=now,
-        created_by_user=actor.user,
-        created_by_token=actor.token,
-    )
-    if claim.kind == ClaimKind.CUSTOMER:  # its first step changes nothing about them
-        claim.conditions = claim_conditions(Holding(claim, []).facts(offering.zone.name), [], now)
-    try:
-        rows_insert([claim])
-    except IntegrityError as error:
-        raise AlreadyExists("CapacityClaim", id) from error
-    return claim
 
 
 def claim_locked(organization: Organization, claim_id: uuid.UUID) -> CapacityClaim:
@@ -276,8 +141,3 @@ def claim_locked(organization: Organization, claim_id: uuid.UUID) -> CapacityCla
     if claim is None:
         raise NotFound("CapacityClaim", claim_id)
     return claim
-
-
-def _tell(organization: Organization) -> None:
-    publish("claims", [organization.key])
-    wake_on_commit("claims.tasks.fulfil", "control")

@@ -22,11 +22,20 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
 def new_instances(
     *, offering: Offering, source: Source, count: int, now: datetime, claim: CapacityClaim | None = None
 ) -> list[Instance]:
-    """Rows that say these machines are wanted; the provision loop takes it from there, later and later while those
-    before them do not join (C6)."""
+    """Rows that say these machines are wanted; the provision loop takes it from there."""
+    wanted = machines(offering=offering, source=source, count=count, now=now, claim=claim)
+    rows_insert(wanted)
+    return wanted
+
+
+def machines(
+    *, offering: Offering, source: Source, count: int, now: datetime, claim: CapacityClaim | None = None
+) -> list[Instance]:
+    """As many machines as they are asked for, for the caller to store: later and later while those before them do not join
+    (C6)."""
     stem = f"{offering.zone.name}-{offering.instance_type.name}".lower()
     failures = claim.join_failures if claim else offering.join_failures
-    wanted = [
+    return [
         Instance(
             name=f"{stem}-{new_id().hex[-10:]}",
             offering=offering,
@@ -42,8 +51,6 @@ def new_instances(
         )
         for _ in range(count)
     ]
-    rows_insert(wanted)
-    return wanted
 
 
 def retry_after(failures: int) -> timedelta:

@@ -1,9 +1,11 @@
 """Tells open pages that something changed: one coalesced NOTIFY a pass, delivered when its transaction commits."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db import connection
+
+from console.common.together import Statement
 
 CHANNEL = "headroom"
 LONGEST_PAYLOAD = 7900  # PostgreSQL refuses 8000 bytes
@@ -12,10 +14,14 @@ LONGEST_PAYLOAD = 7900  # PostgreSQL refuses 8000 bytes
 def publish(topic: str, organization_keys: Iterable[int]) -> None:
     """Announce a change of `topic` to the organizations. PostgreSQL drops doubles within one transaction."""
     keys = sorted(set(organization_keys))
-    if not keys:
-        return
+    if keys:
+        with connection.cursor() as cursor:
+            cursor.execute(*announcement(topic, keys))
+
+
+def announcement(topic: str, keys: Sequence[int]) -> Statement:
+    """What `publish` sends, to be sent together with other statements."""
     payload = json.dumps({"topic": topic, "organizations": keys})
     if len(payload) > LONGEST_PAYLOAD:
         payload = json.dumps({"topic": topic, "organizations": "all"})
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+    return "SELECT pg_notify(%s, %s)", [CHANNEL, payload]

@@ -1,17 +1,19 @@
 """Rows written and read with SQL that is made once, for the few places where most of the work is the ORM's making of it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.db.models.expressions import DatabaseDefault
+from django.db.models.fields import NOT_PROVIDED
 
-M = TypeVar("M", bound=Model)
+from console.common.together import Statement, run_together
 
 
+@cache
 def columns(**models: type[Model]) -> str:
     """All columns of the models, by the alias of their table: to be selected and handed to `row_read`."""
     named = ((alias, field) for alias, model in models.items() for field in model._meta.concrete_fields)
@@ -26,29 +28,37 @@ def row_read(values: Iterable[Any], *models: type[Model]) -> Iterator[Any]:
         yield model.from_db(connection.alias, names, list(islice(rest, len(names))))
 
 
-def rows_insert(rows: Sequence[M]) -> None:
-    """Store new rows of one model, as `bulk_create` does, each with its key afterwards. Defaults of the database are for
-    all of them or for none."""
-    if not rows:
+def rows_insert(*groups: Sequence[Model], also: Sequence[Statement] = ()) -> None:
+    """Store new rows, those of a group all of one model, as `bulk_create` does, each with its key afterwards: in order, and
+    with whatever is `also` to be done in one message. Defaults of the database are for all of a group or for none, and so
+    are keys that are known already."""
+    filled = [rows for rows in groups if rows]
+    if not filled:
         return
+    answers = run_together([*map(_insert, filled), *also])
+    for rows, keys in zip(filled, answers, strict=False):
+        for row, (key,) in zip(rows, keys, strict=True):
+            row.pk = key
+            row._state.adding, row._state.db = False, connection.alias
+
+
+def _insert(rows: Sequence[Model]) -> Statement:
+    """Columns that are NULL in every row are not named: fewer values, and psycopg remembers only statements of up to 50."""
     model = type(rows[0])
-    given = tuple(
-        field for field in model._meta.concrete_fields
-        if not field.primary_key and not isinstance(getattr(rows[0], field.attname), DatabaseDefault)
-    )  # fmt: skip
+    given = tuple(field for field in model._meta.concrete_fields if any(map(partial(_given, field), rows)))
     names, values = tuple(field.column for field in given), list[Any]()
     for row in rows:
         values += [field.get_db_prep_save(getattr(row, field.attname), connection) for field in given]
-    with connection.cursor() as cursor:
-        cursor.execute(_insert(model, names, len(rows)), values)
-        keys = cursor.fetchall()
-    for row, (key,) in zip(rows, keys, strict=True):
-        row.pk = key
-        row._state.adding, row._state.db = False, connection.alias
+    return _insert_sql(model, names, len(rows)), values
+
+
+def _given(field: Field[Any, Any], row: Model) -> bool:
+    value = getattr(row, field.attname)
+    return not (isinstance(value, DatabaseDefault) or (value is None and field.db_default is NOT_PROVIDED))
 
 
 @lru_cache(maxsize=256)
-def _insert(model: type[Model], names: tuple[str, ...], count: int) -> str:
+def _insert_sql(model: type[Model], names: tuple[str, ...], count: int) -> str:
     quoted, one = connection.ops.quote_name, f"({', '.join(['%s'] * len(names))})"
     pk = model._meta.pk.column if model._meta.pk else None
     assert pk is not None

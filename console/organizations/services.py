@@ -48,7 +48,24 @@ def audit_record(
 ) -> None:
     """Write who changed what. Call it inside the transaction of the change, so that neither exists alone. `before` is None
     for what begins, `after` for what ends; a change has both."""
-    event = AuditEvent(
+    event = audit_event(actor=actor, action=action, obj_type=obj_type, obj_id=obj_id, obj_name=obj_name, before=before,
+                        after=after, organization=organization)  # fmt: skip
+    rows_insert([event])
+
+
+def audit_event(
+    *,
+    actor: Actor,
+    action: str,
+    obj_type: str,
+    obj_id: str,
+    obj_name: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    organization: Organization | None = None,
+) -> AuditEvent:
+    """Who changed what, for the caller to store in the transaction of the change."""
+    return AuditEvent(
         organization=organization or actor.organization,
         user=actor.user,
         actor=actor.name,
@@ -60,7 +77,6 @@ def audit_record(
         after=after,
         request_id=actor.request_id,
     )
-    rows_insert([event])
 
 
 def organization_create(*, actor: Actor, id: str, slug: str, name: str) -> Organization:

@@ -21,7 +21,8 @@ from claims.core.states import Status
 from claims.labels import labelled
 from claims.models import CapacityClaim, UsageKind
 from claims.selectors import claim_get, claims_of, pending_changes
-from claims.services.claims import claim_locked, offering_wanted, resources_of
+from claims.services.claims import claim_locked, resources_of
+from claims.services.creation import offering_wanted
 from console.common import clock
 from console.common.errors import InvalidArgument
 from console.organizations.api.etags import Tagged
