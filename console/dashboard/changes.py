@@ -48,6 +48,9 @@ def flat(value: Mapping[str, Any] | None) -> dict[str, str]:
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping) and (value or path in ("", LABELS)):
         for name, inner in value.items():
+            if path == LABELS:  # values too
+                yield f"{path}.{name}", str(inner) or '""'
+                continue
             hidden = name.lower() in SECRET and inner
             yield from _leaves(f"{path}.{name}" if path else name, HIDDEN if hidden else inner)
     else:

@@ -4,6 +4,7 @@ from deployments.api import (
     backtests,
     claims,
     decisions,
+    deployments,
     events,
     explanation,
     holds,
@@ -19,6 +20,8 @@ from deployments.api import (
 )
 
 urlpatterns = [
+    path("deployments", deployments.DeploymentsView.as_view(), name="api-own-deployments"),
+    path("deployments/<str:id>", deployments.DeploymentView.as_view(), name="api-own-deployment"),
     path("deployments/<str:id>/decisions", v1.DecisionsView.as_view(), name="api-decisions"),
     path("deployments/<str:id>/signals", v1.SignalsView.as_view(), name="api-signals"),
     path("deployments/<str:id>/replicas", v1.ReplicasView.as_view(), name="api-replicas"),

@@ -17,7 +17,7 @@ from tests import fleet, world
 from tests.cast import Cast
 
 pytestmark = pytest.mark.django_db
-TEAM = {"team": "search", "environment": "production"}
+TEAM = {"team": "search", "environment": "PRODUCTION", "secret": ""}
 WRONG: list[Any] = [
     None, [], "team=search", {"team": 1}, {"team": None}, {"team": {"a": "b"}}, {"": "x"}, {"-a": "x"}, {"a": "-"},
     {"a b": "x"}, {"a": "x y"}, {"headroom/kind": "x"}, {"a/b/c": "x"}, {"A.example/b": "x"}, {"a": "x" * 64},
@@ -66,7 +66,7 @@ def test_labels_are_read_replaced_and_told_in_the_audit_trail(cast: Cast, thing:
     assert (first.before, first.after) == ({"labels": {}}, {"labels": TEAM})
     assert second.before == first.after
     assert {(one.field, one.before, one.after) for one in changes(first)} == {
-        ("label team", "unset", "search"), ("label environment", "unset", "production"),
+        ("label team", "unset", "search"), ("label environment", "unset", "PRODUCTION"), ("label secret", "unset", '""'),
     }  # fmt: skip
     assert thing.updated_at == before, "the vendor's clients are not told"
     assert api.send("PUT", thing.path, {"labels": {}}).json() == {"labels": {}}
@@ -128,6 +128,48 @@ def test_a_claim_shows_its_labels_over_our_own_api_alone(cast: Cast) -> None:
     assert resized.json()["capacityClaim"]["labels"] == TEAM
     for path in ("capacityclaims", f"capacityclaims/{one.id}"):
         assert "labels" not in api.get(f"/v1alpha1/inference/{path}").content.decode()
+
+
+def test_a_deployment_shows_its_labels_over_our_own_api_alone(cast: Cast) -> None:
+    one, api = deployment_of(cast), cast.admin.api()
+    api.send("PUT", f"/api/v1/deployments/{one.id}/labels", {"labels": TEAM})
+    vendors = api.get(f"/v1alpha1/inference/deployments/{one.id}").json()["deployment"]
+    assert api.get(f"/api/v1/deployments/{one.id}").json() == {"deployment": {**vendors, "labels": TEAM}}
+    assert api.get("/api/v1/deployments").json() == {"items": [{**vendors, "labels": TEAM}], "nextCursor": None}
+    assert "labels" not in api.get("/v1alpha1/inference/deployments").content.decode()
+    assert cast.viewer.api().get(f"/api/v1/deployments/{one.id}").status_code == 200
+    assert cast.outsider.api().get(f"/api/v1/deployments/{one.id}").status_code == 404
+    assert cast.outsider.api().get("/api/v1/deployments").json()["items"] == []
+    for path in ("nonsense", "0198c0de-0000-7000-8000-000000000000"):
+        assert api.get(f"/api/v1/deployments/{path}").status_code == 404
+
+
+def test_a_list_of_deployments_is_filtered_sorted_and_paged(cast: Cast) -> None:
+    api, at, of = cast.admin.api(), fleet.gateway(cast.admin.actor), world.offering()
+    other = fleet.gateway(cast.admin.actor, name="other")
+    names = {"b": {"team": "search"}, "a": {"team": "search", "env": "prod"}, "c": {}}
+    for name, labels in names.items():
+        one = fleet.deployment(cast.admin.actor, other if name == "c" else at, of, name=name, min=1)
+        api.send("PUT", f"/api/v1/deployments/{one.id}/labels", {"labels": labels})
+
+    def listed(query: str) -> str:
+        return "".join(one["spec"]["name"] for one in api.get(f"/api/v1/deployments?{query}").json()["items"])
+
+    assert listed("") == "bac"
+    assert listed("sort=name") == "abc"
+    assert listed("label=team=search&sort=-name") == "ba"
+    assert listed("label=team&label=env=prod") == "a"
+    assert listed("label=team=nobody") == listed("label=team=a&label=team=b") == listed("instanceType=b200-8x") == ""
+    assert listed(f"gatewayId={other.id}") == listed("name=C") == "c"
+    assert listed("status=STATUS_CREATING&instanceType=GB200-4X") == "bac"
+    assert api.get("/api/v1/deployments?fields=labels&limit=1").json()["items"] == [{"labels": {"team": "search"}}]
+    first = api.get("/api/v1/deployments?limit=2&sort=name").json()
+    assert listed(f"sort=name&after={first['nextCursor']}") == "c"
+    with CaptureQueriesContext(connection) as few:
+        listed("limit=1")
+    with CaptureQueriesContext(connection) as many:
+        listed("limit=3")
+    assert len(many) == len(few)
 
 
 def test_a_list_of_claims_is_filtered_by_labels_with_as_many_queries_however_many_there_are(cast: Cast) -> None:
