@@ -15,7 +15,7 @@ from claims.catalogue import catalogue_load
 from claims.core.rules import ClaimResources
 from claims.core.window_rules import WindowAsked
 from claims.models import CapacityClaim, Instance, Offering, Quota
-from claims.services import claim_create, pool_adopt, quota_set, window_create
+from claims.services import claim_create, claim_labels_set, pool_adopt, quota_set, window_create
 from console.common import clock
 from console.common.files import write_secret
 from console.organizations.actors import Actor, system
@@ -25,7 +25,7 @@ from deployments.core.rules import Autoscaling, DeploymentSpec, GatewaySpec
 from deployments.history.services import history_request
 from deployments.models import Deployment, Gateway, SimulatedWorkload
 from deployments.objective.services import objective_set
-from deployments.services import deployment_create, gateway_create
+from deployments.services import deployment_create, deployment_labels_set, gateway_create
 
 LOADER = system("manage.py load_demo")
 CONV, CODE, LARGE = "azure_llm_2023_conv", "azure_llm_2023_code", "servegen_m_large_rates"
@@ -53,6 +53,14 @@ SPARE_QUOTA = (4, 0, 0)
 # A claim that has one more instance while its users are at work.
 BY_DAY = "prod-west"
 DAYTIME = WindowAsked(datetime(2026, 1, 5, 8), timedelta(hours=10), "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", "America/Los_Angeles", 3)  # fmt: skip  # noqa: DTZ001
+
+# Whose claims and deployments are, by name.
+TEAMS = {
+    "prod-west": "assistants", "chat-large": "assistants", "chat-fast": "assistants", "code-complete": "developers",
+    "steady-east": "research", "reasoning": "research", "summaries": "search", "embeddings": "search",
+    "moderation": "trust",
+}  # fmt: skip
+TRIALS = {"reasoning", "batch-labels"}  # the others are in production
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,11 @@ def quotas(organizations: dict[str, Organization]) -> None:
             quota_set(actor=LOADER, organization=whose, offering=of, limit=limit, reserved=reserved, other_usage=other)
 
 
+def labels(name: str) -> dict[str, str]:
+    team = {"team": TEAMS[name]} if name in TEAMS else {}
+    return {**team, "environment": "staging" if name in TRIALS else "production"}
+
+
 def claims(actors: dict[str, Actor]) -> None:
     """One of each kind for the demo, one for the rival, which leave room in every quota."""
     wanted = [
@@ -176,6 +189,7 @@ def claims(actors: dict[str, Actor]) -> None:
             claim = claim_create(
                 actor=actor, organization=whose, name=name, resources=ClaimResources(type_, count, kind, (zone,))
             )
+            claim_labels_set(actor=actor, claim_id=claim.id, labels=labels(name))
             if name == BY_DAY:
                 window_create(actor=actor, claim_id=claim.id, asked=DAYTIME)
 
@@ -192,6 +206,7 @@ def deployment(actor: Actor, load: Load) -> Deployment | None:
         autoscaling=load.block,
     )  # fmt: skip
     made = deployment_create(actor=actor, organization=whose, spec=spec)
+    deployment_labels_set(actor=actor, deployment_id=made.id, labels=labels(load.name))
     SimulatedWorkload.objects.create(
         deployment_key=made.key, trace=load.trace, scale=load.scale, phase_s=load.phase_h * 3600, seed=made.key,
         origin=clock.now(),
