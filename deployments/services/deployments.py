@@ -39,8 +39,9 @@ def deployment_create(
 ) -> Deployment:
     """A new deployment; answers CREATING. Names are unique in the organization."""
     actor.require_write()
-    gateways, type_ = _resolved(organization, spec)
     with transaction.atomic():
+        _gateways_lock(organization, spec)
+        gateways, type_ = _resolved(organization, spec)
         now, chosen = clock.now(), id or new_id()
         deployment = Deployment(
             id=chosen,

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from claims.core.conditions import TRUE, Condition, timestamp
 from claims.core.states import Status
 from console.common import clock
-from console.common.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument
+from console.common.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 from console.common.ids import new_id
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
@@ -53,6 +53,8 @@ def gateway_update(*, actor: Actor, gateway_id: uuid.UUID, spec: GatewaySpec) ->
     _require(spec)
     with transaction.atomic():
         gateway = _locked(organization, gateway_id)
+        if gateway.status == Status.DELETING:
+            raise NotFound("Gateway", gateway_id)
         if spec.name != gateway.name:
             raise InvalidArgument.of("name", f"cannot change; the gateway is {gateway.name!r}")
         columns = _columns(spec)

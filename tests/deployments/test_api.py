@@ -69,6 +69,8 @@ def test_a_gateway_lives_as_a_polling_client_sees_it(api: ApiClient) -> None:
     kept = api.send("PATCH", path, gateway_body()).json()["gateway"]["spec"]
     assert kept["endpointConfiguration"] == {"additionalDns": ["llm.example.com"]}
     assert api.delete(path).json()["gateway"]["status"]["status"] == "STATUS_DELETING"
+    assert api.send("PATCH", path, gateway_body(zones=["RNO2A"])).status_code == 404, "it is not brought back"
+    assert api.get(path).json()["gateway"]["status"]["status"] == "STATUS_DELETING"
     gateways_settle()
     assert api.get(path).status_code == 404
 

@@ -10,7 +10,7 @@ from console.common.errors import FailedPrecondition, InvalidArgument
 from deployments.core.rules import Autoscaling
 from deployments.models import AutoscalingPolicy, Deployment, Hold, HoldKind, ScheduleWindow
 from deployments.schedules.services import ScheduleAsked, schedule_create
-from deployments.services import autoscaling_update, hold_create, priorities_set
+from deployments.services import autoscaling_update, gateway_delete, hold_create, priorities_set
 from tests import fleet, world
 from tests.cast import Cast, make_cast
 from tests.waiting import meanwhile
@@ -67,3 +67,11 @@ def test_a_priority_that_was_changed_while_one_waited_is_not_the_one_seen(cast: 
     assert isinstance(refusal, FailedPrecondition)
     assert refusal.kind == "CHANGED_MEANWHILE"
     assert AutoscalingPolicy.objects.get(deployment=one).priority == 5
+
+
+def test_a_deployment_does_not_begin_at_a_gateway_that_goes_meanwhile(cast: Cast) -> None:
+    actor, of = cast.admin.actor, world.offering()
+    at = fleet.gateway(actor)
+    refusal = meanwhile(lambda: gateway_delete(actor=actor, gateway_id=at.id), lambda: fleet.deployment(actor, at, of))
+    assert isinstance(refusal, InvalidArgument)
+    assert not Deployment.objects.exists()
