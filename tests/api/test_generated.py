@@ -3,8 +3,10 @@ is other than described, what the description forbids is refused, and nobody com
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from django.urls import resolve
 
 from bench.running import free_port
 from console.common import clock
@@ -27,6 +30,7 @@ from console.organizations.services import token_create
 from deployments.api.examples import SCHEDULE, WINDOW
 from deployments.models import Decision, Replica
 from tests import fleet, world
+from tests.api import test_etags
 from tests.cast import SETUP, Cast
 from tests.stack.stacks import ROOT, until
 
@@ -148,6 +152,24 @@ def nothing_found(cast: Cast, folder: Path, *options: str) -> int:
     assert "Traceback" not in log, log
     cases: int = report["test_cases"]["generated"]
     return cases
+
+
+@pytest.mark.django_db
+def test_what_is_deleted_is_gone_but_for_what_is_said_to_stay(cast: Cast) -> None:
+    """What the settings exempt from the check use_after_free is what can be read after a DELETE, and nothing else."""
+    [stays] = tomllib.loads((HERE / "schemathesis.toml").read_text())["operations"]
+    send, seen = cast.admin.api().send, {}
+    for one in test_etags.things(cast):
+        done, found = send(one.method, one.path, one.body), resolve(one.path)
+        if one.method == "DELETE" and found.kwargs:
+            assert done.status_code in test_etags.DONE
+            path = "GET /" + re.sub(r"<str:(\w+)>", r"{\1}", found.route)
+            seen[path] = (send("GET", one.path).status_code == 200, bool(re.search(stays["include-name-regex"], path)))
+    assert seen.pop("GET /api/v1/claims/{id}/windows/{window}") == (False, True), (
+        "can be read while its claim is DELETING"
+    )
+    assert {path for path, (there, exempt) in seen.items() if there != exempt} == set()
+    assert set(seen.values()) == {(True, True), (False, False)}
 
 
 @pytest.mark.django_db(transaction=True)
