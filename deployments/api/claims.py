@@ -3,7 +3,9 @@ do, under the same role and with the same refusals, and nothing is changed."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+from django.db import transaction
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
@@ -23,13 +25,15 @@ from claims.models import CapacityClaim, UsageKind
 from claims.selectors import claim_get, claims_of, pending_changes
 from claims.services.claims import claim_locked, resources_of
 from claims.services.creation import offering_wanted
+from claims.services.labels import labels_require
 from console.common import clock
 from console.common.errors import InvalidArgument
+from console.organizations.actors import Actor
 from console.organizations.api.etags import Tagged
 from console.organizations.api.fields import UInt32Field, checked
 from console.organizations.api.idempotency import HEADER, idempotent
 from console.organizations.api.ids import id_in_path
-from console.organizations.api.labels import LABEL, label_filter
+from console.organizations.api.labels import LABEL, LabelsField, label_filter
 from console.organizations.api.listing import Filter, Listing, sparse
 from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import Page
@@ -44,6 +48,10 @@ PREVIEW = OpenApiParameter(
 
 class ResizeRequest(serializers.Serializer):  # type: ignore[type-arg]
     instanceCount = UInt32Field(source="instance_count")
+
+
+class OwnClaimCreateSerializer(ClaimCreateSerializer):
+    labels = LabelsField(required=False)
 
 
 class ClaimPage(Page):
@@ -87,6 +95,17 @@ def claim_hold(request: Request, claim: CapacityClaim) -> object:
     return claim_locked(claim.organization, claim.id)
 
 
+def labelled_claim_made(actor: Actor, data: dict[str, Any], distinct: bool) -> CapacityClaim:
+    """The claim that a checked `OwnClaimCreateSerializer` asks for, with its labels, or neither."""
+    if "labels" not in data:
+        return claim_made(actor, data, distinct)
+    labels_require(actor, data["labels"])
+    with transaction.atomic():
+        claim = claim_made(actor, data, distinct)
+        services.claim_labels_set(actor=actor, claim_id=claim.id, labels=data["labels"])
+    return claim
+
+
 CLAIMS = Listing(
     {"createdAt": ("pk",), "updatedAt": ("updated_at", "pk"), "name": ("name", "pk")}, "createdAt",
     {"status": Filter("status", "Only in this status.", [one.value for one in Status]),
@@ -115,13 +134,13 @@ class ClaimsView(APIView):
 
     @idempotent()
     @extend_schema(
-        request=ClaimCreateSerializer, responses=CLAIM_OR_PREVIEW, operation_id="CreateClaim",
+        request=OwnClaimCreateSerializer, responses=CLAIM_OR_PREVIEW, operation_id="CreateClaim",
         parameters=[PREVIEW], examples=[CLAIM],
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Set capacity aside, or, with `preview=true`, say what it would do: instances at once and later, quota and
         price before and after. Refusals are the same."""
-        data = checked(ClaimCreateSerializer(data=request.data))
+        data = checked(OwnClaimCreateSerializer(data=request.data))
         actor, distinct = request_actor(request), HEADER in request.headers
 
         def foresee() -> ClaimPreview:
@@ -130,7 +149,7 @@ class ClaimsView(APIView):
                 actor.require_organization(), offering_wanted(data["name"], resources), resources, clock.now()
             )
 
-        return answered(request, lambda: claim_made(actor, data, distinct), foresee)
+        return answered(request, lambda: labelled_claim_made(actor, data, distinct), foresee)
 
 
 class ClaimView(APIView):

@@ -1,17 +1,25 @@
 """Labels of claims and deployments over /api/v1: who may give them, what is refused, what is kept, and lists by them."""
 
+import threading
+import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from claims import locks
+from claims.api.examples import CLAIM
+from claims.labels import labels_get
 from claims.models import CapacityClaim, Labels, UsageKind
+from claims.services import labels as claims_labels
 from console.dashboard.changes import changes
 from console.organizations.models import AuditEvent
 from deployments.models import Deployment
 from deployments.services import deployment_delete
+from deployments.services import labels as deployments_labels
 from deployments.services.deployments import deployment_remove
 from tests import fleet, world
 from tests.cast import Cast
@@ -107,6 +115,62 @@ def test_admins_give_labels_members_read_them_and_others_find_nothing(cast: Cast
     assert state() == before
 
 
+def both_label(cast: Cast, path: str) -> list[Any]:
+    """Two give labels to the same thing in the same moment, what each heard."""
+    heard: list[Any] = []
+
+    def label(name: str) -> None:
+        try:
+            heard.append(cast.admin.api().send("PUT", path, {"labels": {"by": name}}).status_code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=label, args=(name,)) for name in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return heard
+
+
+def a_trail(action: str) -> bool:
+    """Whether each change of the audit trail begins where the one before ended."""
+    rows = list(AuditEvent.objects.filter(action=action).order_by("id").values_list("before", "after"))
+    return rows[0][0] == {"labels": {}} and all(one[1] == next_[0] for one, next_ in pairwise(rows))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_label_at_once_go_one_after_the_other(
+    cast: Cast, thing: Thing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_read(monkeypatch)
+    assert both_label(cast, thing.path) == [200, 200]
+    assert a_trail(thing.action)
+    assert AuditEvent.objects.filter(action=thing.action).latest("id").after == {"labels": Labels.objects.get().labels}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_lock_both_begin_with_the_same(cast: Cast, thing: Thing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The race that the lock is there for."""
+    slow_read(monkeypatch, both=True)
+    monkeypatch.setattr(locks, "claim_lock", lambda organization, id: CapacityClaim.objects.get(id=id))
+    monkeypatch.setattr(deployments_labels, "deployment_locked", lambda organization, id: Deployment.objects.get(id=id))
+    assert both_label(cast, thing.path) == [200, 200]
+    assert not a_trail(thing.action)
+
+
+def slow_read(monkeypatch: pytest.MonkeyPatch, *, both: bool = False) -> None:
+    """Between reading labels and writing others lies a moment; with `both`, until both have read."""
+    read, met = labels_get, threading.Barrier(2)
+
+    def slowly(*given: Any) -> dict[str, str]:
+        found = read(*given)
+        met.wait(30) if both else time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(claims_labels, "labels_get", slowly)
+
+
 def test_what_is_being_deleted_takes_no_labels(cast: Cast, thing: Thing) -> None:
     api = cast.admin.api()
     api.send("PUT", thing.path, {"labels": TEAM})
@@ -128,6 +192,26 @@ def test_a_claim_shows_its_labels_over_our_own_api_alone(cast: Cast) -> None:
     assert resized.json()["capacityClaim"]["labels"] == TEAM
     for path in ("capacityclaims", f"capacityclaims/{one.id}"):
         assert "labels" not in api.get(f"/v1alpha1/inference/{path}").content.decode()
+
+
+def test_a_claim_may_be_made_with_labels_or_not_at_all(cast: Cast) -> None:
+    world.offering()
+    api, before = cast.admin.api(), state()
+    body = {**CLAIM.value, "labels": TEAM}
+    for path, wrong in (("", {"team": "a b"}), ("?preview=true", {"team": "a b"}), ("", ["team"]), ("", {"team": 1})):
+        refused = api.send("POST", f"/api/v1/claims{path}", {**body, "labels": wrong})
+        assert refused.status_code == 400
+        assert refused.json()["details"][0]["fieldViolations"][0]["field"] == "labels"
+    assert api.send("POST", "/api/v1/claims?preview=true", body).json().keys() == {"preview"}
+    assert cast.viewer.api().send("POST", "/api/v1/claims", body).status_code == 403
+    assert (state(), CapacityClaim.objects.count()) == (before, 0)
+    made = api.send("POST", "/api/v1/claims", body).json()["capacityClaim"]
+    assert made["labels"] == TEAM
+    again = api.send("POST", "/api/v1/claims", body).json()["capacityClaim"]
+    assert (again["spec"]["id"], again["labels"]) == (made["spec"]["id"], TEAM)
+    assert [one.action for one in AuditEvent.objects.order_by("id")][-2:] == ["claim.create", "claim.labels"]
+    refused = api.send("POST", "/v1alpha1/inference/capacityclaims", {**body, "name": "other"}).json()
+    assert "labels" not in str(refused), "the vendor's API knows none"
 
 
 def test_a_deployment_shows_its_labels_over_our_own_api_alone(cast: Cast) -> None:
