@@ -4,16 +4,13 @@ sixteen clients at once, and the Connect protocol beside REST."""
 import http.client
 import json
 import multiprocessing
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from bench.measure import quantile
-from bench.pages import SETTLE_S, fill
-from bench.running import NOT_INHERITED, ROOT, Stack, running_stack
+from bench.pages import SETTLE_S
+from bench.running import Stack, running_stack
 from bench.stack import row
 from console.connect.gen.coreweave.inference.v1alpha1.capacity_claim_pb import GetCapacityClaimRequest
 
@@ -26,8 +23,8 @@ CLIENTS, SECONDS = 16, 10
 
 def run() -> list[dict[str, Any]]:
     with running_stack(DEMO="0") as stack:
-        fill(stack)
-        made = claims_make(stack)
+        stack.run("bench.fill")
+        made = json.loads(stack.run("bench.claimed", CLAIMS))  # a token, and the id of one of the claims
         time.sleep(SETTLE_S)
         api = Caller(stack.port, made["secret"])
         deployments = api.get(f"{BASE}/deployments")["items"]
@@ -44,16 +41,6 @@ def run() -> list[dict[str, Any]]:
             *rows,
             row(f"create a claim, {CLIENTS} clients at once, p95", "ms", creations(stack, made["secret"]), 60),
         ]
-
-
-def claims_make(stack: Stack) -> dict[str, str]:
-    """What `bench.claimed` made in the environment of the stack: a token, and the id of one of the claims."""
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-    environment |= {"HEADROOM_STATE_DIR": str(stack.state), "HEADROOM_PORT": str(stack.port)}
-    told = subprocess.run([sys.executable, "-m", "bench.claimed", str(CLAIMS)], cwd=ROOT, env=environment, check=True,
-                          stdout=subprocess.PIPE, text=True)  # fmt: skip
-    found: dict[str, str] = json.loads(told.stdout.splitlines()[-1])
-    return found
 
 
 class Caller:

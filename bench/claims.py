@@ -3,13 +3,10 @@
 import http.client
 import json
 import multiprocessing
-import os
-import subprocess
-import sys
 import time
 from typing import Any
 
-from bench.running import NOT_INHERITED, ROOT, Stack, running_stack
+from bench.running import Stack, running_stack
 from bench.stack import row
 
 CLIENTS = 16
@@ -18,23 +15,13 @@ SECONDS = 10
 
 def run() -> list[dict[str, Any]]:
     with running_stack(DEMO="0") as stack:
-        found = through_services(stack)
+        found = json.loads(stack.run("bench.creations", CLIENTS, SECONDS))
         made = over_http(stack, found["secret"])
     return [
         row(f"creations through the services, {CLIENTS} at once on one quota row", "/s", round(found["made"] / SECONDS), 200),
         row("instances beyond quota after these", "instances", found["beyond"], 0),
         {"what": f"creations over HTTP, {CLIENTS} at once on one quota row", "unit": "/s", "value": round(made / SECONDS)},
     ]  # fmt: skip
-
-
-def through_services(stack: Stack) -> dict[str, Any]:
-    """What `bench.creations` found in the environment of the stack, whose loops run meanwhile."""
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-    environment |= {"HEADROOM_STATE_DIR": str(stack.state), "HEADROOM_PORT": str(stack.port)}
-    told = subprocess.run([sys.executable, "-m", "bench.creations", str(CLIENTS), str(SECONDS)], cwd=ROOT, env=environment,
-                          check=True, stdout=subprocess.PIPE, text=True)  # fmt: skip
-    found: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
-    return found
 
 
 def over_http(stack: Stack, secret: str) -> int:

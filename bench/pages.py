@@ -1,13 +1,10 @@
 """Pages of a fleet of 1,000 deployments and 10,000 replicas, on a stack whose loops run."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 from typing import Any
 
-from bench.running import NOT_INHERITED, ROOT, Stack, running_stack
+from bench.running import Stack, running_stack
 from bench.stack import page_row
 
 SETTLE_S = 30
@@ -15,17 +12,11 @@ SETTLE_S = 30
 
 def run() -> list[dict[str, Any]]:
     with running_stack(DEMO="0") as stack:
-        fill(stack)
+        stack.run("bench.fill")
         time.sleep(SETTLE_S)
         one = deployment_of(stack)
         paths = ["/", "/deployments", "/deployments?state=short", "/deployments?sort=-decided", one, f"{one}/why"]
         return [page_row(stack, path) | {"what": named(path, one)} for path in paths]
-
-
-def fill(stack: Stack) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-    environment |= {"HEADROOM_STATE_DIR": str(stack.state), "HEADROOM_PORT": str(stack.port)}
-    subprocess.run([sys.executable, "-m", "bench.fill"], cwd=ROOT, env=environment, check=True)
 
 
 def deployment_of(stack: Stack) -> str:

@@ -6,7 +6,6 @@ Each size runs in a process of its own, so that its memory is its own. SEED choo
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 
 from bench import shards
 from bench.measure import quantile
-from bench.running import ROOT
+from bench.running import run_module
 from deployments.core.planner import plan
 from deployments.core.snapshot import Snapshot
 
@@ -34,9 +33,7 @@ SEED = int(os.environ.get("SEED", "1"))
 def run() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for deployments, organizations in SIZES:
-        told = subprocess.run([sys.executable, "-m", "bench.plan", str(deployments), str(organizations)], cwd=ROOT,
-                              check=True, stdout=subprocess.PIPE, text=True)  # fmt: skip
-        rows += json.loads(told.stdout)
+        rows += json.loads(run_module("bench.plan", deployments, organizations))
     return rows
 
 

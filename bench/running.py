@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,10 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def run(self, module: str, *arguments: object) -> str:
+        """The last line that a module of the bench says in the environment of the stack, whose loops run meanwhile."""
+        return run_module(module, *arguments, environment=own_environment(self.state, HEADROOM_PORT=str(self.port)))
+
     def sign_in(self, user: str = "operator") -> urllib.request.OpenerDirector:
         """An opener whose cookies belong to the signed-in `user`."""
         return sign_in(self.url, self.state, user, self.jar)
@@ -54,6 +58,19 @@ def sign_in(url: str, state: Path, user: str, jar: http.cookiejar.CookieJar) -> 
     assert answer.status == 200, answer.status
     assert "sign-in" not in answer.url, "the sign-in was refused"
     return opener
+
+
+def own_environment(state: Path, **settings: str) -> dict[str, str]:
+    """Of an installation of its own in the folder `state`."""
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    return kept | {"HEADROOM_STATE_DIR": str(state), **settings}
+
+
+def run_module(module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> str:
+    """The last line that a module of the bench says in a process of its own."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    told = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return (told.stdout.splitlines() or [""])[-1]
 
 
 def free_port() -> int:
@@ -88,8 +105,7 @@ def running_stack(**settings: str) -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="hr-bench-") as folder:
         os.chmod(folder, 0o755)  # the account that runs PostgreSQL has to pass through
         state, port = Path(folder) / "state", free_port()
-        environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        environment |= {"HEADROOM_STATE_DIR": str(state), "HEADROOM_PORT": str(port), **settings}
+        environment = own_environment(state, HEADROOM_PORT=str(port)) | settings
         command = [sys.executable, "manage.py", "stack"]
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

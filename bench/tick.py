@@ -6,13 +6,11 @@ BENCH_DEPLOYMENTS the sizes.
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.running import NOT_INHERITED, ROOT
+from bench.running import own_environment, run_module
 from console.stack.postgres import Postgres
 from console.stack.supervisor import POSTGRES_SETTINGS
 
@@ -42,14 +40,13 @@ def measured(deployments: int) -> list[dict[str, Any]]:
         postgres.start()
         try:
             postgres.wait()
-            environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-            environment |= {"DATABASE_URL": postgres.url, "HEADROOM_STATE_DIR": folder,
-                            "CELERY_BROKER_URL": "memory://", "HEADROOM_SECRET_KEY": "bench"}  # fmt: skip
-            told = subprocess.run([sys.executable, "-m", "bench.ticks", str(deployments)], cwd=ROOT, env=environment,
-                                  check=True, stdout=subprocess.PIPE, text=True)  # fmt: skip
+            environment = own_environment(
+                Path(folder), DATABASE_URL=postgres.url, CELERY_BROKER_URL="memory://", HEADROOM_SECRET_KEY="bench"
+            )
+            told = run_module("bench.ticks", deployments, environment=environment)
         finally:
             postgres.stop()
-    return [row(deployments, case) for case in json.loads(told.stdout.splitlines()[-1])]
+    return [row(deployments, case) for case in json.loads(told)]
 
 
 def row(deployments: int, case: dict[str, Any]) -> dict[str, Any]:

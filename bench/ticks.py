@@ -36,6 +36,7 @@ PARTS = {
     "read_shard": "read",
     "plan": "plan",
     "apply_plan": "record and act",
+    "tick_record": "keep",
 }
 
 
