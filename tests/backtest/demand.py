@@ -1,4 +1,4 @@
-"""Recorded demand for tests: an hour is a row."""
+"""A deployment and its recorded demand for tests: an hour is a row."""
 
 from datetime import datetime, timedelta
 
@@ -7,8 +7,16 @@ import numpy as np
 from deployments.loop.history import HOUR, floor
 from deployments.loop.points import from_samples
 from deployments.models import Deployment, SignalChunk
+from tests import fleet, world
+from tests.cast import Cast
 
 SERVICE_S = 4.0
+
+
+def deployment(cast: Cast) -> Deployment:
+    """One that has what it needs to be replayed: room to grow, and a target."""
+    of = world.offering()
+    return fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, min=1, max=6, concurrency=4)
 
 
 def recorded(one: Deployment, until: datetime, hours: int, per_window: int = 5) -> datetime:

@@ -9,7 +9,6 @@ from claims.core.conditions import timestamp
 from console.common import clock
 from deployments.backtests import work
 from deployments.models import Backtest, Deployment
-from tests import fleet, world
 from tests.backtest import demand
 from tests.cast import Cast, Member
 
@@ -21,8 +20,7 @@ TRACE = "timestamp_s\n" + "".join(f"{at}\n" for at in range(0, 1200, 3))
 
 @pytest.fixture
 def one(cast: Cast) -> Deployment:
-    of = world.offering()
-    return fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, min=1, max=6, concurrency=4)
+    return demand.deployment(cast)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from deployments.backtests import services, work
 from deployments.backtests.asked import Asked, Variant
 from deployments.backtests.services import backtest_cancel, backtest_create, backtest_lease, read_trace
 from deployments.models import Backtest, BacktestState, Deployment
-from tests import fleet, world
 from tests.backtest import demand
 from tests.cast import Cast
 
@@ -30,8 +29,7 @@ TRACE = b"timestamp_s,service_s\n" + b"".join(f"{at},{3}\n".encode() for at in r
 
 @pytest.fixture
 def one(cast: Cast) -> Deployment:
-    of = world.offering()
-    return fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, min=1, max=6, concurrency=4)
+    return demand.deployment(cast)
 
 
 @pytest.fixture

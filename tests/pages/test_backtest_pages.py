@@ -17,7 +17,6 @@ from deployments.backtests.services import backtest_create
 from deployments.core.params import Params
 from deployments.loop.snapshot import read_shard
 from deployments.models import AutoscalingPolicy, Backtest, Deployment
-from tests import fleet, world
 from tests.backtest import demand
 from tests.cast import Cast, Member
 
@@ -28,8 +27,7 @@ TRACE = b"timestamp_s\n" + b"".join(f"{at}\n".encode() for at in range(0, 1200, 
 
 @pytest.fixture
 def one(cast: Cast) -> Deployment:
-    of = world.offering()
-    return fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, min=1, max=6, concurrency=4)
+    return demand.deployment(cast)
 
 
 def asked(cast: Cast, one: Deployment, **more: Any) -> Backtest:
