@@ -17,6 +17,7 @@
     probe.style.color = `var(--hr-chart-${name})`;
     return getComputedStyle(probe).color;
   };
+  window.chartColor = color; // the curve of a backtest draws with the same
   const faded = (rgb, share) => rgb.replace(/^rgba?\(([^)]*)\)$/, (_, inner) => {
     const [r, g, b] = inner.split(/[ ,]+/);
     return `rgba(${r}, ${g}, ${b}, ${share})`;

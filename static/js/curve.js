@@ -4,13 +4,7 @@
   "use strict";
   const canvas = document.querySelector("canvas[data-curve-url]");
   if (!canvas || !window.Chart) return;
-  const probe = document.createElement("span");
-  probe.hidden = true;
-  document.body.append(probe);
-  const color = (name) => {
-    probe.style.color = `var(--hr-chart-${name})`;
-    return getComputedStyle(probe).color;
-  };
+  const color = window.chartColor;
   let data = null, chart = null;
 
   const line = () => ({

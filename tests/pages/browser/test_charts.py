@@ -1,4 +1,4 @@
-"""What a chart says when one points at it, and when its data does not come."""
+"""What a chart says when one points at it, and when its data does not come; the curve of a backtest."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from console.common import clock
+from deployments.backtests import work
+from deployments.backtests.asked import Asked
+from deployments.backtests.services import backtest_create
+from tests.backtest import demand
 from tests.pages.browser.conftest import Site
 
 pytestmark = pytest.mark.browser
@@ -184,3 +189,19 @@ def test_what_was_made_afterwards_is_shaded_named_in_the_legend_and_told_in_the_
     )
     visible = f"() => {chart}.data.datasets.map((_, at) => {chart}.isDatasetVisible(at))"
     assert page.evaluate(visible) == [True] * 3, "the legend's swatch is no switch"
+
+
+def test_the_curve_of_a_backtest_is_drawn_in_the_colours_of_the_theme(site: Site) -> None:
+    actor, one = site.cast.admin.actor, demand.deployment(site.cast)
+    trace = b"timestamp_s\n" + b"".join(f"{at}\n".encode() for at in range(0, 1200, 3))
+    asked = Asked(trace=trace, trace_name="noon.csv", baselines=["hpa"])
+    run = backtest_create(actor=actor, deployment_id=one.id, asked=asked, now=clock.now())
+    work.backtest_pass(now=clock.now())
+    page = site.open(site.cast.viewer, f"/backtests/{run.id}")
+    colors = "() => Chart.getChart('curve')?.data.datasets.map(one => one.borderColor)"
+    page.wait_for_function(colors)
+    light = page.evaluate(colors)
+    assert len(light) == 3, "as set, the baseline, and the line over the target"
+    assert all(one.startswith("rgb") for one in light)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"light => !({colors})().some(one => light.includes(one))", arg=light)
