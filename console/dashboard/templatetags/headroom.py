@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlencode
 
 from django import template
@@ -93,6 +94,21 @@ def change_address(change: Change, deployment: Deployment) -> str:
     if change.kind == "other" and change.id:
         return f"{reverse('deployment', args=[change.id])}{query}#autoscaling"
     return {"hold": f"{page}#holds", "enable": page}.get(change.kind, "")
+
+
+@register.simple_tag
+def scrolls(name: str) -> SafeString:
+    """Attributes of what is wider than a narrow screen: the keyboard has to get to it to scroll, and it needs a name then."""
+    return format_html('tabindex="0" role="region" aria-label="{}"', name)
+
+
+@register.simple_tag(takes_context=True)
+def live(context: Mapping[str, Any], topics: str, part: str, oob: str = "") -> SafeString:
+    """Attributes of the element with the id `part`, which is taken anew from the page whenever something of the topics
+    happens; so is what `oob` selects beside it."""
+    beside = format_html(' hx-select-oob="{}"', oob) if oob else ""
+    return format_html('data-live-topic="{}" hx-get="{}" hx-trigger="live" hx-select="#{}"{} hx-swap="outerHTML"',
+                       topics, context["request"].get_full_path(), part, beside)  # fmt: skip
 
 
 @register.simple_tag
