@@ -197,32 +197,37 @@ def _side(
     deployment: Deployment, as_set: Json, one: Variant, place: int, types: dict[str, InstanceType], now: datetime,
     wrong: Wrong,
 ) -> Json:  # fmt: skip
-    path, side = f"variants[{place}]", dict(as_set)
-    changed = {name: getattr(one, name) for name in ("min", "max", "concurrency") if getattr(one, name) is not None}
-    side |= changed
+    path, changed = f"variants[{place}]", _given(one, "min", "max", "concurrency")
+    side = as_set | changed
     if side["max"] < side["min"]:
         wrong.add(f"{path}.max", f"max must be greater than or equal to min, which is {side['min']}")
-    if one.scale_down_s is not None:
-        changed["scale_down_s"] = one.scale_down_s
-        side["settings"] = as_set["settings"] | {"scale_down_s": one.scale_down_s}
-    side |= {name: value for name, value in (("slots", one.slots), ("gpus", one.gpu_count)) if value is not None}
+    delay = _given(one, "scale_down_s")
+    side["settings"] = as_set["settings"] | delay
     type_ = _type(deployment, one, types, path, wrong)
-    if type_.name != as_set["instance_type"]:
-        start_up_s, measured = _start_up(deployment, type_.name)
-        side |= {
-            "instance_type": type_.name,
-            "start_up_s": start_up_s or as_set["start_up_s"],
-            "start_ups_measured": measured,
-        }
-    if one.start_up_s is not None:
-        side |= {"start_up_s": one.start_up_s, "start_ups_measured": 0}
+    side |= _machine(deployment, one, type_, as_set)
     rates = rates_on(deployment, type_, now)
     side["usd_per_gpu_hour"] = plain(one.usd_per_gpu_hour) if one.usd_per_gpu_hour is not None else _usd(rates)
     if one.claim_instances is not None:
         side |= _claim(one, side, type_, rates)
         if not side["room"]:
             wrong.add(f"{path}.claim_instances", f"hold no replica of {side['gpus']} GPUs on {type_.name}")
-    return side | {"name": one.name or _named(one, place), "changed": changed}
+    return side | {"name": one.name or _named(one, place), "changed": changed | delay}
+
+
+def _given(one: Variant, *names: str) -> Json:
+    return {name: getattr(one, name) for name in names if getattr(one, name) is not None}
+
+
+def _machine(deployment: Deployment, one: Variant, type_: InstanceType, as_set: Json) -> Json:
+    """What a replica of the variant is, as far as it is another one than that which is set."""
+    found = _given(one, "slots") | ({} if one.gpu_count is None else {"gpus": one.gpu_count})
+    if type_.name != as_set["instance_type"]:
+        seconds, measured = _start_up(deployment, type_.name)
+        found |= {"instance_type": type_.name, "start_up_s": seconds or as_set["start_up_s"]}
+        found |= {"start_ups_measured": measured}
+    if one.start_up_s is not None:
+        found |= {"start_up_s": one.start_up_s, "start_ups_measured": 0}
+    return found
 
 
 def _type(

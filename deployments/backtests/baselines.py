@@ -34,13 +34,8 @@ PEERS = {
     "sagemaker": Peer("SageMaker target tracking", hosted.sagemaker),
     "look-ahead": Peer("seasonal look-ahead", partial(mimir.look_ahead, season_s=mimir.DAY_S)),
 }
-HEADROOM, OBJECTIVE, STATIC_PEAK, STATIC_MEAN, CLAIRVOYANT = (
-    "headroom",
-    "objective",
-    "static-peak",
-    "static-mean",
-    "clairvoyant",
-)
+HEADROOM, OBJECTIVE = "headroom", "objective"
+STATIC_PEAK, STATIC_MEAN, CLAIRVOYANT = "static-peak", "static-mean", "clairvoyant"
 FRAMES = {
     STATIC_PEAK: "fixed at the peak, known in hindsight",
     STATIC_MEAN: "fixed at the mean, known in hindsight",

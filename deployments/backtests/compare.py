@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from deployments.backtest.running import PARAMS, Machine
 from deployments.backtests.baselines import CLAIRVOYANT, FRAMES, HEADROOM, OBJECTIVE, PEERS, STATIC_PEAK
 from deployments.backtests.by_objective import by_objective
+from deployments.core.columns import Int64s
 from deployments.core.snapshot import Deployments
 from deployments.sim import oracle, stages
 from deployments.sim.grid import HOUR_S, STEP_S, Grid, Load, Setup
@@ -23,12 +24,12 @@ from deployments.sim.peers.rule import Policy
 from deployments.sim.peers.static import static
 
 Floats = NDArray[np.float64]
-Int64s = NDArray[np.int64]
 Int32s = NDArray[np.int32]
 
 UTILISATIONS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the slots, that the curve is drawn over
 MOST_POINTS = 600
 UNBOUNDED = 2**31 - 1
+SAMPLE_STEPS = round(PARAMS.sample_s / STEP_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def compare(
         found |= dict(zip(places, outcomes, strict=True))
     done = [found[place] for place in range(len(every))]
     drawn = list(zip(every[len(lanes) :], done[len(lanes) :], strict=True))
-    return Compared(done[: len(lanes)], drawn, step_s, _points(load.in_flight[:: _tick(load)], skip_s, step_s, np.mean))
+    return Compared(done[: len(lanes)], drawn, step_s, _points(load.in_flight[::SAMPLE_STEPS], skip_s, step_s, np.mean))
 
 
 def curve_lanes(one: Lane) -> list[Lane]:
@@ -125,10 +126,6 @@ def point_s(load: Load, skip_s: float) -> float:
 
 def _kind(lane: Lane) -> tuple[int, float]:
     return lane.machine.slots, lane.machine.cold_start_s
-
-
-def _tick(load: Load) -> int:
-    return round(PARAMS.sample_s / STEP_S)
 
 
 def _run(
@@ -200,13 +197,10 @@ def _fixed(policy: str, busy: Int64s, setup: Setup) -> int:
 def _bounds(lanes: Sequence[Lane], load: Load, busy: Int64s, setup: Setup) -> tuple[Int64s, Int64s, Int64s]:
     """Fewest and most replicas of each lane, and those that are there when the run begins: what its first minute needs,
     as if it had run before."""
-    low = np.array([0 if lane.policy in FRAMES else lane.low for lane in lanes])
-    most = [UNBOUNDED if lane.policy in FRAMES else lane.high for lane in lanes]
-    high = np.array(
-        [min(top, UNBOUNDED if lane.room is None else lane.room) for top, lane in zip(most, lanes, strict=True)]
-    )
-    begun = [_first(lane, load, busy, setup) for lane in lanes]
-    return np.minimum(low, high), high, np.clip(begun, np.minimum(low, high), high)
+    room = np.array([UNBOUNDED if lane.room is None else lane.room for lane in lanes])
+    high = np.minimum([UNBOUNDED if lane.policy in FRAMES else lane.high for lane in lanes], room)
+    low = np.minimum([0 if lane.policy in FRAMES else lane.low for lane in lanes], high)
+    return low, high, np.clip([_first(lane, load, busy, setup) for lane in lanes], low, high)
 
 
 def _first(lane: Lane, load: Load, busy: Int64s, setup: Setup) -> int:

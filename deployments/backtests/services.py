@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from console.common.ids import new_id
-from console.common.leases import LeaseLost, unleased, what_failed
+from console.common.leases import MOST_TOLD, LeaseLost, unleased, what_failed
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
@@ -122,7 +122,7 @@ def backtest_fail(*, run: Backtest, why: str, now: datetime) -> None:
     with transaction.atomic():
         mine = _locked(_mine(run))
         if mine is not None:
-            mine.error = why[:2000]
+            mine.error = why[:MOST_TOLD]
             _end(mine, BacktestState.FAILED, "the worker", now)
 
 

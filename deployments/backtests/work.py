@@ -28,7 +28,7 @@ from deployments.backtests.services import (
     trace_of,
 )
 from deployments.core.objective import Objective
-from deployments.models import Backtest
+from deployments.models import Backtest, Deployment
 from deployments.sim.grid import HOUR_S, STEP_S, Load
 
 log = logging.getLogger(__name__)
@@ -113,15 +113,15 @@ def _demand(run: Backtest) -> Demand:
                                   "missing_s": 0.0, "warm_up_s": 0.0, "filled_windows": traffic.filled})  # fmt: skip
     if run.deployment is None:
         raise Gone("The deployment was deleted meanwhile, and what is recorded of it with it.")
-    return _recorded(run, datetime.fromisoformat(source["start"]), datetime.fromisoformat(source["end"]))
+    start, end = (datetime.fromisoformat(source[name]) for name in ("start", "end"))
+    return _recorded(run, run.deployment, start, end)
 
 
-def _recorded(run: Backtest, start: datetime, end: datetime) -> Demand:
+def _recorded(run: Backtest, deployment: Deployment, start: datetime, end: datetime) -> Demand:
     """With an hour before it, where there are records of all of that: so the range begins as if it had gone on."""
-    assert run.deployment is not None
 
     def read(since: datetime) -> Recorded:
-        return recorded_demand(run.deployment, since, end, run.created_at, seed=run.request["seed"])  # type: ignore[arg-type]
+        return recorded_demand(deployment, since, end, run.created_at, seed=run.request["seed"])
 
     found = read(start - WARM_UP)
     warm = found.start == start - WARM_UP
@@ -138,15 +138,9 @@ def _recorded(run: Backtest, start: datetime, end: datetime) -> Demand:
 def lane_of(side: Json) -> Lane:
     machine = Machine(side["slots"], side["start_up_s"], side["gpus"])
     return Lane(
-        side["policy"],
-        machine,
-        side["min"],
-        side["max"],
-        side["concurrency"],
-        side["settings"],
-        side["room"],
-        side["objective"] or Objective().share,
-    )
+        side["policy"], machine, low=side["min"], high=side["max"], concurrency=side["concurrency"],
+        settings=side["settings"], room=side["room"], share=side["objective"] or Objective().share,
+    )  # fmt: skip
 
 
 def measured(side: Json, one: Outcome, span_s: float) -> Json:

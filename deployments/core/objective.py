@@ -11,7 +11,7 @@ import numpy as np
 
 from deployments.core.columns import Floats
 
-DAYS = 7 * 24  # hours looked back on
+LOOKED_BACK = 7 * 24  # hours
 RECENT = 24  # hours that have to meet the objective by themselves too
 WORTH = 0.02  # share of GPU-hours for which another setting is gone over to
 SHORTFALL = 10.0  # GPU-hours, in those of the cheapest setting, that a share of all requests is worth
@@ -87,7 +87,7 @@ def choose(replayed: Replayed, objective: Objective, before: int = -1, reached: 
     goal = min(MOST, objective.share + objective.safety + short)
     if len(replayed.arrived) < objective.known:
         return Chosen(Choice.PRESET, -1, goal)
-    week, day = replayed.last(DAYS), replayed.last(RECENT)
+    week, day = replayed.last(LOOKED_BACK), replayed.last(RECENT)
     shares, recent, cost = week.shares(), day.shares(), week.replica_s.sum(axis=0)
     meets = (shares >= goal) & (recent >= min(goal, objective.share))
     if not meets.any():

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from django.db.models import Min
 
 from deployments.backtest.recorded import FINEST, MINUTE, NoDemandError, Recorded, recorded
-from deployments.core.objective import DAYS
+from deployments.core.objective import LOOKED_BACK
 from deployments.loop.history import LEVELS, series
 from deployments.loop.points import COUNTERS, GAUGES, Points
 from deployments.models import Deployment, SignalChunk
@@ -20,7 +20,7 @@ from deployments.sim.grid import Load
 
 Floats = npt.NDArray[np.float64]
 
-HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(hours=DAYS)
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(hours=LOOKED_BACK)
 HOUR_S = 3600
 MOST_REQUESTS = 1_000_000  # replayed: some 100 MB
 ENOUGH_REQUESTS = 100  # that a share of requests is taken from

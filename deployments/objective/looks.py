@@ -13,6 +13,7 @@ from django.db.models import F
 from deployments.backtest.portfolio import BUSIEST, rows
 from deployments.backtest.recorded import MINUTE
 from deployments.core.objective import Choice
+from deployments.loop.blocks import Block
 from deployments.loop.failures import start_ups
 from deployments.loop.history import series
 from deployments.loop.passes import Pass, passes_sparse
@@ -106,11 +107,12 @@ def _between(passes: list[Pass], keys: "np.ndarray[Any, np.dtype[np.int64]]") ->
     found: dict[int, tuple[float | None, int]] = {}
     for key, a, b, known in zip(keys.tolist(), old.tolist(), new.tolist(), (there & here).tolist(), strict=True):
         if known:
-            found[key] = _share(
-                [int(getattr(first, name)[a]) for name in ("arrived", "queued", "waited_le_1s")],
-                [int(getattr(last, name)[b]) for name in ("arrived", "queued", "waited_le_1s")],
-            )
+            found[key] = _share(_counted(first, a), _counted(last, b))
     return found
+
+
+def _counted(seen: Block, row: int) -> list[int]:
+    return [int(getattr(seen, name)[row]) for name in ("arrived", "queued", "waited_le_1s")]
 
 
 def _share(before: list[int], after: list[int]) -> tuple[float | None, int]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from console.common import clock
 from console.common.ids import new_id
@@ -37,8 +37,6 @@ SHORTEST_HOURS = 24  # that are replayed, however slow it is
 KEPT = 400  # choices of a deployment
 AGAIN = timedelta(minutes=1)  # history is being made afterwards
 KNOWN = Objective().known + 1  # hours of demand before anything is chosen; the first is not chosen by
-
-Clock = Callable[[], datetime]
 
 
 class TooSlow(Exception):
@@ -151,7 +149,7 @@ def _beat(row: DeploymentObjective, hours: int) -> Callable[[float], None]:
     return beat
 
 
-def _mine(row: DeploymentObjective) -> Any:
+def _mine(row: DeploymentObjective) -> QuerySet[DeploymentObjective]:
     return DeploymentObjective.objects.filter(pk=row.pk, lease=row.lease)
 
 

@@ -35,21 +35,21 @@ class Then:
     @property
     def wishes(self) -> int:
         """Replicas that load asked for, before holds and bounds."""
-        return int(str(self.decision.record["damped_value"]))
+        return _number(self.decision, "damped_value")
 
     @property
     def missing_gpus(self) -> int:
-        return (self.decision.wanted - self.decision.granted) * int(str(self.decision.record["gpu_count"]))
+        return (self.decision.wanted - self.decision.granted) * _number(self.decision, "gpu_count")
 
     @property
     def reason(self) -> Reason:
         """What decided: capacity where it had a say, else what bound the size."""
-        return Reason(int(str(self.decision.record[_deciding(self.decision)])))
+        return Reason(_number(self.decision, _deciding(self.decision)))
 
     @property
     def max_that_helps(self) -> int | None:
         """Where max alone stood in the way: what it would have had to be."""
-        lowered = Reason(int(str(self.decision.record["wanted_code"]))) in LOWERED
+        lowered = Reason(_number(self.decision, "wanted_code")) in LOWERED
         return self.wishes if lowered and self.wishes > self.decision.wanted else None
 
     @property
@@ -88,6 +88,10 @@ def _pass(deployment: Deployment, decision: Decision, at: datetime) -> tuple[dat
     return tick.at, Trial(recorded.snapshot, recorded.now)
 
 
+def _number(decision: Decision, name: str) -> int:
+    return int(str(decision.record[name]))
+
+
 def _deciding(decision: Decision) -> str:
     quiet = (Reason.NOTHING_ASKED, Reason.GRANTED, Reason.RELEASED)
-    return "wanted_code" if Reason(int(str(decision.record["granted_code"]))) in quiet else "granted_code"
+    return "wanted_code" if Reason(_number(decision, "granted_code")) in quiet else "granted_code"

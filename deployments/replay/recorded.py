@@ -21,6 +21,7 @@ from deployments.replay.packing import Array, Arrays, UnreadableError, pack, unp
 T = TypeVar("T", bound=Columns)
 
 TABLES = ("deployments", "replicas", "instances", "parts")
+SIGNALS = ("at", "queued", "active")
 OUTPUT = ("wanted", "granted", "starts", "stops")
 COUNTS = ("ready", "starting", "unplaced", "changed")
 
@@ -69,7 +70,7 @@ def to_bytes(snapshot: Snapshot, made: Plan) -> bytes:
         arrays |= _named(name, getattr(made, name))
     arrays |= _named("memory", snapshot.state.memory) | _named("kept", snapshot.state.kept)
     arrays |= _named("forecasts", snapshot.state.forecasts)
-    arrays |= {f"signals.{name}": getattr(snapshot.signals, name) for name in ("at", "queued", "active")}
+    arrays |= {f"signals.{name}": getattr(snapshot.signals, name) for name in SIGNALS}
     arrays |= {f"offerings.{name}": getattr(snapshot.offerings, name) for name in ("key", "gpus_per_instance")}
     arrays |= {f"counts.{name}": getattr(made, name) for name in COUNTS}
     words = {"now": made.now, "params": asdict(made.params), "state_at_ms": snapshot.state.at_ms,
@@ -84,7 +85,7 @@ def from_bytes(data: bytes) -> RecordedPass:
         snapshot = Snapshot(
             deployments=_table(Deployments, "deployments", arrays), replicas=_table(Replicas, "replicas", arrays),
             instances=_table(Instances, "instances", arrays), parts=_table(Parts, "parts", arrays),
-            signals=Signals(**{name: arrays[f"signals.{name}"] for name in ("at", "queued", "active")}),
+            signals=Signals(**{name: arrays[f"signals.{name}"] for name in SIGNALS}),
             offerings=Offerings(arrays["offerings.key"], tuple(words["zones"]), arrays["offerings.gpus_per_instance"]),
             state=AutoscalerState(
                 words["state_at_ms"], _table(Memory, "memory", arrays), _table(Kept, "kept", arrays),

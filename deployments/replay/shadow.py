@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deployments.core.plan import Bound
+from deployments.core.policy import DEFAULT_CONCURRENCY
 from deployments.loop import history
 from deployments.loop.points import GAUGES
 from deployments.models import Decision, Deployment
@@ -50,7 +51,7 @@ def shadow_comparison(deployment: Deployment, start: datetime, end: datetime) ->
     step = next((one for one in STEPS if (end - start).total_seconds() / one <= MOST_POINTS), STEPS[-1])
     points = history.series(deployment, start, end, step, waits=False)
     means = {name: points.gauges[:, place, 1] for place, name in enumerate(GAUGES)}
-    target = deployment.autoscaling.concurrency or 8
+    target = deployment.autoscaling.concurrency or DEFAULT_CONCURRENCY
     return compared(
         sizes, points.at.astype(np.float64), means["ready"] + means["starting"], means["queued"] + means["active"], step_s=float(step),
         target=target, gpu_count=deployment.gpu_count,
