@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from console.common.errors import InvalidArgument, NotFound
 from console.common.ids import parse_uuid
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
+from console.organizations.api.errors import snake_case
 from console.organizations.api.fields import query_time
 from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import PAGING
@@ -105,7 +106,7 @@ def _one_of(request: Request, name: str, known: Mapping[str, T]) -> T | None:
     if text is None:
         return None
     if text.upper() not in known:
-        raise InvalidArgument.of(name, f"must be one of {', '.join(sorted(known))}")
+        raise InvalidArgument.of(snake_case(name), f"must be one of {', '.join(sorted(known))}")
     return known[text.upper()]
 
 

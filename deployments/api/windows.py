@@ -219,7 +219,7 @@ def asked_in(data: Any, was: WindowAsked | None = None) -> WindowAsked:
 def _zone(request: Request) -> ZoneInfo:
     name = request.query_params.get("timeZone", "UTC")
     if name not in zone_names():
-        raise InvalidArgument.of("timeZone", f"{name[:64]!r} is no time zone of the IANA database")
+        raise InvalidArgument.of("time_zone", f"{name[:64]!r} is no time zone of the IANA database")
     return ZoneInfo(name)
 
 

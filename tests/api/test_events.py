@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from claims.models import ClaimEvent
 from console.common import clock
+from console.organizations.api.errors import snake_case
 from deployments.models import Decision
 from tests import fleet, world
 from tests.cast import Cast
@@ -69,7 +70,7 @@ def test_filters_and_chosen_members(lived: Cast) -> None:
 def test_what_is_asked_for_wrongly_is_refused(lived: Cast, query: dict[str, str]) -> None:
     answer = lived.viewer.api().get("/api/v1/events", query)
     assert answer.status_code == 400
-    assert [one["field"] for one in answer.json()["details"][0]["fieldViolations"]] == list(query)
+    assert [one["field"] for one in answer.json()["details"][0]["fieldViolations"]] == list(map(snake_case, query))
 
 
 def test_queries_do_not_grow_with_events(lived: Cast) -> None:

@@ -87,7 +87,7 @@ def test_filters_leave_out_and_members_are_chosen(many: Cast) -> None:
 @pytest.mark.parametrize(("query", "field"), [
     ({"sort": "size"}, "sort"), ({"limit": "0"}, "limit"), ({"limit": "1001"}, "limit"), ({"limit": "²"}, "limit"),
     ({"fields": "spec,nothing"}, "fields"), ({"fields": ""}, "fields"), ({"status": "READY"}, "status"),
-    ({"name": "nul\x00"}, "name"), ({"updatedAfter": "soon"}, "updatedAfter"), ({"after": "x"}, "after"),
+    ({"name": "nul\x00"}, "name"), ({"updatedAfter": "soon"}, "updated_after"), ({"after": "x"}, "after"),
     *[({"sort": "updatedAt", "after": encode_cursor(values)}, "after") for values in (
         [], ["updatedAt"], ["-updatedAt", "2026-01-01T00:00:00Z", 1], ["updatedAt", "soon", 1],
         ["updatedAt", "2026-01-01T00:00:00", 1], ["updatedAt", "0001-01-01T00:00:00+23:00", 1],

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from console.common.errors import InvalidArgument
+from console.organizations.api.errors import snake_case
 
 UINT32 = 2**32 - 1
 WHOLE = re.compile(r"-?[0-9]{1,20}(\.0+)?")
@@ -102,4 +103,4 @@ def query_time(request: Request, name: str, default: datetime | None = None) -> 
 
 
 def refuse_time(name: str) -> NoReturn:
-    raise InvalidArgument.of(name, "must be a time such as 2026-11-24T10:00:00Z")
+    raise InvalidArgument.of(snake_case(name), "must be a time such as 2026-11-24T10:00:00Z")

@@ -22,6 +22,7 @@ from rest_framework.request import Request
 from console.common.errors import InvalidArgument
 from console.common.ids import parse_uuid
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit, refuse_cursor
+from console.organizations.api.errors import snake_case
 from console.organizations.api.fields import query_time
 from console.organizations.api.schema import PAGING
 
@@ -56,20 +57,20 @@ def chosen(request: Request, name: str, values: Sequence[str], default: str) -> 
     """One of some words in the query parameter `name`."""
     text = request.query_params.get(name, default)
     if text not in values:
-        raise InvalidArgument.of(name, f"must be one of {', '.join(values)}; it is {text[:100]!r}")
+        raise InvalidArgument.of(snake_case(name), f"must be one of {', '.join(values)}; it is {text[:100]!r}")
     return text
 
 
 def plain_text(name: str, text: str) -> str:
     if "\0" in text or not text.isprintable() or len(text) > 200:
-        raise InvalidArgument.of(name, "must have at most 200 printable characters")
+        raise InvalidArgument.of(snake_case(name), "must have at most 200 printable characters")
     return text
 
 
 def uuid_in(name: str, text: str) -> UUID:
     found = parse_uuid(text)
     if found is None:
-        raise InvalidArgument.of(name, "value must be a valid UUID")
+        raise InvalidArgument.of(snake_case(name), "value must be a valid UUID")
     return found
 
 
