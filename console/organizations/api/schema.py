@@ -134,7 +134,7 @@ REFUSED = {
                      {"type": "QUOTA", "subject": "gb200-4x in US-WEST-04A", "description": _QUOTA}]),
                   detail("QuotaFailure", violations=[{"subject": "gb200-4x in US-WEST-04A", "description": _QUOTA}]))),
     413: Refused(3, "INVALID_ARGUMENT: the body has more than 1 MiB.", "The body has more than 1 MiB."),
-    415: Refused(3, "INVALID_ARGUMENT: the body is not `application/json`.",
+    415: Refused(3, "INVALID_ARGUMENT: the body is not `application/json`, or it is compressed.",
                  'Unsupported media type "text/plain" in request.'),
     429: Refused(8, "RESOURCE_EXHAUSTED: the token calls too often; `Retry-After` says in how many seconds to call again. "
                     "Nothing else is a 429.",
