@@ -83,4 +83,4 @@ def test_a_creation_takes_as_many_queries_whatever_there_is(cast: Cast) -> None:
             answer = api.send("POST", f"{BASE}/capacityclaims", {"name": name, "resources": resources})
         assert answer.status_code == 200, answer.content
         taken.append(len(queries))
-    assert taken[1:] == [14, 14], taken
+    assert taken[1:] == [7, 7], taken
