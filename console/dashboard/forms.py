@@ -7,6 +7,7 @@ from django import forms
 from django.forms.boundfield import BoundField
 from django.forms.renderers import TemplatesSetting
 
+from console.dashboard.labels import lines_field
 from deployments.core.params import Params
 
 
@@ -94,6 +95,7 @@ class DeploymentForm(AutoscalingForm):
     )  # fmt: skip
     model_bucket = forms.CharField(label="Bucket of the weights", max_length=63)
     model_path = forms.CharField(label="Path in the bucket", max_length=1024)
+    labels = lines_field("Labels, one key=value a line", "Such as team=search. They sort lists, bills and exports.")
 
 
 UNTIL_ENDED = "ended"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
@@ -73,29 +74,35 @@ def asked_labels(text: str) -> Wanted | None:
         return None
 
 
-class LabelsForm(forms.Form):
-    """All labels of a claim or a deployment, a line each; `seen` are those that the editor found."""
+class LabelLines(forms.CharField):
+    """Labels as lines `key=value`. What keys and values may be is for the services to say."""
 
-    labels = forms.CharField(
-        label="One key=value a line", required=False, max_length=20_000,
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text=f"Such as team=search. At most {MOST_LABELS}; what is not here is taken away.",
-    )  # fmt: skip
-    seen = forms.CharField(required=False, max_length=20_000, widget=forms.HiddenInput)
+    widget = forms.Textarea
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(required=False, max_length=20_000, **given)
+
+    def clean(self, value: Any) -> dict[str, str]:
+        text = super().clean(value)
+        try:
+            return labels_in(text)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+def lines_field(label: str, hint: str) -> LabelLines:
+    widget = forms.Textarea(attrs={"rows": 4, "spellcheck": "false"})
+    return LabelLines(label=label, help_text=hint, widget=widget)
+
+
+class LabelsForm(forms.Form):
+    """All labels of a claim or a deployment; `seen` are those that the editor found."""
+
+    labels = lines_field(
+        "One key=value a line", f"Such as team=search. At most {MOST_LABELS}; what is not here is taken away."
+    )
+    seen = LabelLines(widget=forms.HiddenInput)
 
     @classmethod
     def of(cls, labels: Mapping[str, str]) -> "LabelsForm":
         return cls(initial={"labels": lines_of(labels), "seen": lines_of(labels)}, auto_id="labels_%s")
-
-    def clean_labels(self) -> dict[str, str]:
-        return _read(self.cleaned_data["labels"])
-
-    def clean_seen(self) -> dict[str, str]:
-        return _read(self.cleaned_data["seen"])
-
-
-def _read(text: str) -> dict[str, str]:
-    try:
-        return labels_in(text)
-    except ValueError as error:
-        raise forms.ValidationError(str(error)) from error

@@ -155,3 +155,41 @@ def test_lines_and_filters_are_read_as_people_write_them() -> None:
     assert asked_labels(" a=1,b  c= ") == {"a": "1", "b": None, "c": ""}
     assert asked_labels("") == {}
     assert asked_labels("a b!") is None
+
+
+def test_a_claim_is_reserved_with_its_labels_or_not_at_all(cast: Cast) -> None:
+    of, browser = world.offering(), cast.admin.browser()
+    world.pool(of, 2)
+    body = {
+        "zone": "US-WEST-04A",
+        "type": "gb200-4x",
+        "kind": "SERVERLESS",
+        "name": "prod",
+        "count": "1",
+        "reserve": "1",
+    }
+    for lines, said in (("team", "line 1 is not key=value"), ("team=a b", "a value has at most")):
+        wrong = browser.post(reverse("claim-new"), {**body, "labels": lines})
+        assert wrong.status_code == 422
+        assert said in wrong.content.decode()
+        assert f">{lines}</textarea>" in wrong.content.decode()
+    assert not CapacityClaim.objects.exists()
+    assert browser.post(reverse("claim-new"), {**body, "labels": "team=search\nenv=prod"}).status_code == 302
+    assert labels(cast, CapacityClaim.objects.get()) == SEARCH
+    assert browser.post(reverse("claim-new"), {**body, "name": "other"}).status_code == 302
+    assert labels(cast, CapacityClaim.objects.get(name="other")) == {}
+
+
+def test_a_deployment_is_made_with_its_labels_or_not_at_all(cast: Cast) -> None:
+    world.pool(world.offering(), 2)
+    gateway, browser = fleet.gateway(cast.admin.actor), cast.admin.browser()
+    form = {"name": "chat", "gateway": str(gateway.id), "engine": "vllm 0.21.0", "instance_type": "gb200-4x",
+            "gpu_count": "1", "model_name": "llama", "model_bucket": "models", "model_path": "llama", "min": "1",
+            "max": "2"}  # fmt: skip
+    for lines, said in (("team", "line 1 is not key=value"), ("team=a b", "a value has at most")):
+        wrong = browser.post(reverse("deployment-new"), {**form, "labels": lines})
+        assert wrong.status_code == 422
+        assert said in wrong.content.decode()
+    assert not Deployment.objects.exists()
+    assert browser.post(reverse("deployment-new"), {**form, "labels": "team=ads"}).status_code == 302
+    assert labels(cast, Deployment.objects.get()) == ADS

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.defaultfilters import pluralize
@@ -29,6 +30,7 @@ from claims.selectors import (
     quota_of,
 )
 from claims.services.edges import lead_of
+from claims.services.labels import labels_require
 from claims.supply import supply_of
 from claims.use import use_of_day
 from console.common import clock
@@ -36,7 +38,7 @@ from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.attention import degradation
 from console.dashboard.forms import CountForm
-from console.dashboard.labels import MOST_TEXT, LabelsForm, asked_labels, few, in_order
+from console.dashboard.labels import MOST_TEXT, LabelsForm, asked_labels, few, in_order, labels_in
 from console.dashboard.machines import Machine, Viewer, machines_of, users_of
 from console.dashboard.reserve import Steps, meaning, steps
 from console.dashboard.series import RANGES
@@ -204,16 +206,17 @@ def claim_new(request: HttpRequest) -> HttpResponse:
     refusal = ""
     if request.method == "POST" and "reserve" in request.POST and chosen.offer is not None:
         try:
-            return reserved(request, chosen, asked.get("count", ""))
+            return reserved(request, chosen, asked.get("count", ""), asked.get("labels", ""))
         except (InvalidArgument, FailedPrecondition) as refused:
             refusal = refused.message
-    context = {"chosen": chosen, "offer": chosen.offer, "refusal": refusal,
+    context = {"chosen": chosen, "offer": chosen.offer, "refusal": refusal, "labels": asked.get("labels", ""),
                "means": meaning(organization, chosen, now, money=actor.sees_money)}  # fmt: skip
     return render(request, "claims/new.html", context, status=422 if refusal else 200)
 
 
-def reserved(request: HttpRequest, chosen: Steps, count: str) -> HttpResponse:
-    """Create the claim and go to its page. Raises what the service refuses, and for a count that is no number."""
+def reserved(request: HttpRequest, chosen: Steps, count: str, lines: str) -> HttpResponse:
+    """Create the claim with its labels and go to its page. Raises what the services refuse, and for a count that is no
+    number and lines that are no labels."""
     if not (count.isascii() and count.isdigit()):
         raise InvalidArgument.of("instances", "must be a whole number of at least 1")
     assert chosen.offer is not None
@@ -221,9 +224,17 @@ def reserved(request: HttpRequest, chosen: Steps, count: str) -> HttpResponse:
     resources = ClaimResources(
         offering.instance_type.name, int(count[:20]), f"CAPACITY_TYPE_{chosen.kind}", (offering.zone.name,)
     )
-    claim = services.claim_create(
-        actor=actor_in(request), organization=organization_in(request), name=chosen.name.strip(), resources=resources
-    )
+    try:
+        labels = labels_in(lines)
+    except ValueError as error:
+        raise InvalidArgument.of("labels", str(error)) from error
+    actor, organization = actor_in(request), organization_in(request)
+    labels_require(actor, labels)
+    with transaction.atomic():
+        claim = services.claim_create(
+            actor=actor, organization=organization, name=chosen.name.strip(), resources=resources
+        )
+        services.claim_labels_set(actor=actor, claim_id=claim.id, labels=labels)
     allocated, pending = claim_numbers(claim)
     held = f"{allocated} instance{pluralize(allocated)} allocated"
     messages.success(request, f"{claim.name} is created: {held}, {pending} pending.")

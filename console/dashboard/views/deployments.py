@@ -96,7 +96,7 @@ def deployment_new(request: HttpRequest) -> HttpResponse:
         try:
             one = created(request, form)
         except InvalidArgument as refusal:
-            add_violations(form, refusal, PATHS)
+            add_violations(form, refusal, {**PATHS, "labels": "labels"})
         except AlreadyExists as refusal:
             form.add_error("name", refusal.message)
         else:
@@ -111,6 +111,7 @@ def created(request: HttpRequest, form: DeploymentForm) -> Deployment:
     with transaction.atomic():
         one = services.deployment_create(actor=actor, organization=organization_in(request), spec=spec_of(form))
         services.look_ahead_set(actor=actor, deployment_id=one.id, look_ahead=form.cleaned_data["look_ahead"] != OFF)
+        services.deployment_labels_set(actor=actor, deployment_id=one.id, labels=form.cleaned_data["labels"])
         if gib is not None:
             services.model_memory_set(actor=actor, deployment_id=one.id, gib=gib)
     return one

@@ -27,7 +27,8 @@ def test_pages_with_labels_are_whole_for_everybody(site: Site, theme: str, width
     for name, address in (
         ("claim", f"/claims/{running.claim.id}"), ("deployment", f"/deployments/{running.deployment.id}"),
         ("claims", "/claims?label=team%3Dsearch"), ("deployments", "/deployments?label=team%3Dads"),
-        ("billing", "/billing?by=label%3Ateam"),
+        ("billing", "/billing?by=label%3Ateam"), ("deployment-new", "/deployments/new"),
+        ("claim-new", "/claims/new?zone=US-WEST-04A&type=gb200-4x&kind=SERVERLESS"),
     ):  # fmt: skip
         page.goto(address)
         picture(page, f"labels-{name}-{width}-{theme}")
