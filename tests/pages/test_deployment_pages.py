@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from claims.models import Instance
 from console.common import clock
+from console.dashboard.forms import DeploymentForm
 from console.organizations.models import AuditEvent
 from deployments.core.states import ReplicaState
 from deployments.models import Annotation, AutoscalingPolicy, Deployment, Hold, Replica
@@ -197,6 +198,11 @@ def test_the_models_memory_is_estimated_and_set(cast: Cast, running: Running) ->
     assert browser.post(address, {"gib": "-1"}).status_code == 422
     assert cast.viewer.browser().post(address, {"gib": "5"}).status_code == 403
     assert Deployment.objects.get().model_memory_gib == 400
+
+
+def test_the_form_of_a_new_deployment_has_every_field(cast: Cast, running: Running) -> None:
+    text = cast.admin.browser().get(reverse("deployment-new")).content.decode()
+    assert [name for name in DeploymentForm.base_fields if f'name="{name}"' not in text] == []
 
 
 def test_notes_are_written_listed_drawn_and_deleted(cast: Cast, running: Running) -> None:
