@@ -1,6 +1,6 @@
 from django.urls import path
 
-from claims.api import budgets, expected, focus, history, labels, quota_requests, statements, v1
+from claims.api import budgets, expected, focus, history, instances, labels, quota_requests, statements, v1
 
 urlpatterns = [
     path("quota", v1.QuotaView.as_view(), name="api-quota"),
@@ -12,6 +12,8 @@ urlpatterns = [
         name="api-quota-request-withdraw",
     ),
     path("capacity", v1.CapacityView.as_view(), name="api-capacity"),
+    path("instances", instances.InstancesView.as_view(), name="api-instances"),
+    path("instances/<str:name>", instances.InstanceView.as_view(), name="api-instance"),
     path("usage", v1.UsageView.as_view(), name="api-usage"),
     path("budgets", budgets.BudgetsView.as_view(), name="api-budgets"),
     path("focus", focus.FocusView.as_view(), name="api-focus"),

@@ -21,6 +21,7 @@ from django.db import connection
 from django.urls import resolve
 
 from bench.running import free_port
+from claims.models import Instance
 from console.common import clock
 from console.dashboard.api_description import api_schema
 from console.notifications.models import Delivery, Kind, Notification
@@ -93,6 +94,7 @@ def things(cast: Cast) -> dict[str, list[str]]:
         "decisions": [str(id) for id in Decision.objects.values_list("id", flat=True)],
         "schedules": [schedule["schedule"]["id"]],
         "capacity": ["US-WEST-04A", "rno2a"],
+        "instances": list(Instance.objects.values_list("name", flat=True)),
     }
 
 

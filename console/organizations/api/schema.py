@@ -57,6 +57,7 @@ IN_PATHS = {
     "deliveries": (OpenApiTypes.INT64, "Id of the delivery."),
     "replicas": (OpenApiTypes.INT64, "Id of the replica."),
     "statements": (OpenApiTypes.STR, "A month such as 2026-11."),
+    "instances": (OpenApiTypes.STR, "Name of the instance."),
     "capacity": (OpenApiTypes.STR, "Name of the zone, in any case of letters."),
 }
 
