@@ -13,7 +13,7 @@ from console.organizations.services import token_hash
 LAST_USE_STEP = timedelta(minutes=1)
 # Written out, since every call of the API begins with it.
 _BY_HASH = """
-    SELECT {columns} FROM organizations_apitoken t
+    SELECT clock_timestamp(), {columns} FROM organizations_apitoken t
       JOIN organizations_organization o ON o.key = t.organization_id
     WHERE t.sha256 = %s"""
 FOR_ADMINS = ("ApiToken", "Membership", "Channel")  # what only admins may read of (DESIGN section 4)
@@ -81,15 +81,18 @@ def audit_of(actor: Actor) -> QuerySet[AuditEvent]:
     return found if actor.can_write else found.exclude(object_type__in=FOR_ADMINS)
 
 
-def token_by_secret(secret: str, now: datetime) -> ApiToken | None:
-    """The valid token with this secret; expired and revoked ones are None. Notes the use, at most once a minute."""
+def token_by_secret(secret: str, now: datetime | None = None) -> ApiToken | None:
+    """The token that is valid now with this secret; expired and revoked ones are None. Notes the use, at most once a
+    minute. Whoever does not know the time is told it with the token: every call of an API asks this."""
     with connection.cursor() as cursor:
         cursor.execute(_BY_HASH.format(columns=columns(t=ApiToken, o=Organization)), [token_hash(secret)])
         row = cursor.fetchone()
     if row is None:
         return None
+    at, *values = row
+    now = now or at
     token: ApiToken
-    token, token.organization = row_read(row, ApiToken, Organization)
+    token, token.organization = row_read(values, ApiToken, Organization)
     if token.revoked_at or (token.expires_at and token.expires_at <= now):
         return None
     if token.last_used_at is None or now - token.last_used_at >= LAST_USE_STEP:

@@ -3,7 +3,6 @@
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 
-from console.common import clock
 from console.common.errors import Unauthenticated
 from console.organizations.actors import Actor
 from console.organizations.models import ApiToken, Role
@@ -29,7 +28,7 @@ def bearer_token(header: str) -> ApiToken:
     scheme, _, secret = header.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthenticated(f"The Authorization header is not a bearer token. {HOW}")
-    token = token_by_secret(secret.strip(), clock.now())
+    token = token_by_secret(secret.strip())
     if token is None:
         raise Unauthenticated(f"The token is unknown, expired or revoked. {HOW}")
     rate_take(token.id)
