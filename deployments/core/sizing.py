@@ -60,6 +60,7 @@ class Sizing:
     short_s: seconds in which a deployment was short
     growth: how many instances more would have avoided how much of that; only such as avoid more than those before them
     window_s: seconds in which an open window asked for more than the base
+    spared_s: instance-seconds that the claim would not have had with `spare` instances less
     """
 
     held: int
@@ -70,6 +71,7 @@ class Sizing:
     short_s: float
     growth: tuple[Step, ...]
     window_s: float
+    spared_s: float
 
     @property
     def seconds(self) -> float:
@@ -84,6 +86,11 @@ class Sizing:
     def spare(self) -> int:
         """Instances of the base that the need never filled; a claim has at least one."""
         return max(0, self.held - max(1, self.needed)) if self.seconds else 0
+
+    @property
+    def spared_share(self) -> float:
+        """For which share of the time each of the spare instances would not have been there: not while a window holds it."""
+        return self.spared_s / (self.spare * self.seconds) if self.spare else 0.0
 
 
 def sizing(
@@ -109,7 +116,9 @@ def sizing(
             needed = max(needed, filled)
     short_s, growth = _growth(need, np.maximum(opened - held, 0), per_instance)
     window_s = float(need.seconds[opened > held].sum())
-    return Sizing(held, needed, tuple(at.tolist()), used, had, short_s, growth, window_s)
+    less = np.maximum(held, opened) - np.maximum(min(held, max(1, needed)), opened)
+    spared_s = float(need.seconds @ less)
+    return Sizing(held, needed, tuple(at.tolist()), used, had, short_s, growth, window_s, spared_s)
 
 
 def _growth(need: Need, beyond: Ints, per_instance: int) -> tuple[float, tuple[Step, ...]]:

@@ -117,7 +117,7 @@ def claim_preview(claim: CapacityClaim, count: int, now: datetime, windows: Stan
     return ClaimPreview(
         claim, before, after, at, going, gets, join_time(claim.offering) if gets.total else None,
         _impact(claim, going, now, at - now if at else timedelta()), _quota(claim, most, holding),
-        _price(claim, before, after, now), no_longer_offered(claim, count), would_free(claim, going),
+        price_change(claim, before, after, now), no_longer_offered(claim, count), would_free(claim, going),
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def _quota(claim: CapacityClaim, promised: int, holding: Holding) -> QuotaChange
     return QuotaChange(row, row.committed - mine.instances + promised, max(0, asked))
 
 
-def _price(claim: CapacityClaim, before: int, count: int, now: datetime) -> Price | None:
+def price_change(claim: CapacityClaim, before: int, count: int, now: datetime) -> Price | None:
     rates = pricing.rates_of(claim.organization, claim.offering, claim.kind, now)
     if rates is None:
         return None

@@ -200,6 +200,9 @@ def test_beside_windows_the_advice_is_the_least_base_that_holds_as_much(
     had = zip(windows, need.seconds.tolist(), strict=True)
     assert found.held_gpu_s == pytest.approx(sum(s * 8 * max(held, window) for window, s in had))
     assert found.seconds == pytest.approx(need.seconds.sum())
+    less = zip(windows, need.seconds.tolist(), strict=True)
+    assert found.spared_s == sum(s * (max(held, window) - max(least, window)) for window, s in less)
+    assert 0 <= found.spared_share <= 1
 
 
 @given(windowed(), st.integers(1, 12))

@@ -166,6 +166,8 @@ def test_c12_what_a_window_holds_asks_for_no_base(cast: Cast) -> None:
     text = " ".join(cast.viewer.browser().get(reverse("claim-sizing", args=[claim.id])).content.decode().split())
     assert "2 of 3 instances would have held everything that the need filled outside its windows." in text
     assert "For 2 h open windows asked for more than its base of 3" in text
+    saved = cast.admin.browser().get(reverse("claim-sizing", args=[claim.id])).context["saved"]
+    assert float(saved) == pytest.approx(4 * 10.50 * 730 * 0.8, rel=1e-3), "for the eight of ten hours without a window"
 
 
 def test_c12_a_window_that_is_over_for_good_holds_nothing_again(cast: Cast) -> None:
