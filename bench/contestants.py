@@ -36,7 +36,7 @@ class Contestant:
     """name, title: as in the rows and as on the page
     settings: what is tried, in an order in which one between two lies between them
     make: a policy of one lane a setting
-    published: the setting that its vendor publishes, where it does
+    published: the setting that its vendor publishes, where it does; of Headroom its default
     """
 
     name: str
@@ -78,7 +78,7 @@ HEADROOM = Contestant(
 )
 OBJECTIVE = Contestant(
     "objective", "Headroom, objective mode", (0.99,),
-    lambda settings, field: objective(settings[0], field.load, field.setup, 2 * field.peak),
+    lambda settings, field: objective(settings[0], field.load, field.setup, 2 * field.peak), 0.99,
 )  # fmt: skip
 STATIC = Contestant("static", "static, known in hindsight", SHARES_OF_PEAK, _static)
 PEERS = (
