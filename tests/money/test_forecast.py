@@ -29,7 +29,8 @@ CLAIM, CHAT = new_id(), new_id()
 
 
 @pytest.fixture(autouse=True)
-def at_that_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_that_time(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens are held against the database's own clock: the cast's are made before."""
     monkeypatch.setattr(clock, "now", lambda: NOW)
 
 
