@@ -1,7 +1,7 @@
 """Labels: given to a claim here; to a deployment in `deployments.services.labels`, by the same rules."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from django.db import transaction
 
@@ -32,6 +32,15 @@ def claim_labels_set(
         claim = claim_held(organization, claim_id)
         if labels_put(organization, UsageKind.CLAIM, claim.id, labels, actor=actor, name=claim.name, seen=seen):
             publish("claims", [organization.key])
+
+
+def claim_labelled(*, actor: Actor, labels: Mapping[str, str], make: Callable[[], CapacityClaim]) -> CapacityClaim:
+    """The claim that `make` creates, with these labels, or neither."""
+    labels_require(actor, labels)
+    with transaction.atomic():
+        claim = make()
+        claim_labels_set(actor=actor, claim_id=claim.id, labels=labels)
+    return claim
 
 
 def claim_held(organization: Organization, id: uuid.UUID) -> CapacityClaim:

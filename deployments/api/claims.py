@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from django.db import transaction
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
@@ -25,7 +24,7 @@ from claims.models import CapacityClaim, UsageKind
 from claims.selectors import claim_get, claims_of, pending_changes
 from claims.services.claims import claim_locked, resources_of
 from claims.services.creation import offering_wanted
-from claims.services.labels import labels_require
+from claims.services.labels import claim_labelled
 from console.common import clock
 from console.common.errors import InvalidArgument
 from console.organizations.actors import Actor
@@ -99,11 +98,7 @@ def labelled_claim_made(actor: Actor, data: dict[str, Any], distinct: bool) -> C
     """The claim that a checked `OwnClaimCreateSerializer` asks for, with its labels, or neither."""
     if "labels" not in data:
         return claim_made(actor, data, distinct)
-    labels_require(actor, data["labels"])
-    with transaction.atomic():
-        claim = claim_made(actor, data, distinct)
-        services.claim_labels_set(actor=actor, claim_id=claim.id, labels=data["labels"])
-    return claim
+    return claim_labelled(actor=actor, labels=data["labels"], make=lambda: claim_made(actor, data, distinct))
 
 
 CLAIMS = Listing(

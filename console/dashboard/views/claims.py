@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.defaultfilters import pluralize
@@ -30,7 +29,7 @@ from claims.selectors import (
     quota_of,
 )
 from claims.services.edges import lead_of
-from claims.services.labels import labels_require
+from claims.services.labels import claim_labelled
 from claims.supply import supply_of
 from claims.use import use_of_day
 from console.common import clock
@@ -228,13 +227,10 @@ def reserved(request: HttpRequest, chosen: Steps, count: str, lines: str) -> Htt
         labels = labels_in(lines)
     except ValueError as error:
         raise InvalidArgument.of("labels", str(error)) from error
-    actor, organization = actor_in(request), organization_in(request)
-    labels_require(actor, labels)
-    with transaction.atomic():
-        claim = services.claim_create(
-            actor=actor, organization=organization, name=chosen.name.strip(), resources=resources
-        )
-        services.claim_labels_set(actor=actor, claim_id=claim.id, labels=labels)
+    actor, organization, name = actor_in(request), organization_in(request), chosen.name.strip()
+    claim = claim_labelled(actor=actor, labels=labels, make=lambda: services.claim_create(
+        actor=actor, organization=organization, name=name, resources=resources
+    ))  # fmt: skip
     allocated, pending = claim_numbers(claim)
     held = f"{allocated} instance{pluralize(allocated)} allocated"
     messages.success(request, f"{claim.name} is created: {held}, {pending} pending.")
