@@ -4,7 +4,6 @@ API."""
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -13,16 +12,15 @@ from rest_framework.views import APIView
 
 from claims.labels import labelled, labels_of
 from claims.models import UsageKind
-from console.common.errors import NotFound
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.labels import LABEL, LabelsField, label_filter
 from console.organizations.api.listing import Filter, Listing, sparse
 from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import Page, Shape
-from console.organizations.models import Organization
 from deployments.api.shapes import STATUSES, DeploymentShape
 from deployments.api.wire import deployment_to
 from deployments.models import Deployment
+from deployments.selectors import deployment_shown
 
 
 class OwnDeploymentShape(DeploymentShape):
@@ -59,7 +57,8 @@ class DeploymentsView(APIView):
     def get(self, request: Request) -> Response:
         """The deployments of the organization, in order of creation if nothing else is asked for."""
         organization = request_actor(request).require_organization()
-        found = labelled(deployments_in(organization), organization, UsageKind.REPLICA, label_filter(request))
+        rows = Deployment.objects.filter(organization=organization).select_related("autoscaling", "organization")
+        found = labelled(rows, organization, UsageKind.REPLICA, label_filter(request))
         return Response(DEPLOYMENTS.stored_with(request, found, own_deployments_to))
 
 
@@ -69,15 +68,8 @@ class DeploymentView(APIView):
     @extend_schema(responses=OneOwnDeployment, operation_id="GetOwnDeployment")
     def get(self, request: Request, id: str) -> Response:
         """Read a deployment with its labels."""
-        found = deployments_in(request_actor(request).require_organization())
-        one = found.filter(id=id_in_path("Deployment", id)).first()
-        if one is None:
-            raise NotFound("Deployment", id)
+        one = deployment_shown(request_actor(request).require_organization(), id_in_path("Deployment", id))
         return Response({"deployment": own_deployments_to([one])[0]})
-
-
-def deployments_in(organization: Organization) -> QuerySet[Deployment]:
-    return Deployment.objects.filter(organization=organization).select_related("autoscaling", "organization")
 
 
 def own_deployments_to(rows: Sequence[Deployment]) -> list[dict[str, Any]]:
