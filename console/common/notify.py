@@ -3,9 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from django.db import connection
-
-from console.common.together import Statement
+from console.common.together import Statement, run_together
 
 CHANNEL = "headroom"
 LONGEST_PAYLOAD = 7900  # PostgreSQL refuses 8000 bytes
@@ -15,8 +13,7 @@ def publish(topic: str, organization_keys: Iterable[int]) -> None:
     """Announce a change of `topic` to the organizations. PostgreSQL drops doubles within one transaction."""
     keys = sorted(set(organization_keys))
     if keys:
-        with connection.cursor() as cursor:
-            cursor.execute(*announcement(topic, keys))
+        run_together([announcement(topic, keys)])
 
 
 def announcement(topic: str, keys: Sequence[int]) -> Statement:
