@@ -40,25 +40,35 @@ ZONES = ["US-WEST-04A", "US-EAST-01A", "RNO2A"]
 def catalogue_load() -> None:
     """Zones, types, offerings of every type in every zone, prices. Safe to repeat: what is there stays."""
     with transaction.atomic():
-        zones = [Zone.objects.get_or_create(name=name)[0] for name in ZONES]
-        for shape in SHAPES:
-            fields = {
-                "gpus": shape.gpus,
-                "gpu_model": shape.gpu_model,
-                "gpu_memory_gib": shape.gpu_memory_gib,
-            }
-            type_, _ = InstanceType.objects.get_or_create(name=shape.name, defaults=fields)
-            price_ensure(type_, PriceKind.ON_DEMAND, shape.usd_per_gpu_hour)
-            price_ensure(type_, PriceKind.RESERVED, shape.usd_per_gpu_hour * RESERVED_SHARE)
-            for zone in zones:
-                Offering.objects.get_or_create(zone=zone, instance_type=type_)
-
-
-def price_ensure(instance_type: InstanceType, kind: PriceKind, usd: Decimal) -> None:
-    if not Price.objects.filter(instance_type=instance_type, zone=None, kind=kind).exists():
-        Price.objects.create(
-            instance_type=instance_type,
-            kind=kind,
-            usd_per_gpu_hour=usd,
-            valid=DateTimeTZRange(VALID_FROM, None),
+        Zone.objects.bulk_create((Zone(name=name) for name in ZONES), ignore_conflicts=True)
+        InstanceType.objects.bulk_create(
+            (
+                InstanceType(
+                    name=shape.name, gpus=shape.gpus, gpu_model=shape.gpu_model, gpu_memory_gib=shape.gpu_memory_gib
+                )
+                for shape in SHAPES
+            ),
+            ignore_conflicts=True,
         )
+        zones = {zone.name: zone for zone in Zone.objects.filter(name__in=ZONES)}
+        types = {type_.name: type_ for type_ in InstanceType.objects.filter(name__in=[one.name for one in SHAPES])}
+        Offering.objects.bulk_create(
+            (Offering(zone=zones[zone], instance_type=types[shape.name]) for shape in SHAPES for zone in ZONES),
+            ignore_conflicts=True,
+        )
+        priced = set(Price.objects.filter(zone=None).values_list("instance_type", "kind"))
+        Price.objects.bulk_create(
+            price
+            for shape in SHAPES
+            for price in prices_of(types[shape.name], shape.usd_per_gpu_hour)
+            if (price.instance_type_id, price.kind) not in priced
+        )
+
+
+def prices_of(instance_type: InstanceType, usd: Decimal) -> list[Price]:
+    """The list price of a GPU-hour, and the reserved rate."""
+    rates = {PriceKind.ON_DEMAND: usd, PriceKind.RESERVED: usd * RESERVED_SHARE}
+    return [
+        Price(instance_type=instance_type, kind=kind, usd_per_gpu_hour=rate, valid=DateTimeTZRange(VALID_FROM, None))
+        for kind, rate in rates.items()
+    ]

@@ -2,20 +2,23 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import unquote
 
+from django.contrib.auth.hashers import make_password
 from django.test import Client
 
 from console.common import clock
 from console.organizations.actors import Actor, system
 from console.organizations.api.authentication import token_actor
-from console.organizations.models import Organization, Role, User
-from console.organizations.services import membership_set, organization_create, token_create
+from console.organizations.models import ApiToken, Membership, Organization, Role, User
+from console.organizations.services import SHOWN_CHARACTERS, TOKEN_PREFIX, token_hash
 from tests.contract import conforms
 
 SETUP = system("the tests' set-up")
 PASSWORD = "correct horse battery staple"
+STAFF = "platform"
 
 
 @dataclass
@@ -70,30 +73,39 @@ class Cast:
     platform: Member
 
 
-def make_member(organization: Organization, role: Role, name: str, *, staff: bool = False) -> Member:
-    user = User.objects.create_user(name, password=PASSWORD, is_staff=staff, is_superuser=staff)
-    if not staff:
-        membership_set(actor=SETUP, user=user, organization=organization, role=role)
-    token, secret = token_create(
-        actor=SETUP,
-        organization=organization,
-        name=name,
-        role=role,
-        now=clock.now(),
-        lifetime=timedelta(hours=1),
-    )
-    return Member(user=user, secret=secret, actor=token_actor(token))
-
-
 def make_cast() -> Cast:
-    ours = organization_create(actor=SETUP, id="cw12ab", slug="ours", name="Ours")
-    theirs = organization_create(actor=SETUP, id="cw34cd", slug="theirs", name="Theirs")
-    return Cast(
-        organization=ours,
-        other=theirs,
-        admin=make_member(ours, Role.ADMIN, "admin"),
-        viewer=make_member(ours, Role.VIEWER, "viewer"),
-        billing=make_member(ours, Role.BILLING, "billing"),
-        outsider=make_member(theirs, Role.ADMIN, "outsider"),
-        platform=make_member(ours, Role.ADMIN, "platform", staff=True),
+    """Stored as the services would, in one statement a table: every test begins with it."""
+    ours, theirs = Organization.objects.bulk_create(
+        [Organization(id="cw12ab", slug="ours", name="Ours"), Organization(id="cw34cd", slug="theirs", name="Theirs")]
     )
+    admin, viewer, billing, outsider, platform = make_members(
+        (ours, Role.ADMIN, "admin"),
+        (ours, Role.VIEWER, "viewer"),
+        (ours, Role.BILLING, "billing"),
+        (theirs, Role.ADMIN, "outsider"),
+        (ours, Role.ADMIN, STAFF),
+    )
+    return Cast(ours, theirs, admin, viewer, billing, outsider, platform)
+
+
+def make_members(*who: tuple[Organization, Role, str]) -> list[Member]:
+    """People in organizations, and a token of each; platform staff is a member of none."""
+    password = make_password(PASSWORD)
+    users = User.objects.bulk_create(
+        User(username=name, password=password, is_staff=name == STAFF, is_superuser=name == STAFF) for _, _, name in who
+    )
+    Membership.objects.bulk_create(
+        Membership(user=user, organization=organization, role=role)
+        for user, (organization, role, name) in zip(users, who, strict=True)
+        if name != STAFF
+    )
+    secrets = [f"{TOKEN_PREFIX}{name}-{token_urlsafe(32)}" for _, _, name in who]
+    tokens = ApiToken.objects.bulk_create(
+        ApiToken(organization=organization, name=name, role=role, prefix=secret[:SHOWN_CHARACTERS],
+                 sha256=token_hash(secret), expires_at=clock.now() + timedelta(hours=1))
+        for secret, (organization, role, name) in zip(secrets, who, strict=True)
+    )  # fmt: skip
+    return [
+        Member(user=user, secret=secret, actor=token_actor(token))
+        for user, secret, token in zip(users, secrets, tokens, strict=True)
+    ]

@@ -21,6 +21,7 @@ from console.notifications.delivering import delivery_record
 from console.notifications.models import ChannelType, Kind
 from console.notifications.sending import Outcome
 from console.organizations.models import AuditEvent
+from console.organizations.services import organization_create
 from deployments import services
 from deployments.core.rules import Autoscaling, GatewaySpec
 from deployments.history.services import history_cancel
@@ -145,6 +146,10 @@ def notices(cast: Cast) -> None:
     notice_show(actor=actor, notice=one)
 
 
+def an_organization(cast: Cast) -> None:
+    organization_create(actor=cast.platform.actor_signed_in(), id="cw56ef", slug="third", name="Third")
+
+
 def history(cast: Cast) -> None:
     elsewhere = replace(cast, admin=cast.outsider)
     history_cancel(actor=cast.outsider.actor, run_id=worlds.asked(elsewhere).id)
@@ -153,6 +158,7 @@ def history(cast: Cast) -> None:
 def test_every_action_says_what_was_before_and_after(cast: Cast) -> None:
     for act in (
         statements,
+        an_organization,
         history,
         deployments,
         by_the_api,
