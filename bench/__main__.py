@@ -8,7 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-BENCHES = ["plan", "tick", "stack", "pages", "claims", "api", "policies"]
+BENCHES = ["plan", "tick", "stack", "pages", "claims", "api", "forecasts", "policies"]
 ALONE = {"policies"}  # takes hours, and so runs where it is named
 
 
