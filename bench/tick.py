@@ -43,7 +43,8 @@ def measured(deployments: int) -> list[dict[str, Any]]:
             environment = own_environment(
                 Path(folder), DATABASE_URL=postgres.url, CELERY_BROKER_URL="memory://", HEADROOM_SECRET_KEY="bench"
             )
-            told = run_module("bench.ticks", deployments, environment=environment)
+            run_module("bench.ticks", "make", deployments, environment=environment)
+            told = run_module("bench.ticks", "run", deployments, environment=environment)
         finally:
             postgres.stop()
     return [row(deployments, case) for case in json.loads(told)]

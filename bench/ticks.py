@@ -1,5 +1,6 @@
-"""`python -m bench.ticks DEPLOYMENTS`: passes of the scaling loop in the installation that the environment names, under a
-generated load. Says how long they took, and their parts, as JSON."""
+"""`python -m bench.ticks make DEPLOYMENTS` fills the installation that the environment names; `... run DEPLOYMENTS` then
+makes passes of the scaling loop there, under a generated load, and says how long they took, and their parts, as JSON. Two
+processes, so that the memory of the passes is their own."""
 
 import json
 import os
@@ -54,9 +55,12 @@ class Load(SimulatedRuntimeBackend):
         )
 
 
-def main(deployments: int, seed: int) -> list[dict[str, Any]]:
+def make(deployments: int) -> None:
     bring_up_to_date()
     fleet_make(deployments=deployments, organizations=max(1, deployments // EACH_ORGANIZATION), free=FREE)
+
+
+def measured(deployments: int, seed: int) -> list[dict[str, Any]]:
     run, rng = Passes(Load(), InstanceType.objects.get(name=TYPE), clock.now()), np.random.default_rng(seed)
 
     def other(share: float) -> Callable[[], None]:
@@ -126,4 +130,7 @@ class Passes:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(int(sys.argv[1]), int(os.environ.get("SEED", "1")))))
+    if sys.argv[1] == "make":
+        make(int(sys.argv[2]))
+    else:
+        print(json.dumps(measured(int(sys.argv[2]), int(os.environ.get("SEED", "1")))))
