@@ -129,6 +129,11 @@ class Contest:
 
         What only its deployment may use comes first and is kept for no min (R10): others could do nothing with it.
         """
+        if request.org not in self.room.kept and not (phase and request.org in self.kept):
+            for capacity_class in request.classes:
+                if (fit := self._fits(request, capacity_class, request.offerings)) is not None:
+                    return fit
+            return None
         for capacity_class in request.classes:
             offerings = request.offerings
             if phase and request.org in self.kept:

@@ -100,9 +100,11 @@ class Shelf:
     def tightest(self, gpus: int, avoid: int) -> int:
         """Fewest free GPUs of an instance that takes `gpus` more; 0 where there is none."""
         fitting = self.mask >> gpus
+        if avoid < 0 and fitting:
+            return gpus + (fitting & -fitting).bit_length() - 1
         while fitting:
             free = gpus + (fitting & -fitting).bit_length() - 1
-            if avoid < 0 or any(instance != avoid for _, instance in self.heaps[free]):
+            if any(instance != avoid for _, instance in self.heaps[free]):
                 return free
             fitting &= fitting - 1
         return 0
@@ -138,6 +140,8 @@ class Room:
         """The best place for a replica in one class within `offerings` (bits); None where there is none."""
         own = self.own.get((capacity_class, org))
         pool = self.pool if capacity_class == ON_DEMAND else None
+        if own is None and pool is None:
+            return None
         best: tuple[int, bool, int, int] | None = None
         for offering in self._within(offerings):
             for from_pool, shelves in ((False, own), (True, pool)):
@@ -199,7 +203,11 @@ class Room:
 
     def mine(self, capacity_class: int, org: int, offering: int) -> Shelf:
         """The shelf of an organization; made when it is not there."""
-        return self.own.setdefault((capacity_class, org), {}).setdefault(offering, Shelf())
+        shelves = self.own.setdefault((capacity_class, org), {})
+        shelf = shelves.get(offering)
+        if shelf is None:
+            shelf = shelves[offering] = Shelf()
+        return shelf
 
     def _whole(self, capacity_class: int, org: int, gpus: int, offerings: int, avoid: int) -> Fit | None:
         """Several empty instances of one zone and one source (R16)."""

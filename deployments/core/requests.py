@@ -59,10 +59,10 @@ class Asks:
             self.to_min[rows],
             self.growth[rows],
         )
-        lists = [column.tolist() for column in columns]
+        made = list(zip(*(column.tolist() for column in columns), strict=True))
 
         def make(position: int) -> Request:
-            deployment, org, priority, gpus, classes, *rest = [values[position] for values in lists]
+            deployment, org, priority, gpus, classes, *rest = made[position]
             return Request(deployment, org, priority, gpus, CLASSES[classes], *rest)
 
         return make
