@@ -22,7 +22,7 @@ def run() -> list[dict[str, Any]]:
     return rows
 
 
-def row(what: str, unit: str, value: float, bar: float) -> dict[str, Any]:
+def row(what: str, unit: str, value: float, bar: float | None = None) -> dict[str, Any]:
     return {"what": what, "unit": unit, "value": value, "bar": bar}
 
 

@@ -28,6 +28,7 @@ def _default_state_dir() -> Path:
 STATE_DIR = env.folder("HEADROOM_STATE_DIR", _default_state_dir())
 PORT = env.port("HEADROOM_PORT", 8000)
 BIND = env.text("HEADROOM_BIND", "127.0.0.1")
+WEB_PROCESSES = int(env.number("HEADROOM_WEB_PROCESSES", 1, at_least=1))
 DEMO = env.flag("DEMO", True)
 # A SERVERLESS claim shrinks at most once in this time (C7), in seconds.
 REDUCTION_INTERVAL = timedelta(seconds=env.number("HEADROOM_REDUCTION_INTERVAL", 3600, at_least=0))

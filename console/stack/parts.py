@@ -1,6 +1,7 @@
 """What the forked parts of the stack run. Each returns when it was asked to end."""
 
 import re
+import socket
 import sys
 import warnings
 
@@ -31,9 +32,15 @@ def static_files() -> None:
 
 
 def web(bind: str, port: int) -> None:
+    """A web server. Several may listen on one port: the kernel deals connections out among them."""
     hush()
-    uvicorn.run("console.asgi:application", host=bind, port=port, lifespan="off", access_log=False,
-                log_level="warning", timeout_graceful_shutdown=3)  # fmt: skip
+    config = uvicorn.Config("console.asgi:application", lifespan="off", access_log=False, log_level="warning",
+                            timeout_graceful_shutdown=3)  # fmt: skip
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((bind, port))
+        uvicorn.Server(config).run([listening])
 
 
 def worker(name: str, threads: int, beat: bool = False) -> None:

@@ -57,6 +57,7 @@ class StackSettings:
     database_url: str
     broker_url: str
     demo: bool
+    web_processes: int = 1
 
 
 class Supervisor:
@@ -156,7 +157,8 @@ class Supervisor:
             raise StackError(f"The stack could not be prepared ({', '.join(failed)}); see the lines above.")
 
     def _start_console(self) -> None:
-        self._run(self._part("web", partial(parts.web, self.settings.bind, self.settings.port)))
+        for name in ("web", *(f"web-{number}" for number in range(2, self.settings.web_processes + 1))):
+            self._run(self._part(name, partial(parts.web, self.settings.bind, self.settings.port)))
         self._run(self._part("control", partial(parts.worker, "control", threads=2, beat=True), LOOPS_NICENESS))
         self._run(self._part("io", partial(parts.worker, "io", threads=3), LOOPS_NICENESS))
 

@@ -27,6 +27,7 @@ class Command(BaseCommand):
                 database_url="" if embedded_database else settings.DATABASE_URL,
                 broker_url="" if embedded_broker else settings.CELERY_BROKER_URL,
                 demo=settings.DEMO,
+                web_processes=settings.WEB_PROCESSES,
             )
         )
         try:
