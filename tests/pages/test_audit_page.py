@@ -69,8 +69,8 @@ def test_older_events_are_pages_away(cast: Cast) -> None:
 
 
 def test_tokens_and_members_are_for_admins_to_read_of(cast: Cast) -> None:
-    for action in ("member.set", "token.create"):
-        event(cast.organization, "eve", action=action)
+    for action, kind in (("member.set", "Membership"), ("token.create", "ApiToken")):
+        event(cast.organization, "eve", action=action, object_type=kind)
         assert seen(cast.admin, what=action) == ["eve"]
     for member in (cast.viewer, cast.billing):
         assert seen(member, what="member.") == []
