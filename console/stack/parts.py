@@ -36,11 +36,18 @@ def web(bind: str, port: int) -> None:
     hush()
     config = uvicorn.Config("console.asgi:application", lifespan="off", access_log=False, log_level="warning",
                             timeout_graceful_shutdown=3)  # fmt: skip
-    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind((bind, port))
-        uvicorn.Server(config).run([listening])
+    uvicorn.Server(config).run([listening(bind, port)])
+
+
+def listening(bind: str, port: int) -> socket.socket:
+    """A socket for the port, which others may listen on as well. Its protocol is named: asyncio turns the delay of small
+    packets off for what says that it is TCP, and answers over kept connections would be 40 ms late with it."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind((bind, port))
+    return made
 
 
 def worker(name: str, threads: int, beat: bool = False) -> None:

@@ -1,13 +1,16 @@
 """Several web servers on one port: both answer, and one that is killed takes nobody with it."""
 
+import asyncio
 import os
 import signal
+import socket
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from bench.running import children_of
+from bench.running import children_of, free_port
+from console.stack.parts import listening
 from tests.stack.stacks import Stack, running_stack, until
 
 pytestmark = [pytest.mark.stack]
@@ -46,3 +49,22 @@ def test_two_share_the_port_and_one_that_is_killed_takes_nobody_with_it() -> Non
         assert all(stack.get("/readyz")[0] == 200 for _ in range(20))
         until(lambda: set(webs(stack)) == set(both), 30, "it was not started again")
         assert webs(stack)["web"] == both["web"]
+
+
+def test_connections_delay_no_small_packets() -> None:
+    assert asyncio.run(nodelay(listening("127.0.0.1", free_port())))
+
+
+async def nodelay(sock: socket.socket) -> int:
+    """Whether a connection to the socket has TCP_NODELAY where it is served."""
+    found = asyncio.get_running_loop().create_future()
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async with await asyncio.start_server(served, sock=sock):
+        _, writer = await asyncio.open_connection(*sock.getsockname())
+        given: int = await found
+        writer.close()
+    return given
