@@ -30,6 +30,8 @@ PORT = env.port("HEADROOM_PORT", 8000)
 BIND = env.text("HEADROOM_BIND", "127.0.0.1")
 WEB_PROCESSES = int(env.number("HEADROOM_WEB_PROCESSES", 1, at_least=1))
 DEMO = env.flag("DEMO", True)
+# The time before the first start that is made for the demo's deployments, in hours; 0 for none.
+DEMO_HISTORY = timedelta(hours=env.number("HEADROOM_DEMO_HISTORY", 24, at_least=0))
 # A SERVERLESS claim shrinks at most once in this time (C7), in seconds.
 REDUCTION_INTERVAL = timedelta(seconds=env.number("HEADROOM_REDUCTION_INTERVAL", 3600, at_least=0))
 # By then an instance that is given up or drained is to be empty (C10), in seconds.

@@ -23,7 +23,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    with running_stack(DEMO="1", HEADROOM_SIM_SPEED="60") as running:
+    with running_stack(DEMO="1", HEADROOM_DEMO_HISTORY="1", HEADROOM_SIM_SPEED="60") as running:
         yield running
 
 

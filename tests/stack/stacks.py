@@ -48,7 +48,8 @@ def until(condition: Callable[[], object], within_s: float = 60.0, what: str = "
 def environment(state: Path, port: int, **settings: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in
                  ("DATABASE_URL", "CELERY_BROKER_URL", "HEADROOM_SECRET_KEY")}  # fmt: skip
-    return {**inherited, "HEADROOM_STATE_DIR": str(state), "HEADROOM_PORT": str(port), "DEMO": "1", **settings}
+    return {**inherited, "HEADROOM_STATE_DIR": str(state), "HEADROOM_PORT": str(port), "DEMO": "1",
+            "HEADROOM_DEMO_HISTORY": "1", **settings}  # fmt: skip
 
 
 class Stack:
