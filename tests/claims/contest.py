@@ -51,20 +51,31 @@ class Report:
     looks: int = 0
 
 
-def contest(actor: Actor, of: Offering, operations: int, within_s: float | None = None, seed: int = 1) -> Report:
-    """Let the clients do so many operations together, or as many of them as that time allows."""
+def contest(
+    actor: Actor,
+    of: Offering,
+    operations: int,
+    within_s: float | None = None,
+    seed: int = 1,
+    enough: Callable[[Report], bool] = lambda report: False,
+) -> Report:
+    """Let the clients do so many operations together, or as many of them as that time allows, or until `enough` is seen."""
     connection.close()  # nobody shares a session
-    answers, over = FORK.Queue(), FORK.Event()
+    answers, over, stop = FORK.Queue(), FORK.Event(), FORK.Event()
     loops = FORK.Process(target=_loops, args=(over, answers))
     share, began = operations // CLIENTS, time.perf_counter()
     until = began + within_s if within_s else float("inf")
+
+    def is_over() -> bool:
+        return stop.is_set() or time.perf_counter() > until
+
     clients = [
-        FORK.Process(target=_client, args=(actor, of, share, until, seed * 1000 + number, answers))
+        FORK.Process(target=_client, args=(actor, of, share, is_over, seed * 1000 + number, answers))
         for number in range(CLIENTS)
     ]
     for one in [loops, *clients]:
         one.start()
-    report = _look_on(clients, answers)
+    report = _look_on(clients, answers, lambda seen: stop.set() if enough(seen) else None)
     report.seconds = time.perf_counter() - began
     over.set()
     loops.join(timeout=60)
@@ -74,7 +85,7 @@ def contest(actor: Actor, of: Offering, operations: int, within_s: float | None 
     return report
 
 
-def _look_on(clients: list[Any], answers: Any) -> Report:
+def _look_on(clients: list[Any], answers: Any, saw: Callable[[Report], None]) -> Report:
     report = Report()
     while any(one.is_alive() for one in clients):
         for what, query in NEVER.items():
@@ -83,6 +94,7 @@ def _look_on(clients: list[Any], answers: Any) -> Report:
                 report.wrong += [f"{what}: {row}" for row in cursor.fetchall()]
         report.looks += 1
         _take(answers, report)
+        saw(report)
         time.sleep(0.3)
     report.wrong += [f"client {n} ended with {one.exitcode}" for n, one in enumerate(clients) if one.exitcode != 0]
     _take(answers, report)
@@ -111,18 +123,19 @@ def _process(work: Callable[[Counter[str], list[str]], None], answers: Any) -> N
         os._exit(0)  # nothing of the parent is to be tidied up here
 
 
-def _client(actor: Actor, of: Offering, operations: int, until: float, seed: int, answers: Any) -> None:
+def _client(actor: Actor, of: Offering, operations: int, over: Callable[[], bool], seed: int, answers: Any) -> None:
     def work(done: Counter[str], wrong: list[str]) -> None:
         chance, mine = random.Random(seed), list[CapacityClaim]()
         for number in range(operations):
-            if time.perf_counter() > until:
+            if over():
                 return
             try:
                 done[_act(actor, of, chance, mine, f"c{seed}-{number}")] += 1
             except FailedPrecondition as refusal:
                 done[refusal.kind] += 1
             except Exception as error:
-                wrong.append(f"{type(error).__name__}: {error}"[:300])
+                told = f"{type(error).__name__}: {error}"[:300]
+                answers.put((Counter(), [told]))  # at once: somebody may wait for it
                 connection.close()
 
     _process(work, answers)
