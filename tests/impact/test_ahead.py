@@ -10,8 +10,9 @@ from deployments.impact.ahead import TICK_S, Ahead
 from deployments.impact.change import Change, Leaving, Then
 from tests.core import fleet
 from tests.core.fleet import NOW
+from tests.search import SEARCHING
 
-GPUS, SHARDS = 8, 60
+GPUS, SHARDS = 8, 60 if SEARCHING else 30
 
 
 class EveryPass(Ahead):
