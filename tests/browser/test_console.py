@@ -4,11 +4,11 @@ import re
 from decimal import Decimal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from bench.running import Stack
 from tests.browser.conftest import Complaints, signed_in
+from tests.screens import found_by_axe, on_every_screen, too_wide
 
 pytestmark = pytest.mark.browser
 
@@ -27,8 +27,7 @@ def all_pages(page: Page, stack: Stack) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@on_every_screen
 def test_every_page_is_clean_accessible_and_fits(
     browser: Browser, stack: Stack, complaints: Complaints, theme: str, width: int
 ) -> None:
@@ -37,17 +36,15 @@ def test_every_page_is_clean_accessible_and_fits(
     for address in all_pages(page, stack):
         page.goto(stack.url + address)
         page.wait_for_timeout(400)
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider <= 0, f"{address} scrolls sideways by {wider} px at {width}"
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{address} in {theme}:\n{found.generate_report()}"
+        assert too_wide(page) <= 0, f"{address} scrolls sideways at {width}"
+        assert found_by_axe(page) == [], f"{address} in {theme}"
     context.close()
 
 
 def test_the_sign_in_page_is_accessible(browser: Browser, stack: Stack, complaints: Complaints) -> None:
     page = complaints.listen(browser.new_page())
     page.goto(stack.url)
-    assert Axe().run(page).violations_count == 0
+    assert found_by_axe(page) == []
     page.fill("#id_username", "operator")
     page.fill("#id_password", "wrong")
     page.click("button[type=submit]")

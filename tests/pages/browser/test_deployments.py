@@ -11,8 +11,8 @@ from deployments.models import Annotation, AutoscalingPolicy, Deployment, Hold, 
 from deployments.services import annotation_create, hold_create
 from tests import fleet, world
 from tests.pages.browser.conftest import Site
-from tests.pages.browser.test_looks import found_by_axe, too_wide
 from tests.pages.conftest import make_running
+from tests.screens import found_by_axe, on_every_screen, too_wide
 
 pytestmark = [pytest.mark.browser]
 
@@ -28,8 +28,7 @@ def crowded(site: Site) -> Deployment:
     return one
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@on_every_screen
 def test_a_crowded_page_and_its_previews_are_whole(site: Site, theme: str, width: int) -> None:
     one = crowded(site)
     page = site.open(site.cast.admin, f"/deployments/{one.id}", width=width, theme=theme)

@@ -6,9 +6,9 @@ from playwright.sync_api import expect
 from claims.services import claim_labels_set
 from deployments.services import deployment_labels_set
 from tests.pages.browser.conftest import Site
-from tests.pages.browser.test_looks import found_by_axe, too_wide
 from tests.pages.browser.test_windows import picture
 from tests.pages.conftest import make_running
+from tests.screens import found_by_axe, on_every_screen, too_wide
 
 pytestmark = [pytest.mark.browser]
 LABELS = {
@@ -17,8 +17,7 @@ LABELS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@on_every_screen
 def test_pages_with_labels_are_whole_for_everybody(site: Site, theme: str, width: int) -> None:
     running, actor = make_running(site.cast), site.cast.admin.actor
     claim_labels_set(actor=actor, claim_id=running.claim.id, labels=LABELS)

@@ -4,8 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from console.common import clock
 from console.dashboard.acknowledging import notice_hide
@@ -18,6 +17,7 @@ from deployments.services.holds import hold_create
 from tests import world
 from tests.pages.browser.conftest import Site
 from tests.pages.conftest import Running, make_running
+from tests.screens import found_by_axe, on_every_screen, too_wide
 
 pytestmark = [pytest.mark.browser]
 
@@ -56,8 +56,7 @@ def organization_addresses(site: Site, running: Running) -> list[str]:
             "/audit", "/audit?who=nobody&since=2026-01-01T00:00", "/accounts/organizations"]  # fmt: skip
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@on_every_screen
 def test_pages_of_the_organization_are_whole_for_everybody(site: Site, theme: str, width: int) -> None:
     addresses = organization_addresses(site, make_running(site.cast))
     page = site.open(site.cast.admin, width=width, theme=theme)
@@ -83,8 +82,7 @@ def test_a_token_is_made_and_its_secret_copied_by_keyboard(site: Site) -> None:
     expect(page.get_by_role("row", name="terraform")).to_be_visible()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@on_every_screen
 def test_pages_are_whole_for_everybody(site: Site, theme: str, width: int) -> None:
     running = make_running(site.cast)
     page = site.open(site.cast.admin, width=width, theme=theme)
@@ -96,7 +94,7 @@ def test_pages_are_whole_for_everybody(site: Site, theme: str, width: int) -> No
     site.complaints = [one for one in site.complaints if "404" not in one]  # the page that is not there
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (390, "light")])
+@on_every_screen
 def test_pages_of_the_platform_are_whole_too(site: Site, width: int, theme: str) -> None:
     running = make_running(site.cast)
     instance = f"/capacity/instances/{running.claim.instances.get().key}"
@@ -112,12 +110,3 @@ def test_the_sign_in_page_is_whole_too(site: Site) -> None:
     page.goto("/accounts/sign-in")
     assert found_by_axe(page) == []
     page.context.close()
-
-
-def too_wide(page: Page) -> int:
-    width: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    return width
-
-
-def found_by_axe(page: Page) -> list[str]:
-    return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in Axe().run(page).response["violations"]]

@@ -12,7 +12,7 @@ from console.notifications.models import Attempt, Delivery, DeliveryState, Kind,
 from console.notifications.services import notify
 from tests import world
 from tests.pages.browser.conftest import Site
-from tests.pages.browser.test_looks import found_by_axe, too_wide
+from tests.screens import found_by_axe, on_every_screen, too_wide
 
 pytestmark = [pytest.mark.browser]
 
@@ -53,8 +53,7 @@ def addresses(site: Site) -> list[str]:
             "/quota", "/quota/US-WEST-04A/gb200-4x", "/quota/US-WEST-04A/gb200-4x/request"]  # fmt: skip
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@on_every_screen
 def test_pages_of_notifications_are_whole_for_everybody(site: Site, theme: str, width: int) -> None:
     found = addresses(site)
     page = site.open(site.cast.admin, width=width, theme=theme)

@@ -6,8 +6,8 @@ from deployments.models import DeploymentObjective, Why
 from deployments.objective.services import objective_set
 from tests import fleet, world
 from tests.pages.browser.conftest import Site
-from tests.pages.browser.test_looks import found_by_axe, too_wide
 from tests.pages.test_objective_page import chosen
+from tests.screens import found_by_axe, on_every_screen, too_wide
 
 pytestmark = [pytest.mark.browser]
 
@@ -28,7 +28,7 @@ def addresses(site: Site) -> list[str]:
     return [f"/deployments/{one.id}/objective", f"/deployments/{other.id}/objective", f"/deployments/{one.id}"]
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
+@on_every_screen
 def test_the_page_of_an_objective_is_whole_for_everybody(site: Site, theme: str, width: int) -> None:
     found = addresses(site)
     page = site.open(site.cast.admin, width=width, theme=theme)

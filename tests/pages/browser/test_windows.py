@@ -12,8 +12,8 @@ from claims.models import ClaimWindow
 from claims.services import pool_resize, window_create
 from tests import world
 from tests.pages.browser.conftest import Site
-from tests.pages.browser.test_looks import found_by_axe, too_wide
 from tests.pages.conftest import Running, make_running
+from tests.screens import found_by_axe, on_every_screen, too_wide
 
 pytestmark = [pytest.mark.browser]
 
@@ -39,8 +39,7 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@on_every_screen
 def test_pages_of_windows_are_whole_for_everybody(site: Site, theme: str, width: int) -> None:
     running, row = with_windows(site)
     claim = f"/claims/{running.claim.id}"
