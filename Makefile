@@ -1,5 +1,5 @@
 # `make run` and `make test` do all their set-up themselves, on a fresh machine with Python >= 3.11, make, git and npm.
-.PHONY: run test test-console test-pages test-long lint rules connect focus-check bench assets lock install install-dev browser clean
+.PHONY: run test test-units test-console test-pages test-long lint rules connect focus-check bench assets lock install install-dev browser clean
 .DEFAULT_GOAL := run
 SHELL := /bin/bash
 
@@ -38,21 +38,24 @@ browser:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
 	  else echo "The browser tests need Chromium: install the package chromium and run make test again."; exit 1; fi; }
 
-# A file stays on one process: what it starts, it starts once. (Groups of xdist 3.8 are ignored under pytest 9.)
+# All side by side, since whole stacks and browsers wait for half of their time. Of the units a file stays on one process:
+# what it starts, it starts once. (Groups of xdist 3.8 are ignored under pytest 9.) Each browser has a server of its own.
 test: install-dev assets browser
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
-	+@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-console test-pages
+	+@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-units test-console test-pages
 
-# Browser tests with one server each; side by side, since each waits for the browser half of the time.
+test-units: install-dev assets
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
 test-console test-pages: export DJANGO_ALLOW_ASYNC_UNSAFE := true
 test-console: install-dev assets browser
-	$(BIN)/python -m pytest -q -m browser tests/browser
+	$(BIN)/python -m pytest -q -m "browser and not long" tests/browser
 test-pages: install-dev assets browser
-	$(BIN)/python -m pytest -q -m browser tests/pages/browser
+	$(BIN)/python -m pytest -q -m "browser and not long" tests/pages/browser
 
 test-long: install-dev assets browser
-	$(BIN)/python -m pytest -q -m long
-	HEADROOM_SEARCH=1 $(BIN)/python -m pytest -q tests/core tests/sim tests/money
+	$(BIN)/python -m pytest -q -m "long and not browser"
+	DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m "long and browser"
+	HEADROOM_SEARCH=1 $(BIN)/python -m pytest -q tests/core tests/sim tests/money tests/impact
 
 lint: install-dev
 	$(BIN)/ruff check .
