@@ -1,15 +1,17 @@
 """The demo: made once through the services, whole, and leaving room as promised."""
 
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from claims.models import CapacityClaim, ClaimWindow, Instance, Offering
 from claims.selectors import quotas_of
 from console.dashboard.demo import demo_load
 from console.organizations.models import AuditEvent, Organization, User
-from deployments.models import Deployment, SimulatedWorkload
+from deployments.models import Deployment, HistoryRun, SimulatedWorkload
 from tests import world
 
 pytestmark = pytest.mark.django_db
@@ -28,6 +30,14 @@ def test_the_demo_is_made_once(tmp_path: Path) -> None:
     assert (tmp_path / "sign-ins").read_text() == sign_ins
     assert stat.S_IMODE((tmp_path / "sign-ins").stat().st_mode) == 0o600
     assert [line.split()[0] for line in sign_ins.splitlines()] == ["operator", "platform"]
+
+
+@pytest.mark.parametrize("hours", [24, 1, 0])
+def test_so_much_history_is_made_for_it_as_is_set(tmp_path: Path, settings: Settings, hours: int) -> None:
+    settings.DEMO_HISTORY = timedelta(hours=hours)
+    demo_load(tmp_path)
+    asked = [one.ends_at - one.starts_at for one in HistoryRun.objects.all()]
+    assert asked == ([timedelta(hours=hours)] if hours else [])
 
 
 def test_the_demo_is_what_it_says(tmp_path: Path) -> None:
