@@ -121,9 +121,8 @@ def demo_load(state_dir: Path) -> None:
         actors = {slug: acting(one) for slug, one in organizations.items()}
         claims(actors)
         made = [one for load in LOADS if (one := deployment(actors[load.organization], load))]
-        if (
-            len(made) == len(LOADS) and settings.DEMO_HISTORY
-        ):  # the first start: later there is a time before, as it was
+        # On the first start alone: later there is a time before, and it was as it was.
+        if len(made) == len(LOADS) and settings.DEMO_HISTORY:
             history_request(actor=actors["demo"], deployments=made, now=clock.now(), length=settings.DEMO_HISTORY)
 
 
