@@ -42,11 +42,17 @@ def web(bind: str, port: int) -> None:
 def listening(bind: str, port: int) -> socket.socket:
     """A socket for the port, which others may listen on as well. Its protocol is named: asyncio turns the delay of small
     packets off for what says that it is TCP, and answers over kept connections would be 40 ms late with it."""
+    made = unbound(bind)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind((bind, port))
+    return made
+
+
+def unbound(bind: str) -> socket.socket:
+    """A socket of the family of an address, for a port that others may have used until now."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    made.bind((bind, port))
     return made
 
 

@@ -6,7 +6,6 @@ Only the supervisor sees Ctrl-C: every child has a session of its own and dies w
 import http.client
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -101,8 +100,7 @@ class Supervisor:
 
     def _refuse_busy_port(self) -> None:
         bind, port = self.settings.bind, self.settings.port
-        with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with parts.unbound(bind) as probe:
             try:
                 probe.bind((bind, port))
             except OSError as error:
