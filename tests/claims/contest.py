@@ -112,19 +112,20 @@ def _take(answers: Any, report: Report) -> None:
         report.wrong += wrong
 
 
-def _process(work: Callable[[Counter[str], list[str]], None], answers: Any) -> None:
-    done, wrong = Counter[str](), list[str]()
+def _process(work: Callable[[Counter[str], Callable[[str], None]], None], answers: Any) -> None:
+    """`work` counts what it did, and tells what went wrong at once: somebody may wait for it."""
+    done = Counter[str]()
     try:
-        work(done, wrong)
+        work(done, lambda wrong: answers.put((Counter[str](), [wrong])))
     finally:
-        answers.put((done, wrong))
+        answers.put((done, []))
         answers.close()
         answers.join_thread()
         os._exit(0)  # nothing of the parent is to be tidied up here
 
 
 def _client(actor: Actor, of: Offering, operations: int, over: Callable[[], bool], seed: int, answers: Any) -> None:
-    def work(done: Counter[str], wrong: list[str]) -> None:
+    def work(done: Counter[str], tell: Callable[[str], None]) -> None:
         chance, mine = random.Random(seed), list[CapacityClaim]()
         for number in range(operations):
             if over():
@@ -134,8 +135,7 @@ def _client(actor: Actor, of: Offering, operations: int, over: Callable[[], bool
             except FailedPrecondition as refusal:
                 done[refusal.kind] += 1
             except Exception as error:
-                told = f"{type(error).__name__}: {error}"[:300]
-                answers.put((Counter(), [told]))  # at once: somebody may wait for it
+                tell(f"{type(error).__name__}: {error}"[:300])
                 connection.close()
 
     _process(work, answers)
@@ -160,14 +160,14 @@ def _act(actor: Actor, of: Offering, chance: random.Random, mine: list[CapacityC
 def _loops(over: Any, answers: Any) -> None:
     """Fulfil and provision again and again; every machine that was asked for has joined by the next time."""
 
-    def work(done: Counter[str], wrong: list[str]) -> None:
+    def work(done: Counter[str], tell: Callable[[str], None]) -> None:
         while not over.is_set():
             try:
                 world.settle()
                 world.nodes_arrive()
                 done["passes"] += 1
             except Exception as error:
-                wrong.append(f"the loops: {type(error).__name__}: {error}"[:300])
+                tell(f"the loops: {type(error).__name__}: {error}"[:300])
                 connection.close()
             time.sleep(0.2)
 
