@@ -7,8 +7,11 @@ from celery import Celery
 from celery.signals import task_prerun
 from django.db import close_old_connections
 
+from console import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
+broker.outlive()
 app = Celery("headroom")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 # Tasks a database connection serves before it is closed. Celery's Django glue reads it from the app's own

@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,31 +14,16 @@ from django.conf import LazySettings
 from console.common.errors import ResourceExhausted
 from console.organizations.models import AuditEvent
 from console.organizations.rates import Buckets, buckets, rate_take
-from console.stack import state
 from console.stack.processes import end
-from console.stack.valkey import Valkey
 from tests.cast import Cast, Member
-from tests.stack.stacks import state_folder, until
+from tests.stack.stacks import running_broker, until
 
 QUOTA = "/api/v1/quota"
 
 
-@contextmanager
-def running() -> Iterator[tuple[Valkey, subprocess.Popen[bytes]]]:
-    with state_folder() as folder:
-        state.prepare(folder)
-        server = Valkey(folder)
-        process = server.start(subprocess.DEVNULL)
-        try:
-            until(server.answers, 20, "the broker did not start")
-            yield server, process
-        finally:
-            end(process, signal.SIGTERM, 5)
-
-
 @pytest.fixture(scope="module")
 def broker() -> Iterator[str]:
-    with running() as (server, _):
+    with running_broker() as (server, _):
         yield server.url
 
 
@@ -108,7 +92,7 @@ def test_0_means_no_limit(cast: Cast, broker: str, settings: LazySettings) -> No
 
 @pytest.mark.django_db
 def test_a_broker_that_is_gone_or_hangs_refuses_nobody(cast: Cast, settings: LazySettings) -> None:
-    with running() as (server, process):
+    with running_broker() as (server, process):
         settings.CELERY_BROKER_URL, settings.RATE_LIMIT = server.url, 1 / 900
         found = buckets(server.url)
         assert found

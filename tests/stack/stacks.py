@@ -15,6 +15,9 @@ from pathlib import Path
 
 from bench.running import children_of, free_port
 from console.stack import postgres
+from console.stack.processes import end
+from console.stack.state import prepare
+from console.stack.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SLOW = {
@@ -153,3 +156,16 @@ def running_stack(**settings: str) -> Iterator[Stack]:
         finally:
             if stack.process.poll() is None:
                 stack.stop(signal.SIGTERM)
+
+
+@contextmanager
+def running_broker() -> Iterator[tuple[Valkey, subprocess.Popen[bytes]]]:
+    with state_folder() as folder:
+        prepare(folder)
+        server = Valkey(folder)
+        process = server.start(subprocess.DEVNULL)
+        try:
+            until(server.answers, 20, "the broker did not start")
+            yield server, process
+        finally:
+            end(process, signal.SIGTERM, 5)
