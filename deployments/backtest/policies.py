@@ -1,7 +1,7 @@
 """A policy from a file: the settings of the planner, as JSON.
 
     {"min": 1, "max": 40, "concurrency": 6, "stable_s": 60, "burst_s": 15, "burst_factor": 2, "tolerance": 0.1,
-     "scale_down_s": 300, "drain_s": 10, "ahead": 0.985}
+     "scale_down_s": 300, "drain_s": 10, "ahead": 0.99}
 
 `ahead` is the share of the time that the look-ahead's margin is to suffice; 0: it does not
 look ahead. All are optional; what is left out is as in a deployment for which nobody has set it.

@@ -11,11 +11,11 @@ from deployments.core.params import NO_BURSTS
 from deployments.core.snapshot import Deployments
 from deployments.sim import grid, stages
 
-AHEAD = (0.8, 0.9, 0.95, 0.97, 0.985, 0.995)  # shares of the time that the look-ahead's margin is to suffice
+AHEAD = (0.8, 0.9, 0.95, 0.97, 0.99, 0.995)  # shares of the time that the look-ahead's margin is to suffice
 DELAYS_S = (300.0, 900.0)
 FLOORS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9)  # of the replicas that the busiest of the last day needed
 FLOOR_AHEAD, FLOOR_DELAY_S = 0.9, 300.0
-PRESET_AHEAD, PRESET_DELAY_S = 0.985, 300.0
+PRESET_AHEAD, PRESET_DELAY_S = 0.99, 300.0
 PRESET_TARGET = 0.625  # of the slots in use, as a replay begins
 BUSIEST = 0.999  # quantile of the requests in flight
 DAY_STEPS, HOUR_STEPS = round(86_400 / grid.STEP_S), round(grid.HOUR_S / grid.STEP_S)

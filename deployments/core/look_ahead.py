@@ -1,11 +1,16 @@
 """Stage 3: what may be in flight by the time that a replica started now would be ready.
 
 The forecast is the mean of the stable window, and the margin is what such forecasts have been short of: after every
-pass the load of now is held against the mean of one start-up time ago. Where it is more than that mean and the margin,
-the margin grows by `RATE`; where not, it shrinks by as much less as makes it short in `1 - ahead` of the time. So it is
-a quantile of the deployment's own past errors, followed by multiplying (the scale-free form of stochastic approximation,
-Robbins and Monro 1951): steady traffic comes to a small margin, traffic in bursts to a large one, and a longer start-up
-time to a larger one. It is a floor below which nothing shrinks, and never makes anything smaller.
+pass what is in flight at its sample is held against the mean of one start-up time ago. Where it asks for more than that
+mean and the margin, the margin grows by `RATE`; where not, it shrinks by as much less as makes it short in `1 - ahead`
+of the time. So it is a quantile of the deployment's own past errors, followed by multiplying (the scale-free form of
+stochastic approximation, Robbins and Monro 1951): steady traffic comes to a small margin, traffic in bursts to a large
+one, and a longer start-up time to a larger one. It is a floor below which nothing shrinks, and never makes anything
+smaller.
+
+Short is what makes requests wait longer than they may. Beyond all slots a queue forms, and who joins it waits in time
+while it holds no more than `IN_TIME_MS / service` of the slots (Little's law): so many may be in flight beyond the slots,
+a fifth of them at most (docs/decisions/0020).
 
 What was the mean is remembered in SPANS spans of time, each a fifteenth of the start-up time long.
 """
@@ -18,13 +23,15 @@ from deployments.core.autoscaler_state import SPANS, Forecasts
 from deployments.core.columns import Bools, Int32s, Int64s
 from deployments.core.need import ceil_div
 from deployments.core.params import MILLI, Params, Settings, milliseconds
-from deployments.core.plan import Ahead, Need
+from deployments.core.plan import Ahead, Need, Signal
 from deployments.core.reasons import Reason
 
 MICRO = MILLI * MILLI
 RATE_MILLI = 30  # growth of a margin that was too small, in thousandths, for each `sample_s`
 LEAST = MICRO // 2  # half a request: a margin of nothing could not grow by multiplying
 FIRST_SHARE = 5  # before anything is known: the slots of a replica, and a fifth of the load
+IN_TIME_MS = 1000  # how long requests may wait
+MOST_WAITING_MILLI = 200  # and how many of them at most, in thousandths of the slots
 UNKNOWN = -1
 
 
@@ -95,7 +102,7 @@ def learn(
     known: Forecasts,
     ahead: Ahead,
     need: Need,
-    valid: Bools,
+    signal: Signal,
     settings: Settings,
     params: Params,
     at_ms: int,
@@ -112,17 +119,24 @@ def learn(
     own = settings.take(rows)
     seen = _aged(known, own, now_ms, forget=now_ms - at_ms > milliseconds(params.stale_s))
     level = level_milli(need.stable_load_ms[rows], need.stable_span_ms[rows])
-    load = level_milli(need.burst_load_ms[rows], need.burst_span_ms[rows])
+    load = _slots_in_time(MILLI * signal.in_flight[rows], own.service_ms)
     before = _a_startup_ago(seen)
-    usable = valid[rows] & (ahead.margin_micro[rows] >= 0)
+    usable = signal.valid[rows] & (ahead.margin_micro[rows] >= 0)
     margin = np.where(usable, ahead.margin_micro[rows], seen.margin_micro)
     elapsed_ms = min(max(now_ms - at_ms, 0), milliseconds(params.stale_s))
     moved = _moved(margin, MILLI * (load - before), own.ahead_milli, elapsed_ms, milliseconds(params.sample_s))
     return replace(
         seen,
         margin_micro=np.where(usable & (before >= 0), moved, margin),
-        level_milli=_noted(seen, level, valid[rows]),
+        level_milli=_noted(seen, level, signal.valid[rows]),
     )
+
+
+def _slots_in_time(flight_milli: Int64s, service_ms: Int64s) -> Int64s:
+    """The slots with which so many in flight wait no longer than they may; one for each where service is not known."""
+    waiting = np.where(service_ms > 0, MILLI * IN_TIME_MS // np.maximum(service_ms, 1), 0)
+    slots: Int64s = MILLI * flight_milli // (MILLI + np.minimum(waiting, MOST_WAITING_MILLI))
+    return slots
 
 
 def _moved(margin: Int64s, short: Int64s, ahead_milli: Int64s, elapsed_ms: int, sample_ms: int) -> Int64s:

@@ -22,7 +22,7 @@ class Params:
     scale_down_s: float = 300.0  # shrinking takes the highest recommendation of this long
     drain_s: float = 10.0  # a standing queue is to be gone after this long
     stale_s: float = 30.0  # a sample older than this says nothing about now
-    ahead: float = 0.985  # share of the time that the look-ahead's margin is to suffice; 0 = it is off
+    ahead: float = 0.99  # share of the time that the look-ahead's margin is to suffice; 0 = it is off
     sample_s: float = 5.0  # time between samples; the first one ever seen stands for this long
 
 

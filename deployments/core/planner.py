@@ -170,7 +170,7 @@ def _sizes(
         margin_micro=stage_3.spread(known, settings),
         now_ms=now_ms,
     )
-    after = stage_3.learn(known, ahead, need, signal.valid, settings, params, at_ms, now_ms)
+    after = stage_3.learn(known, ahead, need, signal, settings, params, at_ms, now_ms)
     return _Sizes(signal, need, ahead, damped, wanted, history.add(ring, damped.recommended), after)
 
 

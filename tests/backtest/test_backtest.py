@@ -43,7 +43,7 @@ def test_the_defaults_look_ahead_and_a_policy_may_say_not_to(file: Any) -> None:
     options = {"slots": 5, "concurrency": 4, "cold_start": 60.0}
     by_default, without = told(trace, policy="default", **options), told(trace, policy=str(off), **options)
     assert by_default["gpu_hours"] > without["gpu_hours"]
-    said = file('{"ahead": 0.985}', "said.json")
+    said = file('{"ahead": 0.99}', "said.json")
     assert told(trace, policy=str(said), **options)["gpu_hours"] == by_default["gpu_hours"]
 
 

@@ -36,7 +36,7 @@ def margins(made: list[tuple[Snapshot, Plan]]) -> np.ndarray:
 
 
 def test_it_is_on_unless_somebody_switches_it_off() -> None:
-    plan = decide(shard(deployments({"ahead": np.nan}, {"ahead": 0.985}, {"ahead": 0.0}), steady([20.0, 20.0, 20.0])))
+    plan = decide(shard(deployments({"ahead": np.nan}, {"ahead": 0.99}, {"ahead": 0.0}), steady([20.0, 20.0, 20.0])))
     assert plan.ahead.code.tolist() == [Reason.AHEAD, Reason.AHEAD, Reason.AHEAD_OFF]
     assert plan.ahead.need_ahead.tolist() == [3, 3, 0], "20 and a margin of 4 and a replica's 12 slots"
     assert plan.state.forecasts.key.tolist() == [1, 2]
@@ -75,11 +75,22 @@ def test_the_margin_is_short_as_seldom_as_it_is_to_be() -> None:
     rng = np.random.default_rng(2)
     made = passes(rng.poisson(40, 900).astype(float), ahead=0.8)
     late = made[300:]
-    # The burst window of a pass against what was expected of it a start-up time and the burst window before.
+    # What is in flight at a pass against what was expected of it a start-up time and the burst window before.
     ago = 15
     expected = np.array([plan.ahead.expected_micro[0] for _, plan in late]) / MICRO
-    burst = np.array([plan.need.burst_load_ms[0] / plan.need.burst_span_ms[0] for _, plan in late])
-    assert 0.1 < (burst[ago:] > expected[:-ago]).mean() < 0.3
+    flight = np.array([plan.signal.in_flight[0] for _, plan in late])
+    assert 0.1 < (flight[ago:] > expected[:-ago]).mean() < 0.3
+
+
+@pytest.mark.parametrize(("service_s", "part"), [(0.0, 1.0), (2.0, 1.2), (5.0, 1.2), (10.0, 1.1)])
+def test_what_waits_in_time_needs_no_slots(service_s: float, part: float) -> None:
+    """A queue of `1 s / service` of the slots is served within a second; no more than a fifth of them is left to it."""
+    rng = np.random.default_rng(2)
+    made = passes(rng.integers(20, 100, 900).astype(float), ahead=0.8, service_s=service_s)
+    late, ago = made[300:], 15
+    expected = np.array([plan.ahead.expected_micro[0] for _, plan in late]) / MICRO
+    flight = np.array([plan.signal.in_flight[0] for _, plan in late])
+    assert 0.1 < (flight[ago:] > part * expected[:-ago]).mean() < 0.3
 
 
 def test_a_pause_forgets_what_was_expected_and_keeps_the_margin() -> None:

@@ -46,7 +46,7 @@ def test_a_new_deployment_looks_ahead_and_says_so_and_does_not_once_it_is_off(ca
     now = fleet.run(of.instance_type, clock.now(), 25)
     row = newest(one).record
     assert row["ahead_code"] == Reason.AHEAD
-    assert row["ahead_milli"] == 985
+    assert row["ahead_milli"] == 990
     assert row["factor_milli"] == 2000, "bursts are followed as ever"
     assert rerun(row).same
     address = f"/api/v1/deployments/{one.id}/look-ahead"
@@ -69,7 +69,7 @@ def test_the_explanation_says_load_margin_and_start_up_in_words_and_numbers(cast
     assert (told["stage"], told["code"]) == ("look-ahead", "AHEAD")
     numbers = told["numbers"]
     assert numbers["expected"] > numbers["margin"] > 0
-    assert (numbers["slots"], numbers["short_percent"]) == (12, 1.5)
+    assert (numbers["slots"], numbers["short_percent"]) == (12, 1.0)
     assert f"is ready in {numbers['startup_s']} s" in told["text"]
     assert f"up to {numbers['expected']} in flight are expected: the mean and {numbers['margin']}," in told["text"]
     assert f"asks for {numbers['need_ahead']} replicas." in told["text"]

@@ -42,7 +42,7 @@ def test_it_is_set_read_and_removed(cast: Cast, chat: Deployment) -> None:
     found = set_.json()["objective"]
     assert (found["share"], found["priceCeiling"], found["ceiling"], found["choosing"]) == (0.99, "31.50", 3, True)
     assert found["setting"] == {"targetConcurrency": 12, "scaleDownDelaySeconds": 300.0, "floorShare": 0.0, "floor": 0,
-                                "lookAhead": 0.985}  # fmt: skip
+                                "lookAhead": 0.99}  # fmt: skip
     assert found["choice"] is None
     assert api.send("GET", address(chat)).json() == set_.json()
     assert api.send("DELETE", address(chat)).status_code == 204

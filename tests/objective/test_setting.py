@@ -27,7 +27,7 @@ def chat(cast: Cast) -> Deployment:
 
 def test_it_is_set_begins_with_the_preset_and_is_cleared(cast: Cast, chat: Deployment) -> None:
     row = objective_set(actor=cast.admin.actor, deployment_id=chat.id, share=0.99)
-    assert (row.target, row.scale_down_delay, row.ahead) == (12, timedelta(seconds=300), 0.985), "all of 12 slots"
+    assert (row.target, row.scale_down_delay, row.ahead) == (12, timedelta(seconds=300), 0.99), "all of 12 slots"
     assert (row.due, row.choice, row.floor, row.ceiling) == (Trigger.SET, None, 0, None)
     event = AuditEvent.objects.get(action="objective.set")
     assert (event.object_id, event.before) == (str(chat.id), None)
