@@ -35,6 +35,15 @@ def margins(made: list[tuple[Snapshot, Plan]]) -> np.ndarray:
     return np.array([plan.ahead.margin_micro[0] for _, plan in made]) / MICRO
 
 
+def short(made: list[tuple[Snapshot, Plan]], part: float = 1.0) -> float:
+    """The share of the later passes with more in flight than `part` of what was expected of them, a start-up time and the
+    burst window before."""
+    late, ago = made[300:], 15
+    expected = np.array([plan.ahead.expected_micro[0] for _, plan in late]) / MICRO
+    flight = np.array([plan.signal.in_flight[0] for _, plan in late])
+    return float((flight[ago:] > part * expected[:-ago]).mean())
+
+
 def test_it_is_on_unless_somebody_switches_it_off() -> None:
     plan = decide(shard(deployments({"ahead": np.nan}, {"ahead": 0.99}, {"ahead": 0.0}), steady([20.0, 20.0, 20.0])))
     assert plan.ahead.code.tolist() == [Reason.AHEAD, Reason.AHEAD, Reason.AHEAD_OFF]
@@ -73,13 +82,7 @@ def test_steady_traffic_comes_to_a_small_margin_and_bursts_to_a_large_one() -> N
 
 def test_the_margin_is_short_as_seldom_as_it_is_to_be() -> None:
     rng = np.random.default_rng(2)
-    made = passes(rng.poisson(40, 900).astype(float), ahead=0.8)
-    late = made[300:]
-    # What is in flight at a pass against what was expected of it a start-up time and the burst window before.
-    ago = 15
-    expected = np.array([plan.ahead.expected_micro[0] for _, plan in late]) / MICRO
-    flight = np.array([plan.signal.in_flight[0] for _, plan in late])
-    assert 0.1 < (flight[ago:] > expected[:-ago]).mean() < 0.3
+    assert 0.1 < short(passes(rng.poisson(40, 900).astype(float), ahead=0.8)) < 0.3
 
 
 @pytest.mark.parametrize(("service_s", "part"), [(0.0, 1.0), (2.0, 1.2), (5.0, 1.2), (10.0, 1.1)])
@@ -87,10 +90,7 @@ def test_what_waits_in_time_needs_no_slots(service_s: float, part: float) -> Non
     """A queue of `1 s / service` of the slots is served within a second; no more than a fifth of them is left to it."""
     rng = np.random.default_rng(2)
     made = passes(rng.integers(20, 100, 900).astype(float), ahead=0.8, service_s=service_s)
-    late, ago = made[300:], 15
-    expected = np.array([plan.ahead.expected_micro[0] for _, plan in late]) / MICRO
-    flight = np.array([plan.signal.in_flight[0] for _, plan in late])
-    assert 0.1 < (flight[ago:] > part * expected[:-ago]).mean() < 0.3
+    assert 0.1 < short(made, part) < 0.3
 
 
 def test_a_pause_forgets_what_was_expected_and_keeps_the_margin() -> None:
