@@ -37,7 +37,7 @@ class Memory(Columns):
     key: Int64s = field(metadata=column(np.int64))
     wanted: Int32s = field(metadata=column(np.int32, EMPTY))  # of the last tick, after bounds
     granted: Int32s = field(metadata=column(np.int32, EMPTY))
-    bound: Int8s = field(metadata=column(np.int8, EMPTY))  # plan.Bound of the last tick
+    bound: Int8s = field(metadata=column(np.int8, EMPTY))  # plan.Bound of the last tick, with planner.HELD
     burst_until_ms: Int64s = field(metadata=column(np.int64, 0))  # burst mode lasts until then
     short_since_ms: Int64s = field(metadata=column(np.int64, 0))  # since when granted < wanted; 0 = it is not
     free_since_ms: Int64s = field(metadata=column(np.int64, 0))  # since when it could move to claims (R15); 0 = not

@@ -6,10 +6,12 @@ within [min, max], or is 0 for a disabled deployment.
 
 import numpy as np
 
-from deployments.core.columns import Int8s, Int16s, Int64s
+from deployments.core.columns import Bools, Int8s, Int16s, Int64s
 from deployments.core.plan import Bound, Damped, Wanted, bounds_by_code
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import Deployments, Scheduled
+
+BY_OPERATOR = (Reason.FROZEN, Reason.PINNED)
 
 
 def bound(deployments: Deployments, damped: Damped) -> Wanted:
@@ -21,6 +23,12 @@ def bound(deployments: Deployments, damped: Damped) -> Wanted:
     value = np.where(deployments.enabled, value, 0)
     code, limit = _reasons(deployments, damped, asked, value)
     return Wanted(value=value.astype(np.int32), code=code, bound=limit)
+
+
+def by_operator(wanted: Wanted) -> Bools:
+    """Where a freeze or a pin sets the size."""
+    held: Bools = (wanted.code == Reason.FROZEN) | (wanted.code == Reason.PINNED)
+    return held
 
 
 def _floor(deployments: Deployments, damped: Damped) -> Int64s:

@@ -40,10 +40,11 @@ def damp(
     asked = _asked(need, base, bursting)
     kept = valid & ~bursting & (need.standing == 0) & within_tolerance(need, target, base, settings)
     looking = ahead.need_ahead > 0
+    by_load = asked
     if looking.any():
         expected = _worth_growing(ahead.need_ahead, base, settings)
         kept &= expected <= base
-        asked = np.maximum(asked, expected)
+        asked = np.maximum(by_load, expected)
     recommended = np.where(valid & ~kept, asked, base)
     lowest = np.where(bursting, base, np.minimum(base, np.maximum(recommended, window_highest)))
     value = np.where(recommended < base, lowest, recommended)
@@ -53,7 +54,7 @@ def damp(
         value = np.where(small, base, value)
     return Damped(
         value=value,
-        code=_codes(need, ahead, valid, kept, base, recommended, value, bursting, small),
+        code=_codes(need, ahead, valid, kept, base, by_load, recommended, value, bursting, small),
         base=base,
         recommended=recommended,
         window_highest=window_highest,
@@ -106,6 +107,7 @@ def _codes(
     valid: Bools,
     kept: Bools,
     base: Int64s,
+    by_load: Int64s,
     recommended: Int64s,
     value: Int64s,
     bursting: Bools,
@@ -117,7 +119,7 @@ def _codes(
     code[grows & (need.standing > 0)] = Reason.GROW_QUEUE
     code[grows & bursting] = Reason.GROW_BURST
     if ahead.need_ahead.any():
-        decides = (ahead.need_ahead > 0) & (ahead.need_ahead >= recommended) & (ahead.need_ahead > need.need_stable)
+        decides = (ahead.need_ahead > 0) & (ahead.need_ahead >= recommended) & (ahead.need_ahead > by_load)
         code[decides & (recommended == base)] = Reason.KEPT_AHEAD
         code[decides & grows] = Reason.GROW_AHEAD
     shrinks = recommended < base

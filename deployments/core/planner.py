@@ -13,7 +13,7 @@ from deployments.core import history
 from deployments.core import look_ahead as stage_3
 from deployments.core.allocation import Allocation, allocate
 from deployments.core.autoscaler_state import EMPTY, AutoscalerState, Forecasts, Memory
-from deployments.core.bounds import bound
+from deployments.core.bounds import bound, by_operator
 from deployments.core.census import census
 from deployments.core.columns import Bools, Int32s, Int64s
 from deployments.core.damping import damp
@@ -22,6 +22,10 @@ from deployments.core.params import Params, Settings, milliseconds
 from deployments.core.plan import Ahead, Damped, Need, Plan, Signal, Wanted
 from deployments.core.signal import Samples, assess, decode
 from deployments.core.snapshot import Deployments, Snapshot
+
+# Of the bound that is remembered: a freeze or a pin is in force. So a hold that begins or ends is worth a Decision row where
+# the size is short of GPUs as well, which is then its bound.
+HELD = np.int8(64)
 
 
 def plan(snapshot: Snapshot, params: Params, now: float) -> Plan:
@@ -207,7 +211,7 @@ def _remember(
         _with_window(old, replace(ring, highest=highest), damped),
         wanted=size,
         granted=done.granted.value,
-        bound=done.granted.bound,
+        bound=np.where(by_operator(wanted), done.granted.bound | HELD, done.granted.bound),
         short_since_ms=np.where(short, since, 0),
         free_since_ms=done.free_since_ms,
     )

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from console.common.errors import NotFound
 from console.organizations.models import Organization
+from deployments.core.bounds import BY_OPERATOR
 from deployments.core.plan import Bound
 from deployments.core.reasons import Reason, stage
 from deployments.core.snapshot import CapacityClass
@@ -48,11 +49,18 @@ def decisions_found(
 
 def _matching(asked: Asked) -> Q:
     wanted = {
-        "deployment__id": asked.deployment, "at__gte": asked.since, "at__lt": asked.until, "bound": asked.bound,
+        "deployment__id": asked.deployment, "at__gte": asked.since, "at__lt": asked.until,
         "short_class": asked.capacity_class, "short_zone": asked.zone.upper() if asked.zone else None,
         "codes__contains": [int(asked.reason)] if asked.reason else None,
     }  # fmt: skip
-    return Q(**{name: value for name, value in wanted.items() if value is not None})
+    return Q(**{name: value for name, value in wanted.items() if value is not None}) & _bound(asked.bound)
+
+
+def _bound(name: str | None) -> Q:
+    """A hold is found as well where the size that it sets is short of GPUs besides, which is then the bound."""
+    if name == Bound.HOLD.name:
+        return Q(bound=name) | Q(codes__overlap=[int(one) for one in BY_OPERATOR])
+    return Q(bound=name) if name else Q()
 
 
 def decision_get(organization: Organization, id: int) -> Decision:

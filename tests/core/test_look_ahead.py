@@ -66,6 +66,14 @@ def test_before_anything_is_known_a_replica_and_a_fifth_of_the_load_are_the_marg
     assert plan.damped.code[1] == Reason.GROW_AHEAD
 
 
+def test_what_is_expected_is_said_to_decide_where_a_standing_queue_asks_for_less() -> None:
+    settings = {**AHEAD, "slots": 12, "startup_s": 180.0, "service_s": 10.0}
+    plan = decide(shard(deployments(settings), steady([80.0], queued=[360.0]), running(10)))
+    assert (plan.need.need_stable.tolist(), plan.need.need_backlog.tolist()) == ([55], [13])
+    assert plan.wanted.value.tolist() == plan.ahead.need_ahead.tolist() == [45]
+    assert plan.damped.code.tolist() == [Reason.GROW_AHEAD]
+
+
 def test_without_a_signal_it_expects_nothing_and_holds() -> None:
     plan = decide(shard(deployments(AHEAD), steady([-1.0]), running(3)))
     assert plan.ahead.code.tolist() == [Reason.AHEAD_UNKNOWN]

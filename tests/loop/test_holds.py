@@ -9,8 +9,10 @@ from django.test.utils import CaptureQueriesContext
 from claims.models import InstanceType
 from console.common import clock
 from deployments.core.params import Params
+from deployments.core.reasons import Reason
 from deployments.loop.snapshot import read_shard
 from deployments.models import Decision, Deployment, Hold, Replica
+from deployments.replay.search import Asked, decisions_found
 from deployments.services import hold_create, hold_end
 from tests import fleet, world
 from tests.cast import Cast
@@ -84,6 +86,30 @@ def test_r19_what_is_held_is_not_scaled_and_the_decision_says_so(cast: Cast) -> 
         hold_end(actor=cast.admin.actor, hold_id=hold.id)
     fleet.run(one.instance_type, now, 6)
     assert live(two) > 1
+
+
+def test_r19_a_freeze_that_begins_or_ends_is_a_decision_where_gpus_are_short_as_well(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 1)
+    one = fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, "one", min=1, max=9)
+    fleet.workload(one, scale=2.0)
+    now = fleet.run(of.instance_type, clock.now(), 30)
+    mine = Decision.objects.filter(deployment=one).order_by("id")
+    short = mine.last()
+    assert short is not None
+    assert (short.granted, short.bound) == (4, "CAPACITY")
+    hold = hold_create(actor=cast.admin.actor, kind="FREEZE", reason="an incident", deployment_id=one.id)
+    now = fleet.run(of.instance_type, now, 3)
+    frozen = mine.filter(id__gt=short.id)
+    assert [row.record["wanted_code"] for row in frozen] == [Reason.FROZEN]
+    assert (frozen[0].wanted, frozen[0].granted, frozen[0].bound) == (short.wanted, 4, "CAPACITY")
+    found = decisions_found(one.organization, Asked(bound="HOLD"), 9)
+    assert frozen[0].id in [row.id for row in found]
+    hold_end(actor=cast.admin.actor, hold_id=hold.id)
+    fleet.run(of.instance_type, now, 3)
+    after = mine.filter(id__gt=frozen[0].id).first()
+    assert after is not None
+    assert after.record["wanted_code"] != Reason.FROZEN
 
 
 def test_r19_holds_are_read_in_one_query_however_many(cast: Cast) -> None:
