@@ -37,7 +37,6 @@ class ReplicaAdmin(ReadOnlyAdmin):
         "state",
         "capacity_class",
         "gpus",
-        "active",
         "created_at",
         "reason",
     ]

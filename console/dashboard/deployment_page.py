@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest
@@ -29,6 +30,7 @@ from deployments.core import explain
 from deployments.core.params import Params
 from deployments.core.states import ReplicaState
 from deployments.costs import costs_of
+from deployments.loop.activity import active_of
 from deployments.memory import Fit, memory_fit
 from deployments.models import Decision, Deployment, Replica
 from deployments.objective.selectors import objective_of
@@ -66,7 +68,7 @@ def page_context(
         "holds": concerning(holds_in_force(organization, now), one),
         "decisions": explained(decisions_of(one, SHOWN), organization),
         "replicas": replicas,
-        "listed": listed(replicas),
+        "listed": with_activity(one, listed(replicas)),
         "failed": failed_of(one, now - FAILED_WITHIN),
         "rollout": rollout_of(one, replicas),
         "marks": [(mark, mark.deletable_by(actor)) for mark in marks_of(one, start, now)],
@@ -96,6 +98,12 @@ def listed(replicas: Sequence[Replica]) -> Sequence[Replica]:
     if len(replicas) <= MOST_REPLICAS:
         return replicas
     return sorted(replicas, key=lambda one: (one.state == ReplicaState.READY, one.key))[:MOST_REPLICAS]
+
+
+def with_activity(one: Deployment, replicas: Sequence[Replica]) -> list[tuple[Replica, int]]:
+    """Each with the requests that it ran at the last sample."""
+    active = active_of(one.instance_type_id, np.array([replica.key for replica in replicas], np.int64))
+    return list(zip(replicas, active.tolist(), strict=True))
 
 
 def events_of(one: Deployment) -> QuerySet[AuditEvent]:

@@ -82,7 +82,7 @@ def _observation(said: Observation) -> Observation:
 def _samples(said: Samples, count: int) -> Samples:
     columns: dict[str, Any] = {name: _whole(getattr(said, name), count, MOST_REQUESTS, IMPOSSIBLE) for name in GAUGES}
     columns |= {name: _whole(getattr(said, name), count, MOST_EVER, UNKNOWN) for name in COUNTERS}
-    running = {int(key): storable_count(active) for key, active in said.replica_active.items()}
+    running = {int(key): storable_count(active) for key, active in said.replica_active.items() if int(key) < 2**63}
     return Samples(**columns, service_seconds=_seconds(said.service_seconds, count), replica_active=running,
                    waits=_waits(said.waits, count))  # fmt: skip
 

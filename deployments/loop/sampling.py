@@ -1,4 +1,4 @@
-"""One sampling pass of a shard: ask the runtime, keep a block, note what each replica runs."""
+"""One sampling pass of a shard: ask the runtime, keep a block, and what each replica runs."""
 
 from datetime import datetime
 
@@ -6,8 +6,9 @@ import numpy as np
 from django.db import connection
 
 from claims.models import InstanceType
-from deployments.backends.base import RuntimeBackend, Samples, Target
+from deployments.backends.base import RuntimeBackend, Target
 from deployments.core import policy
+from deployments.loop.activity import activity_note
 from deployments.loop.blocks import Block, pack_waits
 from deployments.loop.columns import read_rows
 
@@ -35,7 +36,7 @@ def sample_shard(instance_type: InstanceType, backend: RuntimeBackend, now: date
         waited_le_1s=samples.waited_le_1s, waited_le_5s=samples.waited_le_5s,
         packed_waits=b"" if samples.waits is None else pack_waits(samples.waits),
     )  # fmt: skip
-    _note_active(samples)
+    activity_note(instance_type.key, now, samples.replica_active)
     with connection.cursor() as cursor:
         cursor.execute(_KEEP, [instance_type.key, now, block.to_bytes()])
     return True
@@ -52,19 +53,3 @@ def _replica_counts(instance_type: InstanceType, keys: "np.ndarray") -> tuple["n
     counts = {key: (ready, starting) for key, ready, starting in read_rows(_COUNTS, [instance_type.key])}
     columns = np.array([counts.get(key, (0, 0)) for key in keys.tolist()], np.int64)
     return columns[:, 0], columns[:, 1]
-
-
-def _note_active(samples: Samples) -> None:
-    """Running requests of each replica, for victims (R18) and pages; only what changed is written.
-
-    A row that another writer holds is left for the next sample: nobody waits for a number that is about to change.
-    """
-    if samples.replica_active:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE deployments_replica AS r SET active = n.active FROM ("
-                "SELECT o.key, s.active FROM deployments_replica o "
-                "JOIN unnest(%s::bigint[], %s::int[]) AS s (key, active) ON o.key = s.key AND o.active <> s.active "
-                "FOR NO KEY UPDATE OF o SKIP LOCKED) AS n WHERE r.key = n.key",
-                [list(samples.replica_active), list(samples.replica_active.values())],
-            )

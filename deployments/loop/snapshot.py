@@ -15,6 +15,7 @@ from deployments.core import snapshot as core
 from deployments.core.autoscaler_state import AutoscalerState
 from deployments.core.params import NO_BURSTS, Params
 from deployments.core.states import LIVE
+from deployments.loop.activity import active_of
 from deployments.loop.blocks import Block
 from deployments.loop.columns import places, read_columns, read_rows
 from deployments.loop.elsewhere import leaving
@@ -243,16 +244,17 @@ def _replicas(
     """Replicas of the shard's own deployments, their placements where they lie on several instances, and whether there
     are replicas of deployments that moved to another type (`leaving`)."""
     query = """
-        SELECT key, deployment_id AS deployment, active, revision, coalesce(replaces_id, -1) AS replaces,
+        SELECT key, deployment_id AS deployment, revision, coalesce(replaces_id, -1) AS replaces,
                state + 8 * capacity_class + 64 * gpus AS packed, created_at AS started_at
         FROM deployments_replica WHERE instance_type_id = %s AND state IN (1, 2, 3) ORDER BY key"""
-    kinds = {"key": "bigint", "deployment": "bigint", "active": "int", "revision": "int", "replaces": "bigint",
-             "packed": "int", "started_at": "time"}  # fmt: skip
+    kinds = {"key": "bigint", "deployment": "bigint", "revision": "int", "replaces": "bigint", "packed": "int",
+             "started_at": "time"}  # fmt: skip
     columns = read_columns(query, kinds, [instance_type.key])
     packed = columns.pop("packed")  # every column costs, so the smallest numbers come as one
     columns |= {"state": packed & 7, "capacity_class": packed >> 3 & 7, "gpus": packed >> 6}
     rows = places(deployments.key, columns["deployment"])
     columns = {name: values[rows >= 0] for name, values in {**columns, "deployment": rows}.items()}
+    columns["active"] = active_of(instance_type.key, columns["key"])
     columns["replaces"] = _replaced(columns["key"], columns["state"], columns["replaces"])
     columns["instance"], parts = _placements(instance_type, columns["key"], columns["gpus"], instances)
     return core.Replicas.build(**columns), parts, bool((rows < 0).any())

@@ -79,7 +79,7 @@ def let_go(wanted: Sequence[int], state: ReplicaState) -> Ended:
     locks.offerings_lock(on.values_list("offering_id", flat=True).distinct())
     keys = replicas_locked(wanted, sources(state))
     now = clock.now()
-    Replica.objects.filter(key__in=keys).update(state=state, stopped_at=now, leased_until=None, active=0)
+    Replica.objects.filter(key__in=keys).update(state=state, stopped_at=now, leased_until=None)
     placements = ReplicaPlacement.objects.filter(replica__in=keys)
     held = placements.order_by("pk").values_list("instance_id", "replica_id", "gpus")
     releases = [GpuRelease(*one) for one in held]

@@ -7,7 +7,7 @@ from deployments.models.hold import Annotation, Hold, HoldKind
 from deployments.models.objective import DeploymentObjective, ObjectiveChoice, Trigger, Unavailable, Why
 from deployments.models.replica import CapacityClass, Replica, ReplicaPlacement
 from deployments.models.schedule import ScheduleWindow
-from deployments.models.signal import SignalBlock, SignalChunk
+from deployments.models.signal import ReplicaActivity, SignalBlock, SignalChunk
 from deployments.models.simulated import SimulatedFault, SimulatedReplica, SimulatedWorkload
 from deployments.models.tick import TickRecord
 
@@ -30,6 +30,7 @@ __all__ = [
     "ObjectiveChoice",
     "PlannerState",
     "Replica",
+    "ReplicaActivity",
     "ReplicaPlacement",
     "ScheduleWindow",
     "SignalBlock",

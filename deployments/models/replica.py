@@ -24,7 +24,6 @@ class Replica(models.Model):
     capacity_class = models.PositiveSmallIntegerField(choices=CapacityClass.choices)
     state = models.PositiveSmallIntegerField(choices=[(s.value, s.name) for s in ReplicaState])
     gpus = models.PositiveIntegerField()
-    active = models.PositiveIntegerField(default=0, help_text="Requests it runs, at the last sample.")
     replaces = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="replacements",
                                  help_text="The replica that goes once this one is ready.")  # fmt: skip
 

@@ -19,6 +19,17 @@ class SignalBlock(models.Model):
         return f"{self.instance_type_id} at {self.at}"
 
 
+class ReplicaActivity(models.Model):
+    """Requests that each replica of a shard ran at its last sample, packed (`deployments.loop.activity`)."""
+
+    instance_type = models.OneToOneField(InstanceType, primary_key=True, on_delete=models.CASCADE)
+    at = models.DateTimeField()
+    payload = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"activity of {self.instance_type_id} at {self.at}"
+
+
 class Resolution(models.IntegerChoices):
     """Seconds of one point of a chunk, and with it the span of a row: an hour, a day, a month."""
 

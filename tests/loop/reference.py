@@ -7,7 +7,8 @@ from claims.models import Instance, InstanceType, Offering
 from deployments.core import snapshot as core
 from deployments.core.params import Params
 from deployments.loop.blocks import Block
-from deployments.models import Deployment, Replica, SignalBlock
+from deployments.models import Deployment, Replica, ReplicaActivity, SignalBlock
+from deployments.replay.packing import unpack
 from deployments.zones import all_zones, common_zones
 
 CLASSES = {"CAPACITY_CLASS_RESERVED": 1, "CAPACITY_CLASS_ON_DEMAND": 2}
@@ -59,7 +60,7 @@ def instances(type_: InstanceType) -> dict[int, dict[str, Any]]:
 
 
 def replicas(type_: InstanceType) -> dict[int, dict[str, Any]]:
-    found = {}
+    found, running = {}, activity(type_)
     for one in Replica.objects.filter(instance_type=type_, deployment__instance_type=type_, state__in=[1, 2, 3]):
         found[one.key] = {
             "deployment": one.deployment_id,
@@ -67,7 +68,7 @@ def replicas(type_: InstanceType) -> dict[int, dict[str, Any]]:
             "capacity_class": one.capacity_class,
             "instance": min(one.placements.values_list("instance_id", flat=True), default=None),
             "gpus": one.gpus,
-            "active": one.active,
+            "active": running.get(one.key, 0),
             "revision": one.revision,
             "replaces": one.replaces_id
             if one.replaces and one.state in (1, 2) and one.replaces.state in (1, 2)
@@ -75,6 +76,14 @@ def replicas(type_: InstanceType) -> dict[int, dict[str, Any]]:
             "started_at": one.created_at.timestamp(),
         }
     return found
+
+
+def activity(type_: InstanceType) -> dict[int, int]:
+    """Requests by replica at the last sample."""
+    for row in ReplicaActivity.objects.filter(instance_type=type_):
+        columns, _ = unpack(bytes(row.payload))
+        return dict(zip(columns["key"].tolist(), columns["active"].tolist(), strict=True))
+    return {}
 
 
 def parts(type_: InstanceType) -> list[tuple[int, int, int]]:

@@ -100,6 +100,7 @@ def test_the_columns_are_what_the_rows_say(cast: Cast) -> None:
     assert sorted(zip(shard.replica_keys[parts.replica], shard.instance_keys[parts.instance], parts.gpus,
                       strict=True)) == reference.parts(type_) != []  # fmt: skip
     assert {False, True} == set(shard.snapshot.instances.held.tolist())
+    assert shard.snapshot.replicas.active.any()
     assert sum(shard.snapshot.replicas.replaces >= 0) == 1
     assert {1, 2} <= set(shard.snapshot.replicas.capacity_class.tolist())
     same_samples(shard, reference.samples(type_, now, Params()))
