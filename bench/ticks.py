@@ -25,7 +25,9 @@ from console.common import clock  # noqa: E402
 from console.stack.schema import bring_up_to_date  # noqa: E402
 from deployments.backends.base import Samples, Target  # noqa: E402
 from deployments.backends.simulated import SimulatedRuntimeBackend  # noqa: E402
+from deployments.core.states import HOLDING  # noqa: E402
 from deployments.loop import tick  # noqa: E402
+from deployments.models import Replica  # noqa: E402
 
 CONCURRENCY = 8
 EACH_ORGANIZATION = 100  # deployments
@@ -42,16 +44,32 @@ PARTS = {
 
 
 class Load(SimulatedRuntimeBackend):
-    """The simulated runtime under a load that the bench sets: requests for so many replicas more than there were."""
+    """The simulated runtime under a load that the bench sets: requests for so many replicas more than there were, and of
+    every replica another number of requests at every sample."""
 
     more: "np.ndarray"
+    replica: "np.ndarray"
+    replica_active: "np.ndarray"
+
+    def about(self, rng: np.random.Generator) -> None:
+        live = Replica.objects.filter(state__in=sorted(HOLDING)).order_by("key")
+        self.replica = np.fromiter(live.values_list("key", flat=True), np.int64)
+        self.replica_active = rng.integers(0, CONCURRENCY + 1, len(self.replica))
 
     def sample(self, targets: Sequence[Target], now: datetime) -> Samples:
         count = len(targets)
         active = (EACH + self.more) * CONCURRENCY
         unknown = np.full(count, -1, np.int64)
         return Samples(
-            np.zeros(count, np.int64), active, unknown, unknown, np.full(count, np.nan), unknown, unknown, {}
+            np.zeros(count, np.int64),
+            active,
+            unknown,
+            unknown,
+            np.full(count, np.nan),
+            unknown,
+            unknown,
+            self.replica,
+            self.replica_active,
         )
 
 
@@ -88,6 +106,7 @@ class Passes:
 
     def __init__(self, load: Load, shard: InstanceType, now: datetime) -> None:
         self.load, self._shard, self._now = load, shard, now
+        self._rng = np.random.default_rng(1)
         self._took: dict[str, float] = {}
         for name, part in PARTS.items():
             setattr(tick, name, self._timed(part, getattr(tick, name)))
@@ -96,6 +115,7 @@ class Passes:
         """Seconds of the pass and of its parts, and the decisions that it made."""
         self._now += timedelta(seconds=5)
         self._took = {}
+        self.load.about(self._rng)
         began = time.perf_counter()
         done = tick.shard_tick(self._shard, self._now, self.load)
         seconds = time.perf_counter() - began

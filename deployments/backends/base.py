@@ -59,9 +59,9 @@ class Target:
 class Samples:
     """One sample for each target, in their order (DESIGN section 1, "signal"); -1 and NaN where a backend lacks it.
 
-    Counters grow from the beginning of the deployment. `replica_active` has the running requests by replica key. `waits`
-    counts the started requests by how long they had waited, int64 [n, BUCKETS] of `deployments.core.waits`; None, or a
-    row of -1, where a backend lacks it.
+    Counters grow from the beginning of the deployment. `replica` has the keys of the replicas that run requests, and
+    `replica_active` how many each of them runs. `waits` counts the started requests by how long they had waited, int64
+    [n, BUCKETS] of `deployments.core.waits`; None, or a row of -1, where a backend lacks it.
     """
 
     queued: Int64s
@@ -71,7 +71,8 @@ class Samples:
     service_seconds: Floats
     waited_le_1s: Int64s
     waited_le_5s: Int64s
-    replica_active: Mapping[int, int]
+    replica: Int64s
+    replica_active: Int64s
     waits: Int64s | None = None
 
 

@@ -82,9 +82,12 @@ def _observation(said: Observation) -> Observation:
 def _samples(said: Samples, count: int) -> Samples:
     columns: dict[str, Any] = {name: _whole(getattr(said, name), count, MOST_REQUESTS, IMPOSSIBLE) for name in GAUGES}
     columns |= {name: _whole(getattr(said, name), count, MOST_EVER, UNKNOWN) for name in COUNTERS}
-    running = {int(key): storable_count(active) for key, active in said.replica_active.items() if int(key) < 2**63}
-    return Samples(**columns, service_seconds=_seconds(said.service_seconds, count), replica_active=running,
-                   waits=_waits(said.waits, count))  # fmt: skip
+    running = len(said.replica)
+    return Samples(
+        **columns, service_seconds=_seconds(said.service_seconds, count), waits=_waits(said.waits, count),
+        replica=_whole(said.replica, running, MOST_EVER, UNKNOWN),
+        replica_active=np.maximum(_whole(said.replica_active, running, MOST_REQUESTS, 0), 0),
+    )  # fmt: skip
 
 
 def _waits(values: object, count: int) -> Int64s | None:
@@ -101,7 +104,7 @@ def _waits(values: object, count: int) -> Int64s | None:
 def _column(values: object, count: int) -> Floats:
     column = np.asarray(values, np.float64)
     if column.shape != (count,):
-        raise BackendError(f"the runtime answered {column.shape} samples to {count} targets")
+        raise BackendError(f"the runtime answered {column.shape} samples where {count} were asked for")
     return column
 
 

@@ -234,7 +234,8 @@ def _columns(targets: Sequence[Target], samples: Mapping[int, Sample]) -> Sample
         service_seconds=np.array([one.service_seconds if one else 0.0 for one in counters], np.float64),
         waited_le_1s=whole([one.waited_le_1s if one else 0 for one in counters]),
         waited_le_5s=whole([one.waited_le_5s if one else 0 for one in counters]),
-        replica_active={key: n for one in order if one for key, n in one.active_by_replica.items()},
+        replica=whole([key for one in order if one for key in one.active_by_replica]),
+        replica_active=whole([n for one in order if one for n in one.active_by_replica.values()]),
         waits=_wait_counts(order),
     )
 

@@ -36,7 +36,7 @@ def sample_shard(instance_type: InstanceType, backend: RuntimeBackend, now: date
         waited_le_1s=samples.waited_le_1s, waited_le_5s=samples.waited_le_5s,
         packed_waits=b"" if samples.waits is None else pack_waits(samples.waits),
     )  # fmt: skip
-    activity_note(instance_type.key, now, samples.replica_active)
+    activity_note(instance_type.key, now, samples.replica, samples.replica_active)
     with connection.cursor() as cursor:
         cursor.execute(_KEEP, [instance_type.key, now, block.to_bytes()])
     return True

@@ -233,7 +233,8 @@ def samples(**columns: Any) -> Callable[[Samples], Samples]:
     (samples(queued=[5]), 5, 0),
     (samples(arrived=np.array([-3])), 0, -1),
     (samples(arrived=np.array([1e300])), 0, -1),
-    (samples(replica_active={1: -4, 10**12: 1, 2: 10**30}), 0, 0),
+    (samples(replica=np.array([1, 10**12, -2, 2]), replica_active=np.array([-4, 1, 1, 1e30])), 0, 0),
+    (samples(replica=[10**30], replica_active=[1]), 0, 0),
     (samples(service_seconds=np.array([-1.0])), 0, 0),
 ])  # fmt: skip
 def test_r5_samples_that_cannot_be_are_kept_as_such_and_hold_the_size(
@@ -248,7 +249,8 @@ def test_r5_samples_that_cannot_be_are_kept_as_such_and_hold_the_size(
 
 @pytest.mark.parametrize("lie", [
     samples(queued=np.array([1, 2])), samples(active=np.array([])), samples(queued=np.array(["many"])),
-    samples(finished=None), samples(replica_active=None), samples(replica_active={"a": 1}),
+    samples(finished=None), samples(replica_active=None),
+    samples(replica=["a"], replica_active=[1]), samples(replica=[1, 2], replica_active=[1]),
 ])  # fmt: skip
 def test_r5_samples_that_do_not_fit_are_no_samples(cast: Cast, lie: Callable[[Samples], Samples]) -> None:
     one = served(cast, Runtime())

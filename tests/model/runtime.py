@@ -21,5 +21,5 @@ class Traffic(SimulatedRuntimeBackend):
         return Samples(
             queued=np.zeros(len(targets), np.int64), active=active, arrived=unknown, finished=unknown,
             service_seconds=np.full(len(targets), np.nan), waited_le_1s=unknown, waited_le_5s=unknown,
-            replica_active={},
+            replica=np.zeros(0, np.int64), replica_active=np.zeros(0, np.int64),
         )  # fmt: skip
