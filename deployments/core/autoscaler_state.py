@@ -88,7 +88,7 @@ class AutoscalerState:
         """The same memory in the order of `keys` (int64[D]); of new deployments nothing is remembered."""
         if np.array_equal(keys, self.memory.key):
             return self
-        fresh = Memory.build(key=keys)
+        fresh = Memory.build(key=keys.copy())
         rows, found = _positions(self.memory.key, keys)
         for name, values in fresh.items():
             values[found] = getattr(self.memory, name)[rows]

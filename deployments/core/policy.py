@@ -1,6 +1,10 @@
 """Rules of the autoscaling settings, before anything is stored (R1, R2; texts as the API has them)."""
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 DEFAULT_PRIORITY = 0
 DEFAULT_CONCURRENCY = 8
@@ -10,6 +14,7 @@ MAX_STORED = 2**31 - 1
 CLASSES = (1, 2)  # CAPACITY_CLASS_RESERVED, CAPACITY_CLASS_ON_DEMAND
 
 Violation = tuple[str, str]
+Whole = TypeVar("Whole", int, npt.NDArray[np.int64])
 
 
 def validate(
@@ -37,8 +42,9 @@ def validate(
     return found
 
 
-def slots(concurrency: int) -> int:
-    """Requests that a replica can run at once by default: `ceil(concurrency / 0.7)`, exactly (R2)."""
+def slots(concurrency: Whole) -> Whole:
+    """Requests that a replica can run at once by default: `ceil(concurrency / 0.7)`, exactly (R2); of one concurrency or
+    of a column."""
     return (10 * concurrency + 6) // 7
 
 

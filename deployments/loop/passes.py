@@ -23,13 +23,17 @@ Pass = tuple[float, Block]
 
 def readable(rows: Iterable[tuple[datetime, bytes | memoryview]]) -> list[Pass]:
     """Passes with their times; one that cannot be read is a pass that was missed, and the log says so."""
-    found = []
-    for at, payload in rows:
-        try:
-            found.append((at.timestamp(), Block.from_bytes(payload)))
-        except UnreadableBlockError as error:
-            log.warning("the signal block of %s is left out: %s", at, error)
-    return found
+    blocks = ((at, block_of(at, payload)) for at, payload in rows)
+    return [(at.timestamp(), block) for at, block in blocks if block]
+
+
+def block_of(at: datetime, payload: bytes | memoryview) -> Block | None:
+    """None where it cannot be read, which the log says."""
+    try:
+        return Block.from_bytes(payload)
+    except UnreadableBlockError as error:
+        log.warning("the signal block of %s is left out: %s", at, error)
+        return None
 
 
 def passes_between(type_keys: Sequence[int], start: datetime, end: datetime) -> list[Pass]:

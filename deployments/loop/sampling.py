@@ -8,16 +8,20 @@ from django.db import connection
 from claims.models import InstanceType
 from deployments.backends.base import RuntimeBackend, Target
 from deployments.core import policy
+from deployments.core.states import ReplicaState
 from deployments.loop.activity import activity_note
 from deployments.loop.blocks import Block, pack_waits
-from deployments.loop.columns import read_rows
+from deployments.loop.columns import places
+from deployments.loop.kept import KeptRows
+from deployments.loop.replicas import replicas_read
 
-_TARGETS = """
-    SELECT d.key, p.slots, p.concurrency FROM deployments_deployment d
-    JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key WHERE d.instance_type_id = %s ORDER BY d.key"""
-_COUNTS = """
-    SELECT deployment_id, count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state = 1)
-    FROM deployments_replica WHERE instance_type_id = %s AND state IN (1, 2, 3) GROUP BY deployment_id"""
+_TARGETS = KeptRows(
+    """SELECT d.key, coalesce(p.slots, 0) AS slots, coalesce(p.concurrency, 0) AS concurrency,
+              least(age(d.xmin), age(p.xmin)) AS age
+       FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
+       WHERE d.instance_type_id = %s""",
+    {"key": "bigint", "slots": "int", "concurrency": "int"},
+)
 # A pass that was sampled twice keeps what was seen first.
 _KEEP = "INSERT INTO deployments_signalblock (instance_type_id, at, payload) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
@@ -29,7 +33,7 @@ def sample_shard(instance_type: InstanceType, backend: RuntimeBackend, now: date
         return False
     samples = backend.sample(targets, now)
     keys = np.array([target.key for target in targets], np.int64)
-    ready, starting = _replica_counts(instance_type, keys)
+    ready, starting = _replica_counts(instance_type, keys, now)
     block = Block(
         key=keys, queued=samples.queued, active=samples.active, ready=ready, starting=starting,
         arrived=samples.arrived, finished=samples.finished, service_seconds=samples.service_seconds,
@@ -43,13 +47,20 @@ def sample_shard(instance_type: InstanceType, backend: RuntimeBackend, now: date
 
 
 def targets_of(instance_type: InstanceType) -> list[Target]:
-    return [
-        Target(key, slots or policy.slots(concurrency or policy.DEFAULT_CONCURRENCY))
-        for key, slots, concurrency in read_rows(_TARGETS, [instance_type.key])
-    ]
+    columns = _TARGETS.read(instance_type.key)
+    set_to = columns["concurrency"].astype(np.int64)
+    concurrency = np.where(set_to > 0, set_to, policy.DEFAULT_CONCURRENCY)
+    slots = np.where(columns["slots"] > 0, columns["slots"], policy.slots(concurrency))
+    return list(map(Target, columns["key"].tolist(), slots.tolist()))
 
 
-def _replica_counts(instance_type: InstanceType, keys: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
-    counts = {key: (ready, starting) for key, ready, starting in read_rows(_COUNTS, [instance_type.key])}
-    columns = np.array([counts.get(key, (0, 0)) for key in keys.tolist()], np.int64)
-    return columns[:, 0], columns[:, 1]
+def _replica_counts(
+    instance_type: InstanceType, keys: "np.ndarray", now: datetime
+) -> tuple["np.ndarray", "np.ndarray"]:
+    """Replicas of each deployment that are ready, and that start."""
+    columns = replicas_read(instance_type, now)
+    row = places(keys, columns["deployment"])
+    counts = (np.bincount(row[(row >= 0) & (columns["state"] == state)], minlength=len(keys))
+              for state in (ReplicaState.READY, ReplicaState.STARTING))  # fmt: skip
+    ready, starting = counts
+    return ready, starting

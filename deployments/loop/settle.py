@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from deployments.core.columns import Int64s
 from deployments.core.states import ReplicaState
 from deployments.core.status import FAILURES_IN_A_ROW, Facts, deployment_status
 from deployments.loop.columns import places, read_columns, read_rows
+from deployments.loop.kept import KeptRows
+from deployments.loop.replicas import replicas_read
 from deployments.models import Deployment
 from deployments.services.deployments import deployments_settle
 from deployments.zones import all_zones, common_zones
@@ -25,8 +26,13 @@ _LOOK = """
 _OF_SHARD = """
     FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
     WHERE d.instance_type_id = %(type)s"""
-_LOOKS = f"{_LOOK} {_OF_SHARD} ORDER BY d.key"
 _LOOKED_AT = {"key": "bigint", "org": "bigint", "failing": "int", "revision": "int", "version": "bigint"}
+_LOOKS = KeptRows(
+    f"{_LOOK}, least(age(d.xmin), age(p.xmin)) AS age {_OF_SHARD}".replace("%(type)s", "%s").replace(
+        "%(failing)s", str(FAILURES_IN_A_ROW)
+    ),
+    _LOOKED_AT,
+)
 # The last error is only looked up for deployments of which it is told.
 _JUDGED = f"""{_LOOK}, d.conditions, d.status, d.disabled, d.ever_ready, p.min, d.failures,
            CASE WHEN d.failures >= %(failing)s THEN (
@@ -35,45 +41,46 @@ _JUDGED = f"""{_LOOK}, d.conditions, d.status, d.disabled, d.ever_ready, p.min, 
                ORDER BY f.stopped_at DESC, f.key DESC LIMIT 1) END AS last_error
     {_OF_SHARD} AND d.key = ANY(%(keys)s) ORDER BY d.key"""  # noqa: S608 - our own text
 _REPLICAS = """
-    SELECT deployment_id AS deployment, state, revision, count(*) AS count FROM deployments_replica
-    WHERE state IN (1, 2, 3) AND {of} GROUP BY deployment_id, state, revision"""
+    SELECT deployment_id AS deployment, state, revision FROM deployments_replica WHERE state IN (1, 2, 3) AND """
 # Some may still run on the instance type that their deployment had before.
-_REPLICAS_OF_SHARD = _REPLICAS.format(
-    of="""(
-        instance_type_id = %(type)s
-        OR deployment_id IN (SELECT key FROM deployments_deployment WHERE instance_type_id = %(type)s))"""
-)
-_REPLICAS_OF_KEYS = _REPLICAS.format(of="deployment_id = ANY(%(keys)s)")
+_ELSEWHERE = f"""{_REPLICAS} instance_type_id <> %(type)s
+    AND deployment_id IN (SELECT key FROM deployments_deployment WHERE instance_type_id = %(type)s)"""  # noqa: S608 - our own text
+_OF_KEYS = f"{_REPLICAS} deployment_id = ANY(%(keys)s)"
+_COUNTED = {"deployment": "bigint", "state": "int", "revision": "int"}
+AT_ONCE = 1000  # are judged; a process that begins judges all of a shard
 # How the deployments of a shard looked that had the right status: one that looks the same has it still.
 _right: dict[int, Int64s] = {}
 
 
 def settle(instance_type: InstanceType, now: datetime) -> set[int]:
     """Write the statuses that changed; returns the organizations that have deployments in the shard."""
-    looks = _looks(instance_type)
+    looks = _looks(instance_type, now)
     again = _differing(looks, _right.get(instance_type.key))
-    changed, right = _judged(instance_type, again, now)
-    if changed:
-        deployments_settle(facts=_with_zones(changed), now=now)
+    right: list[Int64s] = []
+    for at in range(0, len(again), AT_ONCE):
+        changed, found = _judged(instance_type, again[at : at + AT_ONCE], now)
+        right += found
+        if changed:
+            deployments_settle(facts=_with_zones(changed), now=now)
     kept = looks[~np.isin(looks[:, 0], again)]
     _right[instance_type.key] = np.concatenate([kept, *(look[None] for look in right)])
     return set(np.unique(looks[:, 1]).tolist())
 
 
-def _looks(instance_type: InstanceType) -> Int64s:
+def _looks(instance_type: InstanceType, now: datetime) -> Int64s:
     """A row for each deployment of the shard, by key: what is looked at of it (`_LOOKED_AT`), and of its replicas."""
-    given = {"type": instance_type.key, "failing": FAILURES_IN_A_ROW}
-    looks = np.stack(list(read_columns(_LOOKS, _LOOKED_AT, given).values()), axis=1).astype(np.int64)
-    return np.concatenate([looks, _counts(looks[:, 0], looks[:, 3], _REPLICAS_OF_SHARD, given)], axis=1)
+    given = {"type": instance_type.key}
+    looks = np.stack(list(_LOOKS.read(instance_type.key).values()), axis=1).astype(np.int64)
+    here, elsewhere = replicas_read(instance_type, now), read_columns(_ELSEWHERE, _COUNTED, given)
+    replicas = {name: np.concatenate([here[name], elsewhere[name]]) for name in _COUNTED}
+    return np.concatenate([looks, _counts(looks[:, 0], looks[:, 3], replicas)], axis=1)
 
 
-def _counts(keys: Int64s, revisions: Int64s, query: str, given: dict[str, Any]) -> Int64s:
+def _counts(keys: Int64s, revisions: Int64s, replicas: dict[str, Int64s]) -> Int64s:
     """Replicas of each deployment: that are ready, that hold GPUs, that are ready with the newest revision; that count and
     have an older one, and of these those to be restarted."""
-    kinds = {"deployment": "bigint", "state": "int", "revision": "int", "count": "bigint"}
-    deployment, state, revision, count = read_columns(query, kinds, given).values()
-    row = places(keys, deployment)
-    deployment, state, revision, count = (column[row >= 0] for column in (row, state, revision, count))
+    row = places(keys, replicas["deployment"])
+    deployment, state, revision = (column[row >= 0] for column in (row, replicas["state"], replicas["revision"]))
     ready, counted, newest = state == ReplicaState.READY, state != ReplicaState.DRAINING, revisions[deployment]
     which = (
         ready,
@@ -82,7 +89,7 @@ def _counts(keys: Int64s, revisions: Int64s, query: str, given: dict[str, Any]) 
         counted & (revision < newest),
         counted & (revision == 0),
     )
-    sums = [np.bincount(deployment, count * mask, len(keys)) for mask in which]
+    sums = [np.bincount(deployment[mask], minlength=len(keys)) for mask in which]
     return np.stack(sums, axis=1).astype(np.int64)
 
 
@@ -107,7 +114,7 @@ def _judged(instance_type: InstanceType, keys: Int64s, now: datetime) -> tuple[d
     given = {"type": instance_type.key, "failing": FAILURES_IN_A_ROW, "keys": keys.tolist()}
     rows = read_rows(_JUDGED, given) if len(keys) else []
     looked = np.array([row[: len(_LOOKED_AT)] for row in rows], np.int64).reshape(-1, len(_LOOKED_AT))
-    counts = _counts(looked[:, 0], looked[:, 3], _REPLICAS_OF_KEYS, given) if len(rows) else looked
+    counts = _counts(looked[:, 0], looked[:, 3], read_columns(_OF_KEYS, _COUNTED, given)) if len(rows) else looked
     for look, count, row in zip(looked, counts, rows, strict=True):
         conditions, status, disabled, ever_ready, least, failures, error = row[len(_LOOKED_AT) :]
         ready, live, updated, old, restarting = count.tolist()

@@ -18,9 +18,12 @@ from deployments.core.states import LIVE
 from deployments.loop.activity import active_of
 from deployments.loop.blocks import Block
 from deployments.loop.columns import places, read_columns, read_rows
+from deployments.loop.decoded import DecodedRows
 from deployments.loop.elsewhere import leaving
 from deployments.loop.holds import held
-from deployments.loop.passes import readable
+from deployments.loop.kept import KeptRows
+from deployments.loop.passes import block_of
+from deployments.loop.replicas import placements_read, replicas_read
 from deployments.schedules.loop import scheduled
 from deployments.zones import common_zones
 
@@ -29,11 +32,49 @@ Offerings = list[tuple[int, str]]  # key, name of the zone
 _OFFERINGS = """
     SELECT o.key, z.name FROM claims_offering o JOIN claims_zone z ON z.key = o.zone_id
     WHERE o.instance_type_id = %s ORDER BY o.key"""
+_INSTANCES = KeptRows(
+    """SELECT key, offering_id AS offering, coalesce(organization_id, 0) AS org, coalesce(claim_id, 0) AS claim,
+              CASE WHEN lost_at IS NOT NULL THEN 0 WHEN state = 'READY' THEN 1 ELSE 2 END AS state, gpus, gpus_used,
+              CASE source WHEN 'POOL' THEN 1 ELSE 2 END AS source, CASE WHEN kept OR work <> '' THEN 1 ELSE 0 END AS held,
+              created_at, coalesce(drain_until, '-infinity') AS drain_until, age(xmin) AS age
+       FROM claims_instance WHERE state IN ('READY', 'DRAINING')
+         AND offering_id IN (SELECT key FROM claims_offering WHERE instance_type_id = %s)""",
+    dict.fromkeys(("key", "offering", "org", "claim"), "bigint") | dict.fromkeys(("created_at", "drain_until"), "time")
+    | dict.fromkeys(("state", "gpus", "gpus_used", "source", "held"), "int"),
+)  # fmt: skip
+_BLOCKS = DecodedRows("deployments_signalblock", block_of)
 NAN = "'NaN'::float8"
 NO_KEY = 2**62
 # What an objective chose goes before what was set by hand.
 SETTINGS = {"stable_s": "p.stable_window", "burst_s": "p.burst_window",
             "scale_down_s": "coalesce(b.scale_down_delay, p.scale_down_delay)", "drain_s": "p.drain_goal"}  # fmt: skip
+_SECONDS = ", ".join(f"coalesce(date_part('epoch', {column}), {NAN}) AS {name}" for name, column in SETTINGS.items())
+# A deployment is a row of three tables, of which the third may be made and go.
+_DEPLOYMENTS = KeptRows(
+    f"""SELECT d.key, d.organization_id AS org, d.created_at, p.min, p.max,
+               coalesce(p.priority, 0) AS priority, coalesce(b.target, p.concurrency, 8) AS concurrency, d.gpu_count,
+               coalesce(b.floor, 0) AS floor, coalesce(b.ceiling, -1) AS ceiling,
+               coalesce(b.ahead, CASE WHEN p.look_ahead THEN {NAN} ELSE 0 END) AS ahead,
+               CASE WHEN b.ahead > 0 THEN b.target ELSE coalesce(p.slots, 0) END AS slots,
+               CASE coalesce(p.capacity_classes[1], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
+                    WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS first_class,
+               CASE coalesce(p.capacity_classes[2], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
+                    WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS second_class,
+               CASE WHEN d.disabled OR d.status = 'STATUS_DELETING' THEN 0 ELSE 1 END AS enabled,
+               CASE WHEN d.shadow THEN 1 ELSE 0 END AS shadow, d.revision,
+               CASE WHEN b.deployment_id IS NULL THEN 0 ELSE 1 END AS chosen,
+               CASE WHEN b.ahead > 0 THEN {NO_BURSTS} ELSE coalesce(p.burst_factor, {NAN}) END AS burst_factor,
+               coalesce(p.tolerance, {NAN}) AS tolerance, {_SECONDS},
+               least(age(d.xmin), age(p.xmin), age(b.xmin)) AS age
+        FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
+        LEFT JOIN deployments_deploymentobjective b ON b.deployment_id = d.key
+        WHERE d.instance_type_id = %s""",  # noqa: S608 - names of our own columns
+    {"key": "bigint", "org": "bigint", "created_at": "time"}
+    | dict.fromkeys(("min", "max", "floor", "ceiling", "priority", "concurrency", "gpu_count", "slots", "first_class",
+                     "second_class", "enabled", "shadow", "revision", "chosen"), "int")
+    | dict.fromkeys(("ahead", "burst_factor", "tolerance", *SETTINGS), "float8"),
+    also=["chosen"],
+)  # fmt: skip
 MEASURED_OVER = timedelta(hours=24)
 # A replica is not tried again on the instance that it failed on, until so long after its back-off (R8): by then there is
 # no other place for it.
@@ -63,9 +104,9 @@ def read_shard(instance_type: InstanceType, params: Params, now: datetime) -> Sh
     """Everything the planner looks at for one instance type."""
     with repeatable_read():
         offerings = read_rows(_OFFERINGS, [instance_type.key])
-        instances, claims = _instances(offerings)
+        instances, claims = _instances(instance_type, offerings)
         deployments, opened = _deployments(instance_type, offerings, instances, now)
-        replicas, parts, elsewhere = _replicas(instance_type, deployments, instances)
+        replicas, parts, elsewhere = _replicas(instance_type, deployments, instances, now)
         converted = _converted(replicas, parts, instances)
         replicas.capacity_class[converted] = core.CapacityClass.RESERVED
         going = leaving(instance_type, now) if elsewhere else {}
@@ -105,41 +146,9 @@ def repeatable_read() -> Iterator[None]:
 def _deployments(
     instance_type: InstanceType, offerings: Offerings, instances: core.Instances, now: datetime
 ) -> tuple[core.Deployments, dict[int, datetime]]:
-    settings = ", ".join(
-        f"coalesce(date_part('epoch', {column}), {NAN}) AS {name}" for name, column in SETTINGS.items()
-    )
-    query = f"""
-        SELECT d.key, d.organization_id AS org, d.created_at, p.min, p.max,
-               coalesce(p.priority, 0) AS priority, coalesce(b.target, p.concurrency, 8) AS concurrency, d.gpu_count,
-               coalesce(b.floor, 0) AS floor, coalesce(b.ceiling, -1) AS ceiling,
-               coalesce(b.ahead, CASE WHEN p.look_ahead THEN {NAN} ELSE 0 END) AS ahead,
-               CASE WHEN b.ahead > 0 THEN b.target ELSE coalesce(p.slots, 0) END AS slots,
-               CASE coalesce(p.capacity_classes[1], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
-                    WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS first_class,
-               CASE coalesce(p.capacity_classes[2], '') WHEN 'CAPACITY_CLASS_RESERVED' THEN 1
-                    WHEN 'CAPACITY_CLASS_ON_DEMAND' THEN 2 ELSE 0 END AS second_class,
-               CASE WHEN d.disabled OR d.status = 'STATUS_DELETING' THEN 0 ELSE 1 END AS enabled,
-               CASE WHEN d.shadow THEN 1 ELSE 0 END AS shadow, d.revision, coalesce(f.waiting, 0) AS backoff,
-               coalesce(f.failed_on, -1) AS failed_on,
-               CASE WHEN b.ahead > 0 THEN {NO_BURSTS} ELSE coalesce(p.burst_factor, {NAN}) END AS burst_factor,
-               coalesce(p.tolerance, {NAN}) AS tolerance, {settings}
-        FROM deployments_deployment d JOIN deployments_autoscalingpolicy p ON p.deployment_id = d.key
-        LEFT JOIN deployments_deploymentobjective b ON b.deployment_id = d.key
-        LEFT JOIN (
-            SELECT deployment_id, count(*) FILTER (WHERE retry_at > %s) AS waiting,
-                   (array_agg(ended_on ORDER BY stopped_at DESC, key DESC))[1] AS failed_on
-            FROM deployments_replica WHERE instance_type_id = %s AND retry_at > %s GROUP BY deployment_id
-        ) f ON f.deployment_id = d.key
-        WHERE d.instance_type_id = %s ORDER BY d.key"""  # noqa: S608 - names of our own columns
-    whole = ["min", "max", "floor", "ceiling", "priority", "concurrency", "gpu_count", "slots", "first_class", "second_class",
-             "enabled", "shadow", "revision", "backoff"]  # fmt: skip
-    kinds = {"key": "bigint", "org": "bigint", "failed_on": "bigint", "created_at": "time"} | dict.fromkeys(
-        whole, "int"
-    )
-    kinds |= dict.fromkeys(("ahead", "burst_factor", "tolerance", *SETTINGS), "float8")
-    type_ = instance_type.key
-    columns = read_columns(query, kinds, [now, type_, now - AVOIDED_FOR, type_])
-    first, second, failed_on = (columns.pop(name) for name in ("first_class", "second_class", "failed_on"))
+    columns = _DEPLOYMENTS.read(instance_type.key)
+    first, second, _ = (columns.pop(name) for name in ("first_class", "second_class", "chosen"))
+    columns["backoff"], failed_on = _failed(instance_type, columns["key"], now)
     unset = first == 0
     freeze, pin = held(instance_type, columns["key"], columns["org"], now)
     order = np.stack([np.where(unset, 1, first), np.where(unset, 2, second)], axis=1)
@@ -155,6 +164,21 @@ def _deployments(
         scheduled=by_window,
     )
     return built, opened
+
+
+def _failed(instance_type: InstanceType, keys: Array, now: datetime) -> tuple[Array, Array]:
+    """Of each deployment: replicas that wait to be tried again, and the instance (key) that the last one failed on, -1
+    where none did lately (R8)."""
+    query = """
+        SELECT deployment_id AS deployment, count(*) FILTER (WHERE retry_at > %s) AS waiting,
+               coalesce((array_agg(ended_on ORDER BY stopped_at DESC, key DESC))[1], -1) AS failed_on
+        FROM deployments_replica WHERE instance_type_id = %s AND retry_at > %s GROUP BY deployment_id"""
+    kinds = {"deployment": "bigint", "waiting": "int", "failed_on": "bigint"}
+    found = read_columns(query, kinds, [now, instance_type.key, now - AVOIDED_FOR])
+    waiting, failed_on = np.zeros(len(keys), np.int32), np.full(len(keys), -1, np.int64)
+    row = places(keys, found["deployment"])
+    waiting[row[row >= 0]], failed_on[row[row >= 0]] = found["waiting"][row >= 0], found["failed_on"][row >= 0]
+    return waiting, failed_on
 
 
 def _startups(instance_type: InstanceType, keys: Array, now: datetime) -> Array:
@@ -214,49 +238,26 @@ def _zone_bits(instance_type: InstanceType, keys: Array, offerings: Offerings) -
     return bits
 
 
-def _instances(offerings: Offerings) -> tuple[core.Instances, Array]:
+def _instances(instance_type: InstanceType, offerings: Offerings) -> tuple[core.Instances, Array]:
     """Instances in the cluster; a lost one is no place to be (`OTHER`)."""
-    query = """
-        SELECT key, offering_id AS offering, coalesce(organization_id, 0) AS org, coalesce(claim_id, 0) AS claim,
-               CASE WHEN lost_at IS NOT NULL THEN 0 WHEN state = 'READY' THEN 1 ELSE 2 END AS state, gpus, gpus_used,
-               CASE source WHEN 'POOL' THEN 1 ELSE 2 END AS source, CASE WHEN kept OR work <> '' THEN 1 ELSE 0 END AS held,
-               created_at, coalesce(drain_until, '-infinity') AS drain_until
-        FROM claims_instance WHERE offering_id = ANY(%s) AND state IN ('READY', 'DRAINING') ORDER BY key"""
-    kinds = {
-        "key": "bigint",
-        "offering": "bigint",
-        "org": "bigint",
-        "claim": "bigint",
-        "created_at": "time",
-        "drain_until": "time",
-    }
-    kinds |= dict.fromkeys(("state", "gpus", "gpus_used", "source", "held"), "int")
-    offering_keys = [key for key, _ in offerings]
-    columns = read_columns(query, kinds, [offering_keys])
-    columns["offering"] = np.searchsorted(np.array(offering_keys, np.int64), columns["offering"])
+    columns = _INSTANCES.read(instance_type.key)
+    columns["offering"] = np.searchsorted(np.array([key for key, _ in offerings], np.int64), columns["offering"])
     columns["held"] = columns["held"] == 1
     return core.Instances.build(**columns), columns["claim"]
 
 
 def _replicas(
-    instance_type: InstanceType, deployments: core.Deployments, instances: core.Instances
+    instance_type: InstanceType, deployments: core.Deployments, instances: core.Instances, now: datetime
 ) -> tuple[core.Replicas, core.Parts, bool]:
     """Replicas of the shard's own deployments, their placements where they lie on several instances, and whether there
     are replicas of deployments that moved to another type (`leaving`)."""
-    query = """
-        SELECT key, deployment_id AS deployment, revision, coalesce(replaces_id, -1) AS replaces,
-               state + 8 * capacity_class + 64 * gpus AS packed, created_at AS started_at
-        FROM deployments_replica WHERE instance_type_id = %s AND state IN (1, 2, 3) ORDER BY key"""
-    kinds = {"key": "bigint", "deployment": "bigint", "revision": "int", "replaces": "bigint", "packed": "int",
-             "started_at": "time"}  # fmt: skip
-    columns = read_columns(query, kinds, [instance_type.key])
-    packed = columns.pop("packed")  # every column costs, so the smallest numbers come as one
-    columns |= {"state": packed & 7, "capacity_class": packed >> 3 & 7, "gpus": packed >> 6}
+    columns = replicas_read(instance_type, now)
+    placed = placements_read(instance_type, columns["key"])
     rows = places(deployments.key, columns["deployment"])
     columns = {name: values[rows >= 0] for name, values in {**columns, "deployment": rows}.items()}
     columns["active"] = active_of(instance_type.key, columns["key"])
     columns["replaces"] = _replaced(columns["key"], columns["state"], columns["replaces"])
-    columns["instance"], parts = _placements(instance_type, columns["key"], columns["gpus"], instances)
+    columns["instance"], parts = _placements(placed, columns["key"], columns["gpus"], instances)
     return core.Replicas.build(**columns), parts, bool((rows < 0).any())
 
 
@@ -268,22 +269,17 @@ def _replaced(keys: Array, state: Array, replaces: Array) -> Array:
 
 
 def _placements(
-    instance_type: InstanceType, keys: Array, gpus: Array, instances: core.Instances
+    placed: dict[str, Array], keys: Array, gpus: Array, instances: core.Instances
 ) -> tuple[Array, core.Parts]:
     """Row of the first instance of each replica, -1 where it has none; and the parts of those that lie on several. One on
     an instance that is gone is no part."""
-    query = """
-        SELECT id, replica_id AS replica, instance_id AS instance, gpus FROM deployments_replicaplacement
-        WHERE instance_id IN (SELECT i.key FROM claims_instance i JOIN claims_offering o ON o.key = i.offering_id
-                              WHERE o.instance_type_id = %s)"""
-    kinds = {"id": "bigint", "replica": "bigint", "instance": "bigint", "gpus": "int"}
-    id_, replica, instance, part = read_columns(query, kinds, [instance_type.key]).values()
+    replica, instance, part = placed["replica"], placed["instance"], placed["gpus"]
     row, place = places(keys, replica), places(instances.key, instance)
+    whole = part == np.r_[gpus, 0][row]
     first = np.full(len(keys) + 1, NO_KEY)  # the last one for replicas that moved away
-    np.minimum.at(first, row, instance)
-    known = np.flatnonzero((row >= 0) & (place >= 0))
-    known = known[part[known] < gpus[row[known]]]
-    known = known[np.argsort(id_[known], kind="stable")]
+    first[row[whole]] = instance[whole]
+    np.minimum.at(first, row[~whole], instance[~whole])
+    known = np.flatnonzero(~whole & (row >= 0) & (place >= 0))
     parts = core.Parts.build(replica=row[known], instance=place[known], gpus=part[known])
     return places(instances.key, first[:-1]), parts
 
@@ -297,9 +293,8 @@ def _converted(replicas: core.Replicas, parts: core.Parts, instances: core.Insta
 
 
 def _blocks(instance_type: InstanceType, seconds: float, now: datetime) -> list[tuple[float, Block]]:
-    since = now - timedelta(seconds=seconds)
-    query = "SELECT at, payload FROM deployments_signalblock WHERE instance_type_id = %s AND at > %s ORDER BY at"
-    return readable(read_rows(query, [instance_type.key, since]))
+    found = _BLOCKS.read(instance_type.key, now - timedelta(seconds=seconds))
+    return [(at.timestamp(), block) for at, block in found if block]
 
 
 def _signals(blocks: list[tuple[float, Block]], keys: Array) -> tuple[core.Signals, Array]:

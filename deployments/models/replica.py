@@ -1,3 +1,4 @@
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -55,6 +56,11 @@ class Replica(models.Model):
             ),
             models.Index(fields=["deployment", "state"], name="replica_by_deployment"),
             models.Index(fields=["instance_type", "ready_at"], name="replica_by_ready_time"),
+            models.Index(
+                fields=["instance_type", "stopped_at"],
+                name="replica_ended_by_shard",
+                condition=Q(stopped_at__isnull=False),
+            ),
             models.Index(fields=["retry_at"], name="replica_by_retry", condition=Q(retry_at__isnull=False)),
         ]
         constraints = [
@@ -82,6 +88,8 @@ class ReplicaPlacement(models.Model):
             models.UniqueConstraint(fields=["replica", "instance"], name="placement_once"),
             models.CheckConstraint(name="placement_gpus", condition=Q(gpus__gt=0)),
         ]
+        # What is read of it once is not read again (`deployments.loop.replicas`).
+        triggers = [pgtrigger.Protect(name="placement_never_changes", operation=pgtrigger.Update)]
 
     def __str__(self) -> str:
         return f"{self.gpus} GPUs of {self.instance_id} for {self.replica_id}"

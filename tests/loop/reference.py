@@ -7,7 +7,7 @@ from claims.models import Instance, InstanceType, Offering
 from deployments.core import snapshot as core
 from deployments.core.params import Params
 from deployments.loop.blocks import Block
-from deployments.models import Deployment, Replica, ReplicaActivity, SignalBlock
+from deployments.models import Deployment, DeploymentObjective, Replica, ReplicaActivity, SignalBlock
 from deployments.replay.packing import unpack
 from deployments.zones import all_zones, common_zones
 
@@ -21,23 +21,26 @@ def deployments(type_: InstanceType) -> dict[int, dict[str, Any]]:
         policy = one.autoscaling
         allowed = common_zones([gateway.sent_zones for gateway in one.gateways.all()], all_zones())
         classes = [CLASSES[name] for name in policy.capacity_classes] or [1, 2]
+        chosen = DeploymentObjective.objects.filter(deployment=one).first()
+        delay = chosen.scale_down_delay if chosen else policy.scale_down_delay
         found[one.key] = {
             "org": one.organization_id,
             "created_at": one.created_at.timestamp(),
             "min": policy.min,
             "max": policy.max,
             "priority": policy.priority or 0,
-            "concurrency": policy.concurrency or 8,
+            "concurrency": chosen.target if chosen else policy.concurrency or 8,
+            "floor": chosen.floor or 0 if chosen else 0,
             "gpu_count": one.gpu_count,
-            "slots": policy.slots or 0,
+            "slots": chosen.target if chosen and chosen.ahead else policy.slots or 0,
             "class_order": [*classes, 0][:2],
             "zones": sum(1 << place for place, of in enumerate(offerings) if of.zone.name in allowed),
             "enabled": not one.disabled and one.status != "STATUS_DELETING",
             "revision": one.revision,
             "tolerance": policy.tolerance,
-            "ahead": None if policy.look_ahead else 0.0,
+            "ahead": chosen.ahead if chosen else None if policy.look_ahead else 0.0,
             "stable_s": policy.stable_window and policy.stable_window.total_seconds(),
-            "scale_down_s": policy.scale_down_delay and policy.scale_down_delay.total_seconds(),
+            "scale_down_s": delay and delay.total_seconds(),
         }
     return found
 

@@ -8,13 +8,16 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from claims.models import Instance
+from claims.models import Instance, InstanceType
 from console.common import clock
 from deployments.core.columns import Columns
 from deployments.core.params import Params
+from deployments.core.states import ReplicaState
 from deployments.loop.columns import read_columns
 from deployments.loop.snapshot import Shard, read_shard
+from deployments.loop.transitions import replicas_end
 from deployments.models import AutoscalingPolicy, Deployment, Replica, SignalBlock
+from deployments.objective.services import objective_clear, objective_set
 from deployments.services import deployment_set_disabled
 from tests import fleet, world
 from tests.cast import Cast
@@ -88,8 +91,8 @@ def same(table: Columns, wanted: dict[int, dict[str, Any]], **numbers: Any) -> N
             assert got[key][name] == pytest.approx(value, abs=1e-5), (key, name)
 
 
-def test_the_columns_are_what_the_rows_say(cast: Cast) -> None:
-    type_, now = busy_shard(cast)
+def read(type_: InstanceType, now: datetime) -> Shard:
+    """The shard as columns, which is as the rows say."""
     shard = read_shard(type_, Params(), now)
     shard.snapshot.check()
     same(shard.snapshot.deployments, reference.deployments(type_))
@@ -98,12 +101,43 @@ def test_the_columns_are_what_the_rows_say(cast: Cast) -> None:
          deployment=shard.deployment_keys.tolist(), replaces=shard.replica_keys.tolist())  # fmt: skip
     parts = shard.snapshot.parts
     assert sorted(zip(shard.replica_keys[parts.replica], shard.instance_keys[parts.instance], parts.gpus,
-                      strict=True)) == reference.parts(type_) != []  # fmt: skip
+                      strict=True)) == reference.parts(type_)  # fmt: skip
+    return shard
+
+
+def test_the_columns_are_what_the_rows_say(cast: Cast) -> None:
+    type_, now = busy_shard(cast)
+    shard = read(type_, now)
+    assert len(shard.snapshot.parts)
     assert {False, True} == set(shard.snapshot.instances.held.tolist())
     assert shard.snapshot.replicas.active.any()
     assert sum(shard.snapshot.replicas.replaces >= 0) == 1
     assert {1, 2} <= set(shard.snapshot.replicas.capacity_class.tolist())
     same_samples(shard, reference.samples(type_, now, Params()))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_kept_between_passes_is_what_the_rows_say(cast: Cast) -> None:
+    """Replicas start, get ready, fail and end, instances fill and empty, settings and objectives come and go."""
+    type_, now = busy_shard(cast)
+    read(type_, now)
+    plain, west = Deployment.objects.get(name="plain"), Deployment.objects.get(name="west")
+    seen = set()
+    for turn in range(12):
+        now = fleet.run(type_, now, 1)
+        if turn == 2:
+            objective_set(actor=cast.admin.actor, deployment_id=west.id, share=0.99)
+        if turn == 4:
+            AutoscalingPolicy.objects.filter(deployment=plain).update(min=5, max=6)
+        if turn == 6:
+            objective_clear(actor=cast.admin.actor, deployment_id=west.id)
+        if turn == 7:
+            deployment_set_disabled(actor=cast.admin.actor, deployment_id=west.id, disabled=True)
+        if turn == 8:
+            replicas_end(list(Replica.objects.filter(deployment=plain, state=2)[:2]), ReplicaState.FAILED)
+        shard = read(type_, now)
+        seen.add((len(shard.replica_keys), int(shard.snapshot.instances.gpus_used.sum())))
+    assert len(seen) > 4
 
 
 def same_samples(shard: Shard, wanted: list[tuple[float, dict[int, tuple[int, int]]]]) -> None:

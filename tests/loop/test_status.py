@@ -113,7 +113,7 @@ def test_a_decision_is_written_when_wanted_granted_or_its_bound_changes_only(cas
 
 
 # Queries of a tick in which nothing changes: a change of this number is a decision.
-QUIET_TICK = 31
+QUIET_TICK = 36
 
 
 def test_a_quiet_tick_takes_the_same_few_queries_whatever_the_size(cast: Cast) -> None:
