@@ -14,6 +14,7 @@ from django.db.models.functions import Greatest
 
 from claims import locks
 from claims.models import CapacityClaim, Instance, MeterCursor, UsageInterval, UsageKind
+from console.common.rows import rows_copy
 
 
 def whole_second(at: datetime) -> datetime:
@@ -50,7 +51,7 @@ def open_intervals(*, rows: Sequence[UsageInterval], before: QuerySet[UsageInter
     ends = dict(later.order_by().values_list("instance_id").annotate(Max("ended_at")))
     for row in rows:
         row.started_at = max(at, closed.get(row.organization_id, at), ends.get(row.instance_id, at))
-    UsageInterval.objects.bulk_create(rows)
+    rows_copy(rows)
 
 
 def close_on_demand(*, instance_keys: Sequence[int], now: datetime) -> int:

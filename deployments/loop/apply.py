@@ -16,6 +16,7 @@ from claims.core.states import Status
 from claims.models import InstanceType
 from claims.services import GpuTake, gpus_take
 from console.common.notify import publish
+from console.common.rows import rows_copy
 from console.common.wake import wake_on_commit
 from deployments.core import explain
 from deployments.core.plan import Plan
@@ -30,6 +31,9 @@ from deployments.models import Decision, Deployment, PlannerState, Replica, Repl
 _MOVE = """
     UPDATE deployments_plannerstate SET at = %(at)s, payload = %(payload)s
     WHERE instance_type_id = %(type)s AND at = %(before)s"""
+
+# The first pass decides about all deployments: their numbers are not all made before the first is stored.
+AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def _start(
     got = gpus_take(takes=takes, now=now) if takes else set()
     lost = [replica for replica, _ in rows if replica.key not in got]
     Replica.objects.filter(key__in=[one.key for one in lost]).delete()
-    ReplicaPlacement.objects.bulk_create(part for part in parts if part.replica.key in got)
+    rows_copy([part for part in parts if part.replica.key in got])
     places = {key: row for row, key in enumerate(shard.deployment_keys.tolist())}
     rows_of = [(places[one.deployment_id], one.replaces_id is None) for one in lost]
     return len(got), Counter(row for row, adds in rows_of if adds), Counter(row for row, adds in rows_of if not adds)
@@ -125,7 +129,7 @@ def _planned(
             )  # fmt: skip
             found[number] = (replica, [])
         found[number][1].append((instance, gpus))
-    Replica.objects.bulk_create(replica for replica, _ in found.values())
+    rows_copy([replica for replica, _ in found.values()])
     return list(found.values())
 
 
@@ -140,8 +144,22 @@ def _record(
     """A decision row wherever wanted, granted or the binding limit changed."""
     keys = plan.key.tolist()
     rows = [row for row in np.flatnonzero(plan.changed).tolist() if keys[row] in deployments]
-    records = decision_records(plan, shard.snapshot, rows)
-    Decision.objects.bulk_create(
+    for at in range(0, len(rows), AT_ONCE):
+        rows_copy(_decisions(shard, plan, rows[at : at + AT_ONCE], stale, unmoved, deployments, now))
+    return len(rows)
+
+
+def _decisions(
+    shard: Shard,
+    plan: Plan,
+    rows: list[int],
+    stale: Counter[int],
+    unmoved: Counter[int],
+    deployments: dict[int, Deployment],
+    now: datetime,
+) -> list[Decision]:
+    keys, records = plan.key.tolist(), decision_records(plan, shard.snapshot, rows)
+    return [
         Decision(
             deployment_id=keys[row],
             organization_id=deployments[keys[row]].organization_id,
@@ -153,5 +171,4 @@ def _record(
             record={**record, "stale": stale[row], "unmoved": unmoved[row]},
         )
         for row, record in zip(rows, records, strict=True)
-    )
-    return len(rows)
+    ]
