@@ -11,7 +11,7 @@ from console.common import clock
 from console.dashboard.access import organization_in
 from console.dashboard.deployment_page import explained
 from deployments.models import Deployment
-from deployments.replay.past import explanation_at
+from deployments.replay.past import explanation_at, to_its_end
 
 
 class Second(forms.DateTimeInput):
@@ -37,17 +37,24 @@ class MomentForm(forms.Form):
             at = None
         if at is None:
             raise forms.ValidationError("This is no time such as 2026-11-24T10:42:00.")
+        if at > clock.now():
+            raise forms.ValidationError(
+                f"{at:%Y-%m-%d %H:%M:%S} UTC lies in the future: nothing has been decided then."
+            )
         return at
 
 
 def then_context(request: HttpRequest, one: Deployment, *, platform: bool) -> dict[str, Any]:
     form = MomentForm(request.GET)
     wrong = not form.is_valid()
-    at = clock.now() if wrong else min(form.cleaned_data["at"], clock.now())
-    then = explanation_at(one, at, platform=platform)
-    shown = MomentForm(request.GET if wrong else None, initial={"at": at.replace(tzinfo=None)})
+    if wrong:
+        return {"deployment": one, "moment": form, "past": True}
+    at = form.cleaned_data["at"]
+    then = explanation_at(one, min(to_its_end(at, request.GET["at"]), clock.now()), platform=platform)
+    shown = MomentForm(initial={"at": at.replace(tzinfo=None)})
     context = {"deployment": one, "moment": shown, "at": at, "then": then, "past": True}
     if then is None:
         return context
     organization = organization_in(request)
-    return {**context, "why": then.why, "after": explained(then.after, organization), "replay": then.replay}
+    return {**context, "why": then.why, "after": explained(then.after, organization), "replay": then.replay,
+            "steps": then.why.steps if then.why else then.steps}  # fmt: skip

@@ -18,11 +18,16 @@ from deployments.api.shapes import ExplanationShape
 from deployments.api.v1 import decision_to, deployment_in
 from deployments.core.reasons import stage
 from deployments.models import Deployment
-from deployments.replay.past import Then, explanation_at
+from deployments.replay.past import Then, explanation_at, to_its_end
 from deployments.replay.said import replay_to
 from deployments.shortage import Explanation, explanation_of
+from deployments.shortage.limits import Limits
 
-AT = OpenApiParameter("at", OpenApiTypes.DATETIME, description="A time of the past. Default: now.")
+AT = OpenApiParameter(
+    "at",
+    OpenApiTypes.DATETIME,
+    description="A time of the past; one in whole seconds means that second to its end. Default: now.",
+)
 
 
 class ExplanationView(APIView):
@@ -38,35 +43,41 @@ class ExplanationView(APIView):
         deployment, now = deployment_in(request, id), clock.now()
         at = query_time(request, "at")
         if at is not None:
-            return Response(_then(deployment, at, now, platform=request_actor(request).is_platform))
+            return Response(
+                _then(deployment, at, request.query_params["at"], now, platform=request_actor(request).is_platform)
+            )
         found = explanation_of(deployment, now, platform=request_actor(request).is_platform)
         head = {"deploymentId": str(deployment.id), "at": timestamp(now)}
         return Response({**head, **(explanation_to(found) if found else {"reason": None})})
 
 
-def _then(deployment: Deployment, at: datetime, now: datetime, *, platform: bool) -> dict[str, Any]:
+def _then(deployment: Deployment, at: datetime, text: str, now: datetime, *, platform: bool) -> dict[str, Any]:
     if at > now:
         raise InvalidArgument.of("at", "must not lie in the future")
-    found = explanation_at(deployment, at, platform=platform)
+    found = explanation_at(deployment, min(to_its_end(at, text), now), platform=platform)
     head = {"deploymentId": str(deployment.id), "at": timestamp(at)}
     return {**head, **(then_to(found) if found else {"reason": None})}
 
 
 def then_to(found: Then) -> dict[str, Any]:
     """Of a time of the past; what only the record of the pass can tell is left out where there is none."""
-    one, grew = found.decision, found.grew
+    one, grew, load, helped = found.decision, found.grew, found.load, found.helped
     told = explanation_to(found.why) if found.why else {
         "reason": {"code": found.reason.name, "stage": stage(found.reason)},
-        "text": found.text,
-        "loadAsksFor": found.wishes,
+        "bound": found.bound.name,
+        "text": found.told,
+        "whyNotFewer": found.fewer or None,
+        "loadAsksFor": found.asks,
+        "dampedTo": found.wishes,
+        **limits_to(found.limits),
         "wanted": one.wanted,
         "granted": one.granted,
         "missing": {"replicas": one.wanted - one.granted, "gpus": found.missing_gpus},
-        "changes": [{"kind": "max", "text": f"max {found.max_that_helps}", "moreReplicasNow": None, "id": None}]
-        if found.max_that_helps else [],
+        "changes": [{"kind": helped[0], "text": helped[1], "moreReplicasNow": None, "id": None}] if helped else [],
     }  # fmt: skip
     return {
         **told,
+        "load": {"at": timestamp(load.at), "queued": load.queued, "running": load.running} if load else None,
         "decision": decision_to(one),
         "plannedAt": timestamp(found.planned_at) if found.planned_at else None,
         "replay": replay_to(found.replay),
@@ -75,14 +86,36 @@ def then_to(found: Then) -> dict[str, Any]:
     }
 
 
+def limits_to(found: Limits) -> dict[str, Any]:
+    """Holds and schedule windows that were in force."""
+    return {
+        "holds": [
+            {"kind": one.kind, "id": str(one.id), "size": one.size, "reason": one.reason, "createdBy": one.created_by,
+             "createdAt": timestamp(one.created_at), "expiresAt": timestamp(one.expires_at) if one.expires_at else None}
+            for one in found.holds
+        ],
+        "windows": [
+            {"id": str(one.row.id), "min": one.row.min, "max": one.row.max, "text": one.words,
+             "until": timestamp(one.until)}
+            for one in found.windows
+        ],
+    }  # fmt: skip
+
+
 def explanation_to(found: Explanation) -> dict[str, Any]:
     def at(moment: datetime | None) -> str | None:
         return timestamp(moment) if moment else None
 
     return {
         "reason": {"code": found.code.name, "stage": stage(found.code)},
+        "bound": found.bound.name,
         "text": found.text,
-        "loadAsksFor": found.wishes,
+        "whyNotFewer": found.fewer or None,
+        "load": {"at": timestamp(found.sampled), "queued": found.queued, "running": found.running}
+        if found.sampled and found.running is not None else None,
+        "loadAsksFor": found.asks,
+        "dampedTo": found.wishes,
+        **limits_to(found.limits),
         "wanted": found.wanted,
         "granted": found.granted,
         "missing": {"replicas": found.missing, "gpus": found.missing_gpus},

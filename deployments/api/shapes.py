@@ -332,6 +332,30 @@ class RemedyShape(Shape):
     id = serializers.CharField(allow_null=True)
 
 
+class HoldingShape(Shape):
+    kind = serializers.ChoiceField(["FREEZE", "PIN"])
+    id = serializers.UUIDField()
+    size = serializers.IntegerField(allow_null=True, help_text="Replicas, of a pin.")
+    reason = serializers.CharField()
+    createdBy = serializers.CharField()
+    createdAt = serializers.DateTimeField()
+    expiresAt = serializers.DateTimeField(allow_null=True, help_text="Null: until somebody ends it.")
+
+
+class OpenWindowShape(Shape):
+    id = serializers.UUIDField()
+    min = serializers.IntegerField(allow_null=True)
+    max = serializers.IntegerField(allow_null=True)
+    text = serializers.CharField(help_text="When it is, and who made it.")
+    until = serializers.DateTimeField()
+
+
+class LoadShape(Shape):
+    at = serializers.DateTimeField(help_text="Of the sample; of a past time the beginning of the point of history.")
+    queued = serializers.FloatField()
+    running = serializers.FloatField()
+
+
 class ExplanationShape(Shape):
     """Before the first decision only the first three."""
 
@@ -339,7 +363,23 @@ class ExplanationShape(Shape):
     at = serializers.DateTimeField()
     reason = ReasonShape(allow_null=True)
     text = serializers.CharField(required=False)
-    loadAsksFor = serializers.IntegerField(required=False, help_text="Replicas, before holds and bounds.")
+    bound = serializers.ChoiceField([one.name for one in Bound], required=False, help_text="The limit of `reason`.")
+    whyNotFewer = serializers.CharField(
+        required=False, allow_null=True, help_text="What keeps more than load asks for; null where nothing does."
+    )
+    load = LoadShape(
+        required=False, allow_null=True, help_text="Requests at that moment; null where they are not known."
+    )
+    loadAsksFor = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="Replicas for the load by itself, before damping; null without a signal.",
+    )
+    dampedTo = serializers.IntegerField(
+        required=False, help_text="Replicas after damping (delay, tolerance, burst), before holds and bounds."
+    )
+    holds = HoldingShape(many=True, required=False, help_text="Freezes and pins in force at that moment.")
+    windows = OpenWindowShape(many=True, required=False, help_text="Schedule windows that are open at that moment.")
     wanted = serializers.IntegerField(required=False)
     granted = serializers.IntegerField(required=False)
     missing = MissingShape(required=False)

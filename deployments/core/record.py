@@ -102,8 +102,8 @@ def _outputs(plan: Plan, at: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.
 def _samples(samples: Samples, row: Row, i: int) -> Row:
     """The samples that the windows of a deployment can have used."""
     load = samples.load[:, i]
-    usable = np.flatnonzero((load >= 0) & (samples.at_ms <= _number(row, "now_ms")))
-    longest = max(_number(row, "stable_ms"), _number(row, "burst_ms")) + _number(row, "stale_ms")
+    usable = np.flatnonzero((load >= 0) & (samples.at_ms <= number(row, "now_ms")))
+    longest = max(number(row, "stable_ms"), number(row, "burst_ms")) + number(row, "stale_ms")
     # Without a usable sample only the newest of all matters: it is the one that was judged.
     first = int(samples.at_ms[usable[-1]]) - longest if len(usable) else 0
     kept = samples.at_ms >= first
@@ -115,11 +115,12 @@ def _samples(samples: Samples, row: Row, i: int) -> Row:
 
 
 def _zone(offerings: Offerings, row: Row) -> str:
-    offering = _number(row, "granted_offering")
+    offering = number(row, "granted_offering")
     return offerings.zone[offering] if offering >= 0 else ""
 
 
-def _number(row: Row, name: str) -> int:
+def number(row: Row, name: str) -> int:
+    """One of its whole numbers. Raises TypeError of what is none."""
     value = row[name]
     if not isinstance(value, int):
         raise TypeError(f"{name} of a decision is a whole number")

@@ -7,26 +7,32 @@ The number of queries depends on nothing. A pass of the past that is recorded is
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from claims.models import Offering
 from claims.selectors import quotas_of
-from deployments.core import explain
-from deployments.core.plan import Plan
+from deployments.core import explain, history
+from deployments.core.bounds import BY_OPERATOR
+from deployments.core.plan import Bound, Plan
 from deployments.core.reasons import Reason
-from deployments.core.record import decision_record
+from deployments.core.record import Row, decision_record, number
 from deployments.core.states import ReplicaState
 from deployments.models import Decision, Deployment, Replica
-from deployments.selectors import concerning, decisions_of, holds_at
+from deployments.selectors import decisions_of
 from deployments.shortage.changes import Case, Change, changes_for
 from deployments.shortage.expected import Ahead, Expected, Line, ahead_in, expected_in
 from deployments.shortage.holders import Holder, Names, holders_of
+from deployments.shortage.limits import Limits, limits_at
+from deployments.shortage.load import asked_for, why_not_fewer
 from deployments.shortage.past import came_in, past_line
 from deployments.shortage.room import Room, rooms_of
 from deployments.shortage.words import Facts, paragraph
 from deployments.trial import Trial
 
 QUIET = frozenset({Reason.NOTHING_ASKED, Reason.GRANTED, Reason.RELEASED})  # capacity had no say
+# What somebody set, which is named first even where capacity keeps it from that size too.
+SET_FIRST = frozenset({*BY_OPERATOR, Reason.SCHEDULED_MAX, Reason.SCHEDULED_SIZE})
 __all__ = ["Ahead", "Change", "Expected", "Explanation", "Holder", "Room", "explanation_of", "explanation_then"]
 
 
@@ -38,17 +44,33 @@ class Explanation:
     decision: Decision | None
     code: Reason
     decided: Reason | None
+    bound: Bound  # the limit that goes with `code`
     text: str
+    fewer: str  # why it has more than load asks for; empty where it has not
     wanted: int
     granted: int
-    wishes: int  # what load asks for, before holds and bounds
+    asks: int | None  # what load asks for by itself; None without a signal
+    wishes: int  # the size after damping, before holds and bounds
+    in_flight: int | None  # requests at the newest sample, and of these how many wait
+    queued: int | None
+    sampled: datetime | None
+    limits: Limits
     gpu_count: int
     rooms: Sequence[Room]
     holders: Sequence[Holder]
     ahead: Sequence[Ahead]
     expected: Sequence[Expected]
     changes: Sequence[Change]
-    look_ahead: explain.Step | None  # what is expected, and what it is made from; None where it does not look ahead
+    steps: Sequence[explain.Step]  # every stage, with the numbers of `at`
+
+    @property
+    def look_ahead(self) -> explain.Step | None:
+        """What is expected, and what it is made from; None where it does not look ahead."""
+        return next((step for step in self.steps if step["stage"] == "look-ahead"), None)
+
+    @property
+    def running(self) -> int | None:
+        return None if self.in_flight is None or self.queued is None else self.in_flight - self.queued
 
     @property
     def missing(self) -> int:
@@ -122,15 +144,32 @@ def explanation_then(
 def _explained(case: Case, deployment: Deployment, decision: Decision, line: Line, now: datetime) -> Explanation:
     made, row, short = case.made, case.row, case.missing > 0
     waiting, code = ahead_in(line, made), _deciding(made, row)
-    steps = explain.steps(decision_record(made, case.trial.snapshot, row))
-    facts = _facts(case, deployment, waiting, steps[0]["text"], now)
+    first = Reason(int(made.wanted.code[row]))
+    first = first if first in SET_FIRST else code
+    record = decision_record(made, case.trial.snapshot, row)
+    steps = explain.steps(record, {key: name for key, (_, name) in case.names.deployments.items()})
+    facts = _facts(case, deployment, waiting, record, steps[0]["text"], now)
+    forgotten = int(history.forgotten_at_ms(made.state.memory)[row]) / 1000
     return Explanation(
-        at=now, decision=decision, code=code, decided=_decided(decision), text=paragraph(code, facts),
-        wanted=facts.wanted, granted=case.granted, wishes=case.wishes, gpu_count=facts.gpu_count,
+        at=now, decision=decision, code=first, decided=_decided(decision),
+        bound=Bound(int((made.wanted if first in SET_FIRST else made.granted).bound[row])),
+        text=paragraph(first, facts, code if short else None),
+        fewer=why_not_fewer(record, datetime.fromtimestamp(forgotten, UTC)), wanted=facts.wanted, granted=case.granted,
+        asks=facts.asks, wishes=case.wishes, **_sample(record), limits=case.limits, gpu_count=facts.gpu_count,
         rooms=facts.rooms, holders=holders_of(case.trial, row, case.names) if short else [],
-        ahead=waiting if short else [], expected=[], changes=changes_for(case),
-        look_ahead=next((step for step in steps if step["stage"] == "look-ahead"), None),
+        ahead=waiting if short else [], expected=[], changes=changes_for(case), steps=steps,
     )  # fmt: skip
+
+
+def _sample(record: Row) -> dict[str, Any]:
+    """What was in flight at the newest sample."""
+    flight, queued = number(record, "signal_in_flight"), number(record, "signal_queued")
+    at = (number(record, "now_ms") - number(record, "signal_age_ms")) / 1000
+    return {
+        "in_flight": flight if flight >= 0 else None,
+        "queued": queued if queued >= 0 else None,
+        "sampled": datetime.fromtimestamp(at, UTC) if flight >= 0 else None,
+    }
 
 
 def _case(trial: Trial, row: int, made: Plan, names: Names, deployment: Deployment, now: datetime) -> Case:
@@ -138,13 +177,14 @@ def _case(trial: Trial, row: int, made: Plan, names: Names, deployment: Deployme
     by_key = {one.key: one for one in rows}
     offerings = {place: by_key[key] for place, key in enumerate(trial.snapshot.offerings.key.tolist())}
     quotas = {one.offering.key: one for one in quotas_of(deployment.organization)}
-    holds = concerning(holds_at(deployment.organization, now), deployment)
     table = trial.snapshot.deployments
     wishes = max(int(made.damped.value[row]), int(table.min[row])) if table.enabled[row] else 0
-    return Case(trial, row, made, wishes, names, holds, offerings, quotas)
+    return Case(trial, row, made, wishes, names, limits_at(deployment, now), offerings, quotas)
 
 
-def _facts(case: Case, deployment: Deployment, waiting: Sequence[Ahead], signal: str, now: datetime) -> Facts:
+def _facts(
+    case: Case, deployment: Deployment, waiting: Sequence[Ahead], record: Row, signal: str, now: datetime
+) -> Facts:
     failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, stopped_at__lte=now,
                                     retry_at__gt=now)  # fmt: skip
     granted = case.made.granted
@@ -152,9 +192,10 @@ def _facts(case: Case, deployment: Deployment, waiting: Sequence[Ahead], signal:
     return Facts(
         type_name=deployment.instance_type.name, size=deployment.instance_type.gpus, gpu_count=case.column("gpu_count"),
         wanted=int(case.made.wanted.value[case.row]), granted=case.granted, min=case.column("min"),
-        max=case.column("max"), wishes=case.wishes, rooms=rooms_of(case.trial, case.row),
+        max=case.column("max"), wishes=case.wishes, rooms=rooms_of(case.trial, case.row), asks=asked_for(record),
+        tolerance=number(record, "tolerance_milli") / 10,
         gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
-        holds=case.holds, failed=list(failed.order_by("retry_at")), signal=signal,
+        limits=case.limits, failed=list(failed.order_by("retry_at")), signal=signal,
         other=case.names.deployments.get(int(granted.other[case.row]), (None, "another deployment"))[1],
         coming=int(granted.coming[case.row]), moves=int(granted.moves[case.row]),
         moves_short=int(granted.moves_short[case.row]),

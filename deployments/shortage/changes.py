@@ -1,7 +1,7 @@
 """The smallest changes that would help: each is tried, by planning the shard again with it."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,9 +10,9 @@ from claims.core.states import Status
 from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import QuotaRow, claim_effective
 from deployments.core.plan import Bound, Plan
-from deployments.core.snapshot import CapacityClass
-from deployments.models import Hold
+from deployments.core.snapshot import CapacityClass, Scheduled
 from deployments.shortage.holders import Names, held_by_rows
+from deployments.shortage.limits import Limits, Open
 from deployments.shortage.room import BOTH, classes_of, zones_of
 from deployments.shortage.words import counted
 from deployments.trial import Trial
@@ -27,7 +27,7 @@ class Change:
     """One change and how many replicas more it would give at once. `kind` and `id` say where it is made, `values` what
     is set there, by field."""
 
-    kind: str  # max, hold, enable, classes, claim, quota, zones, other, priority, gpus
+    kind: str  # max, hold, window, enable, classes, claim, quota, zones, other, priority, gpus
     text: str
     replicas: int
     id: uuid.UUID | None = None
@@ -43,7 +43,7 @@ class Case:
     made: Plan  # as things are
     wishes: int  # the size that load asks for, before holds and bounds
     names: Names
-    holds: Sequence[Hold]
+    limits: Limits
     offerings: dict[int, Offering]  # of the type, by row of the snapshot
     quotas: dict[int, QuotaRow]  # by key of the offering
 
@@ -75,17 +75,22 @@ def changes_for(case: Case) -> list[Change]:
         return [Change("enable", "enable it", case.gain(case.trial.setting(case.row, enabled=True)))]
     short = [one for one in _capacity(case) if one.replicas > 0 or one.kind == "quota"] if case.missing else []
     limits = list(_limits(case)) if case.withheld else []
-    return sorted(short, key=lambda one: -one.replicas) + limits
+    return [*_holds(case), *sorted(short, key=lambda one: -one.replicas), *limits]
+
+
+def _holds(case: Case) -> Iterator[Change]:
+    """What holds the size comes first, whatever else stands in the way: without it the size follows load again."""
+    if not case.limits.holds:
+        return
+    freed = case.trial.setting(case.row, freeze=False, pin=NOT_PINNED)
+    gain = max(0, case.gain(freed))
+    for hold in case.limits.holds:
+        what = "pin" if hold.size is not None else "freeze"
+        yield Change("hold", f"end the {what} by {hold.created_by} ({hold.reason})", gain, hold.id)
 
 
 def _limits(case: Case) -> Iterator[Change]:
-    """Holds, pins, min and max: told even where no GPUs are free for what they would allow."""
-    if case.holds:
-        freed = case.trial.setting(case.row, freeze=False, pin=NOT_PINNED)
-        for hold in case.holds:
-            what = "pin" if hold.size is not None else "freeze"
-            text = f"end the {what} by {hold.created_by} ({hold.reason})"
-            yield Change("hold", text, max(0, case.gain(freed)), hold.id)
+    """Schedule windows, max and price: told even where no GPUs are free for what they would allow."""
     most, paid = case.column("max"), case.column("ceiling")
     if 0 <= paid < min(most, case.wishes):
         raised = case.trial.setting(case.row, ceiling=min(most, case.wishes))
@@ -93,9 +98,23 @@ def _limits(case: Case) -> Iterator[Change]:
         yield Change("price-ceiling", text, max(0, case.gain(raised)))
     if case.wishes > most:
         raised = case.trial.setting(case.row, max=case.wishes, ceiling=-1)
-        yield Change(
-            "max", f"max {case.wishes} instead of {most}", max(0, case.gain(raised)), values={"max": str(case.wishes)}
+        gain, values = max(0, case.gain(raised)), {"max": str(case.wishes)}
+        top = case.limits.top if case.column("scheduled") & Scheduled.MAX else None
+        yield from (
+            _window(case, top, values, gain)
+            if top
+            else [Change("max", f"max {case.wishes} instead of {most}", gain, values=values)]
         )
+
+
+def _window(case: Case, top: Open, values: Mapping[str, str], gain: int) -> Iterator[Change]:
+    """The max of the window that is open; or no window, where the deployment's own max is more."""
+    most, own = case.column("max"), case.limits.own_max
+    yield Change("window", f"max {case.wishes} instead of {most} in the window {top.words}", gain, top.row.id, values)
+    if own > most:
+        alone = case.trial.setting(case.row, max=min(own, case.wishes), ceiling=-1)
+        text = f"delete that window: its own max of {own} holds then"
+        yield Change("window", text, max(0, case.gain(alone)), top.row.id)
 
 
 def _capacity(case: Case) -> Iterator[Change]:

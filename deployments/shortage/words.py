@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import CapacityClass
-from deployments.models import Hold, Replica
+from deployments.models import Replica
+from deployments.shortage.limits import Limits, said_of_holds, said_of_max
 from deployments.shortage.room import Room
 
 
@@ -22,10 +22,12 @@ class Facts:
     min: int
     max: int
     wishes: int  # before holds and bounds
+    asks: int | None  # what load asks for by itself, before damping too; None without a signal
+    tolerance: float  # percent
     rooms: Sequence[Room]  # of allowed zones
     gateway_zones: Sequence[str]
     waiting: Sequence[str]  # deployments whose min goes first
-    holds: Sequence[Hold]
+    limits: Limits
     failed: Sequence[Replica]  # whose place waits before it is tried again
     signal: str  # the sentence on the signal
     other: str = "another deployment"  # that is served first, or that gives way
@@ -57,9 +59,19 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def paragraph(code: Reason, facts: Facts) -> str:
-    """The answer to a reason of bounds or contention. Every reason has one; `BY_REASON` is the table."""
-    return BY_REASON.get(code, _enough)(facts)
+def paragraph(code: Reason, facts: Facts, besides: Reason | None = None) -> str:
+    """The answer to a reason of bounds or contention. Every reason has one; `BY_REASON` is the table. `besides` is what
+    keeps it from the size that the first allows."""
+    text = BY_REASON.get(code, _enough)(facts)
+    if besides is None or besides == code:
+        return text
+    return f"{text} {facts.granted} of {facts.wanted} are there: {BY_REASON.get(besides, _enough)(facts)}"
+
+
+def _load(facts: Facts) -> str:
+    if facts.asks is not None and facts.asks < facts.wishes:
+        return f"Load asks for {counted(facts.asks, 'replica')} now, and asked for {facts.wishes} shortly before"
+    return f"Load asks for {counted(facts.wishes, 'replica')}"
 
 
 def _needs(facts: Facts) -> str:
@@ -138,7 +150,7 @@ def _kept(facts: Facts) -> str:
 
 def _backing_off(facts: Facts) -> str:
     times = [one.retry_at for one in facts.failed if one.retry_at is not None]
-    text = f"{counted(len(facts.failed), 'replica')} failed; the next try waits for its time (R8)."
+    text = f"{counted(len(facts.failed), 'replica')} failed; the next try waits for its time."
     if times:
         text += f" Next try: {min(times):%Y-%m-%d %H:%M:%S} UTC."
     errors = [one.last_error for one in facts.failed if one.last_error]
@@ -146,42 +158,39 @@ def _backing_off(facts: Facts) -> str:
 
 
 def _at_max(facts: Facts) -> str:
-    return f"Load asks for {facts.wishes} replicas; its max is {facts.max}."
+    return f"{_load(facts)}; its max is {facts.max}."
 
 
 def _at_ceiling(facts: Facts) -> str:
-    return f"Load asks for {facts.wishes} replicas; the price ceiling of its objective pays for {facts.wanted}."
+    return f"{_load(facts)}; the price ceiling of its objective pays for {facts.wanted}."
 
 
 def _fixed(facts: Facts) -> str:
-    more = f" Load asks for {facts.wishes}." if facts.wishes != facts.max else ""
+    more = f" {_load(facts)}." if facts.wishes != facts.max else ""
     return f"Min and max are both {facts.max}: the size is fixed.{more}"
 
 
 def _scheduled(facts: Facts) -> str:
-    return f"Load asks for {facts.wishes} replicas; the schedule window that is open allows at most {facts.wanted}."
+    return f"{_load(facts)}; {said_of_max(facts.limits, facts.wanted)}."
 
 
 def _fixed_by_window(facts: Facts) -> str:
-    more = f" Load asks for {facts.wishes}." if facts.wishes != facts.max else ""
+    more = f" {_load(facts)}." if facts.wishes != facts.max else ""
+    if facts.limits.top:
+        return f"A schedule window sets the size: {said_of_max(facts.limits, facts.max)}.{more}"
     return f"The schedule window that is open sets the size to {facts.max}.{more}"
 
 
 def _held(facts: Facts) -> str:
-    if not facts.holds:
+    if not facts.limits.holds:
         return f"Scaling is held at {counted(facts.wanted, 'replica')}."
-    said = [f"{'pinned to ' + str(one.size) if one.size is not None else 'frozen'} by {one.created_by}, "
-            f"{until(one.expires_at)}: {one.reason}" for one in facts.holds]  # fmt: skip
-    asked = f" Load asks for {facts.wishes}." if facts.wishes != facts.wanted else ""
-    return f"Held at {counted(facts.wanted, 'replica')}: {'; '.join(said)}.{asked}"
-
-
-def until(at: datetime | None) -> str:
-    return f"until {at:%Y-%m-%d %H:%M} UTC" if at else "until somebody ends it"
+    asks = facts.wishes if facts.asks is None else facts.asks
+    asked = f" Load asks for {asks} now." if asks != facts.wanted else ""
+    return said_of_holds(facts.limits.holds, facts.wanted) + asked
 
 
 def _no_signal(facts: Facts) -> str:
-    return f"Without a signal to go by the size stays at {facts.wanted} (R5). {facts.signal}"
+    return f"Without a signal to go by the size stays at {facts.wanted}. {facts.signal}"
 
 
 def _disabled(facts: Facts) -> str:
@@ -221,7 +230,12 @@ def _in_place(facts: Facts) -> str:
 def _enough(facts: Facts) -> str:
     if facts.missing > 0:
         return f"{_needs(facts)}{_pool(facts)}{_claims(facts)}"
-    return f"Nothing holds it back: load asks for {counted(facts.wishes, 'replica')}, and it has them."
+    asks = facts.wishes if facts.asks is None else facts.asks
+    if asks > facts.granted:
+        return (f"Load asks for {counted(asks, 'replica')}: that is within {facts.tolerance:g} % of the {facts.granted} there "
+                "are, which is too little to start one.")  # fmt: skip
+    has = "them" if asks == facts.granted else str(facts.granted)
+    return f"Nothing holds it back: load asks for {counted(asks, 'replica')} now, and it has {has}."
 
 
 BY_REASON: Mapping[Reason, Callable[[Facts], str]] = {

@@ -55,7 +55,7 @@ def test_r19_a_deployment_is_frozen_from_its_page_and_let_go_there(cast: Cast, r
     assert "End the freeze" not in page(cast.viewer.browser(), "deployment", one)
     fleet.tick(one.instance_type)
     why = page(browser, "deployment-why", one)
-    assert "frozen by admin, until" in why
+    assert "frozen by admin since" in why
     answer = browser.post(reverse("hold-end", args=[hold.id]), {"deployment": str(one.id)})
     assert answer.headers["Location"] == reverse("deployment", args=[one.id])
     assert "Frozen" not in page(browser, "deployment", one).split("notes-title")[0]

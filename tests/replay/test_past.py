@@ -42,7 +42,7 @@ def test_what_stood_in_the_way_at_a_time_of_the_past_is_told(cast: Cast) -> None
     for text in (
         "Who held the GPUs",
         "would have helped",
-        "Made once more: the same",
+        "Run again: the same",
         "What followed",
         "POOL_EXHAUSTED",
     ):
@@ -70,4 +70,9 @@ def test_a_time_that_is_none_is_refused_and_the_page_says_so(cast: Cast) -> None
     page = cast.viewer.browser().get(f"/deployments/{one.id}/why?at=yesterday")
     assert page.status_code == 200
     assert "This is no time" in page.content.decode()
+    ahead = cast.viewer.browser().get(
+        f"/deployments/{one.id}/why?at={clock.now() + timedelta(days=1):%Y-%m-%dT%H:%M:%S}"
+    )
+    assert "lies in the future" in ahead.content.decode()
+    assert "How it came to" not in ahead.content.decode()
     assert cast.outsider.browser().get(f"/deployments/{one.id}/why?at=2026-01-01").status_code == 404

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from django import template
 from django.templatetags.static import static
@@ -93,6 +93,8 @@ def change_address(change: Change, deployment: Deployment) -> str:
         return (reverse("claim-resize", args=[change.id]) if change.id else reverse("claim-new")) + query
     if change.kind == "other" and change.id:
         return f"{reverse('deployment', args=[change.id])}{query}#autoscaling"
+    if change.kind == "window":
+        return reverse("schedule", args=[deployment.id, change.id]) + query if change.values else f"{page}#schedules"
     return {"hold": f"{page}#holds", "enable": page}.get(change.kind, "")
 
 
@@ -169,6 +171,12 @@ def exact(at: datetime | str | None) -> SafeString | str:
     if isinstance(at, str):
         at = datetime.fromisoformat(at)
     return format_html('<time datetime="{}" data-exact>{}</time>', at.isoformat(), utc(at)) if at else "never"
+
+
+@register.filter
+def moment(at: datetime) -> str:
+    """The time exactly, as an address has it."""
+    return quote(at.astimezone(UTC).isoformat(timespec="microseconds"), safe=":")
 
 
 @register.filter

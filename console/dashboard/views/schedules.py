@@ -33,7 +33,8 @@ def schedule_new(request: HttpRequest, id: UUID) -> HttpResponse:
 def schedule_edit(request: HttpRequest, id: UUID, schedule: UUID) -> HttpResponse:
     one = _deployment(request, id)
     row = schedule_get(one, schedule)
-    return _edited(request, one, row, {"min": row.min, "max": row.max, **times_of(row)})
+    proposed = {name: request.GET[name] for name in ("min", "max") if name in request.GET}
+    return _edited(request, one, row, {"min": row.min, "max": row.max, **times_of(row), **proposed})
 
 
 @require_POST
