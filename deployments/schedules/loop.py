@@ -31,7 +31,7 @@ _took: dict[int, tuple[datetime, dict[int, timedelta]]] = {}
 
 
 def scheduled(
-    instance_type: InstanceType, columns: Mapping[str, Array], now: datetime
+    instance_type: InstanceType, columns: dict[str, Array], now: datetime
 ) -> tuple[Array, dict[int, datetime]]:
     """Sets `min` and `max` of the columns (`key` ascending) to those of windows that are open, and returns which bounds
     are scheduled, and by window (key) the beginning that it is newly open for. One query, and once a minute another where
@@ -44,6 +44,8 @@ def scheduled(
         window = Window(first, at, duration, _parsed(rule), ZoneInfo(zone), 0, until)
         rows.setdefault(deployment, []).append(Scheduling(key, window, low, high, opened_for))
     startups = _startups(instance_type, list(rows), now)
+    if rows:  # what is kept between passes stays as it is
+        columns |= {name: columns[name].copy() for name in ("min", "max")}
     for deployment, windows in rows.items():
         row = int(np.searchsorted(columns["key"], deployment))
         if row == len(bits) or columns["key"][row] != deployment:
