@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deployments.backtest.portfolio import PRESET_TARGET, Portfolio, Setting
+from deployments.backtest.portfolio import PRESET_FLOOR_EVERY_S, PRESET_TARGET, Portfolio, Setting
 from deployments.backtest.running import PARAMS, Machine, begun, bounds
 from deployments.backtest.traces import Traffic
 from deployments.core.objective import RECENT, Chosen, Objective, choose
@@ -41,6 +41,7 @@ class Mode:
     replays: bool = True
     turns: list[Turn] = field(default_factory=list)
     _number: int = -1
+    _anew_at: float = PRESET_FLOOR_EVERY_S
     _ask: fleet.PolicyStep[alone.Remembered] = field(init=False)
     _reached: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=RECENT + 1))
 
@@ -55,6 +56,9 @@ class Mode:
         if self.replays and self.portfolio.advance():
             self._reached.append((signal.counters.started, signal.counters.waited_le_1s))
             self._choose(now, self._share())
+        elif self._number < 0 and now >= self._anew_at:
+            self._anew_at = now + PRESET_FLOOR_EVERY_S
+            self._ask = alone.by_stages(self.portfolio.preset_at(self.before_s + now), PARAMS)
         return self._ask(old, signal, now)
 
     def _choose(self, now: float, reached: float | None) -> None:

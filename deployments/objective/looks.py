@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from django.db.models import F
 
-from deployments.backtest.portfolio import BUSIEST, rows
+from deployments.backtest.portfolio import BUSIEST, PRESET_FLOOR_EVERY_S, preset, rows
 from deployments.backtest.recorded import MINUTE
 from deployments.core.objective import Choice
 from deployments.loop.blocks import Block
@@ -46,8 +46,7 @@ def _look(row: DeploymentObjective, came: tuple[float | None, int], startup: tim
     if row.price_ceiling is not None:  # one whose price is gone stays what it was
         row.ceiling = ceiling_in_replicas(row.deployment, row.price_ceiling, now) or row.ceiling
     seen: dict[str, Any] = {"reached": row.reached, "started": row.started, "ceiling": row.ceiling, "looked_at": now}
-    if row.floor_share and (row.looked_at is None or row.looked_at.hour != now.hour):
-        seen["floor"] = _floor_now(row, now)
+    seen |= _floor(row, startup, now)
     same = DeploymentObjective.objects.filter(pk=row.pk, set_at=row.set_at, choice=row.choice)
     same.update(**seen)
     trigger = due_for(row, startup, now)
@@ -78,8 +77,25 @@ def changed_much(before: timedelta | None, now: timedelta | None) -> bool:
     return not before or abs(now / before - 1) >= MUCH
 
 
+def _floor(row: DeploymentObjective, startup: timedelta | None, now: datetime) -> dict[str, Any]:
+    """The floor where it is to be reckoned anew: that of a choice every hour, as its replay has it, that of the preset more
+    often, and as a share that goes by the start-up time."""
+    every, share = HOUR, row.floor_share
+    if row.choice is None or row.choice.why == Choice.PRESET:
+        seconds = startup.total_seconds() if startup else 0.0
+        every, share = timedelta(seconds=PRESET_FLOOR_EVERY_S), preset(row.target, seconds).floor
+    if share == row.floor_share and (not share or (row.looked_at and _turn(row.looked_at, every) == _turn(now, every))):
+        return {}
+    row.floor_share = share
+    return {"floor_share": share, "floor": _floor_now(row, now) if share else 0}
+
+
+def _turn(at: datetime, every: timedelta) -> int:
+    return int(at.timestamp() // every.total_seconds())
+
+
 def _floor_now(row: DeploymentObjective, now: datetime) -> int:
-    """What the setting's floor comes to with the last day's load, as its replay has it every hour."""
+    """What the setting's floor comes to with the last day's load."""
     policy = row.deployment.autoscaling
     day = series(row.deployment, now - DAY, now, MINUTE)
     busiest = busiest_of(day, slots_of(policy), BUSIEST)

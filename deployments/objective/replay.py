@@ -82,7 +82,8 @@ def found_by(
     chosen = choose(replayed, objective, before, reached)
     setting = portfolio.settings[chosen.setting]
     floor = int(portfolio.row(chosen.setting).min[0]) if setting.floor else 0
-    last = before if before >= 0 or gone_by == portfolio.settings[-1] else None
+    preset = portfolio.settings[-1]  # whose floor goes by the start-up time, which is measured anew
+    last = before if before >= 0 or replace(gone_by, floor=preset.floor) == preset else None
     return Found(
         chosen=chosen, setting=setting, floor=floor, hours=demand.hours, requests=len(demand.arrivals),
         expected=_day(replayed, chosen.setting, terms),

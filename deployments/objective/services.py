@@ -13,7 +13,7 @@ from console.common.notify import publish
 from console.common.wake import wake_on_commit
 from console.organizations.actors import Actor
 from console.organizations.services import audit_record
-from deployments.backtest.portfolio import settings
+from deployments.backtest.portfolio import preset
 from deployments.core import policy as rules
 from deployments.costs import replica_price
 from deployments.locks import deployment_locked
@@ -116,13 +116,13 @@ def _require_room(deployment: Deployment, usd: Decimal | None, ceiling: int | No
 
 
 def _begun(deployment: Deployment) -> DeploymentObjective:
-    """It begins with the preset."""
-    preset = settings(slots_of(deployment.autoscaling))[-1]
+    """It begins with the preset, whose floor comes with the first look."""
+    begun = preset(slots_of(deployment.autoscaling), 0.0)
     return DeploymentObjective(
         deployment=deployment,
-        target=preset.concurrency,
-        scale_down_delay=timedelta(seconds=preset.scale_down_s),
-        ahead=preset.ahead,
+        target=begun.concurrency,
+        scale_down_delay=timedelta(seconds=begun.scale_down_s),
+        ahead=begun.ahead,
     )
 
 

@@ -19,7 +19,7 @@ from console.common.ids import new_id
 from console.common.leases import LeaseLost, unleased, what_failed
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
-from deployments.backtest.portfolio import Setting, settings
+from deployments.backtest.portfolio import Setting, preset
 from deployments.backtest.recorded import NoDemandError
 from deployments.core.objective import MOST, Choice, Chosen, Objective
 from deployments.loop.failures import start_ups
@@ -163,7 +163,7 @@ def _without(row: DeploymentObjective, deployment: Deployment, lacks: Unavailabl
     """Nothing can be chosen by: the preset."""
     terms, objective = _terms(row, deployment, timedelta(0)), Objective(share=row.share)
     chosen = Chosen(Choice.PRESET, -1, min(MOST, objective.share + objective.safety))
-    found = Found(chosen, settings(terms.slots)[-1], 0, 0, 0, None, None)
+    found = Found(chosen, preset(terms.slots, 0.0), 0, 0, 0, None, None)
     made = _choice(row, found, terms, came(deployment, row.set_at, now), [], timedelta(0))
     made.lacks, made.startup = lacks, None
     return made

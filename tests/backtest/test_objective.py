@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from django.core.management import CommandError
 
-from deployments.backtest import objective, running
+from bench.cases import cases
+from bench.contestants import OBJECTIVE
+from bench.policies import rows_of_a_seed
+from deployments.backtest import objective, portfolio, running
 from deployments.backtest.traces import Traffic
 from deployments.core.objective import Choice, Objective
 from deployments.sim.demand import RecordedDemand, service_times
@@ -53,6 +56,21 @@ def test_history_is_chosen_by_at_once() -> None:
     _, turns = objective.run({}, demand(1, seed=2), MACHINE, SOON, history=demand(2, seed=1))
     assert turns[0].at_s == 0.0
     assert turns[0].chosen.why == Choice.CHEAPEST
+
+
+def test_with_long_start_ups_the_preset_keeps_what_bursts_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code completion as it really came, in bursts of a minute: what is started for one comes after it."""
+    (code,) = (one for one in cases(2) if "code" in one.trace and one.size == "peak 4 to 8")
+
+    def ran() -> tuple[float, float]:
+        (row,) = (one for one in rows_of_a_seed(code, 900.0, 1, [OBJECTIVE]) if one["policy"] == OBJECTIVE.name)
+        return row["share_le_1s"], row["gpu_hours"]
+
+    share, hours = ran()
+    monkeypatch.setattr(portfolio, "PRESET_FLOOR", 0.0)
+    without = ran()
+    assert share > 0.98 > 0.95 > without[0]
+    assert hours < without[1]
 
 
 def test_min_and_max_are_never_left() -> None:

@@ -18,6 +18,7 @@ from deployments.models import (
     Deployment,
     DeploymentObjective,
     ObjectiveChoice,
+    Replica,
     SignalBlock,
     Trigger,
     Why,
@@ -154,6 +155,26 @@ def test_the_ceiling_follows_prices_and_the_floor_the_last_day(cast: Cast, chat:
     row = objective_get(chat)
     assert row.ceiling == 3, "10.50 USD each"
     assert row.floor == 3, "1.5 times three, and no more than the ceiling pays for"
+
+
+def test_the_preset_keeps_more_of_what_was_needed_the_longer_a_start_up_takes(cast: Cast, chat: Deployment) -> None:
+    recorded(chat, 3, per_s=14.0, ran_s=6.0)  # 84 in flight: seven replicas with all slots in use
+    DeploymentObjective.objects.update(choice=None)
+    look_pass(now=clock.now())
+    row = objective_get(chat)
+    assert (row.floor_share, row.floor) == (0.1, 1), "replicas started within 100 s"
+    Replica.objects.all().delete()
+    started(chat, 700)
+    look_pass(now=clock.now())
+    row = objective_get(chat)
+    assert (row.floor_share, row.floor) == (0.7, 5), "of seven, rounded up"
+    DeploymentObjective.objects.update(floor=1)
+    soon = clock.now() + timedelta(minutes=10)
+    look_pass(now=soon)
+    assert objective_get(chat).floor == 5, "every ten minutes"
+    DeploymentObjective.objects.update(choice=chosen(chat), floor_share=0.0, floor=0)
+    look_pass(now=soon + timedelta(minutes=10))
+    assert objective_get(chat).floor == 0, "what was chosen has none"
 
 
 def test_w4_it_is_looked_once_a_minute_and_in_few_queries(cast: Cast, chat: Deployment) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deployments.backtest import objective, running
-from deployments.backtest.portfolio import settings
+from deployments.backtest.portfolio import preset
 from deployments.backtest.traces import Traffic
 from deployments.core.params import NO_BURSTS
 from deployments.sim.demand import RecordedDemand, service_times
@@ -61,9 +61,9 @@ REGIMES = {
 def check(regime: Regime) -> None:
     machine, after = running.Machine(SLOTS, regime.cold_start_s), regime.after()
     run, turns = objective.run({}, after, machine, SOON, history=regime.before())
-    preset = settings(SLOTS)[-1]
+    begun = preset(SLOTS, 0.0)
     fits = running.backtest(
-        {"concurrency": preset.concurrency, "ahead": preset.ahead, "scale_down_s": preset.scale_down_s,
+        {"concurrency": begun.concurrency, "ahead": begun.ahead, "scale_down_s": begun.scale_down_s,
          "burst_factor": NO_BURSTS}, after, machine,
     )  # fmt: skip
     back, least = run.measures(BACK_WITHIN_S), fits.measures(BACK_WITHIN_S)
