@@ -56,7 +56,10 @@ class QuotaRequestAdmin(ReadOnlyAdmin):
             except Refusal as refusal:
                 show(form, refusal)
             else:
-                self.message_user(request, f"{one}: decided.", messages.SUCCESS)
+                one.refresh_from_db()
+                said = f"{one.organization}, {one.offering}: {RequestState(one.state).label.lower()}"
+                said += f", {one.granted} of the {one.wanted} asked for." if one.granted else "."
+                self.message_user(request, said, messages.SUCCESS)
                 return HttpResponseRedirect(reverse("admin:claims_quotarequest_changelist"))
         context = {
             **self.admin_site.each_context(request), "opts": self.model._meta, "title": f"Quota request: {one.offering}",

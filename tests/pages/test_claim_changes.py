@@ -276,3 +276,19 @@ def test_queries_of_a_preview_do_not_grow_with_rows(cast: Cast, running: Running
     world.settle()
     assert queries() == before
     assert before <= 60
+
+
+def test_what_is_billed_now_is_told_apart_from_what_all_of_it_costs(cast: Cast) -> None:
+    claim = serverless(cast, 3, pool=1)
+    text = shown(cast.admin, claim, 0)
+    assert "Billed an hour at this moment, for those that are there</th>" in text
+    whole = world.reread(resized(cast, claim, 1))
+    assert "Billed an hour at this moment" not in shown(cast.admin, whole, 0)
+
+
+def test_what_will_be_refused_cannot_be_confirmed(cast: Cast) -> None:
+    claim = customer(cast, 2)
+    assert 'name="confirmed"' in shown(cast.admin, claim, 3)
+    text = shown(cast.admin, claim, 20)
+    assert "This will be refused" in text
+    assert 'name="confirmed"' not in text

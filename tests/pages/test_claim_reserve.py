@@ -109,6 +109,7 @@ def test_a_kind_that_is_not_possible_is_refused_by_the_service_with_its_numbers(
     answer = cast.admin.browser().post(reverse("claim-new"), body)
     assert answer.status_code == 422
     assert "1 more instances requested, 0 free" in answer.content.decode()
+    assert reverse("quota-request", args=[HERE["zone"], HERE["type"]]) in answer.content.decode()
     assert not CapacityClaim.objects.exists()
 
 

@@ -12,6 +12,7 @@ from claims import services
 from claims.core.rules import ClaimResources
 from claims.core.states import Status
 from claims.models import CapacityClaim
+from claims.pricing import claim_hourly
 from claims.selectors import claim_get, claim_numbers
 from claims.services.claims import resources_of
 from console.common import clock
@@ -56,9 +57,11 @@ def shown(request: HttpRequest, claim: CapacityClaim, template: str, count: int)
     """The page of a preview; a count of 0 is a deletion. A claim that is being deleted has none, and its page says why."""
     if claim.status == Status.DELETING:
         return redirect("claim", claim.id)
-    preview = claim_preview(claim, count, clock.now())
+    now = clock.now()
+    preview = claim_preview(claim, count, now)
     return render(request, template, {
         "claim": claim, "count": count, "preview": preview, "impact": preview.impact,
+        "billed": claim_hourly(claim, now) if actor_in(request).sees_money else None,
         "interval": settings.REDUCTION_INTERVAL.total_seconds(), "drain": settings.DRAIN_DEADLINE.total_seconds(),
     })  # fmt: skip
 

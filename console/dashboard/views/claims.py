@@ -202,13 +202,13 @@ def claim_new(request: HttpRequest) -> HttpResponse:
     actor.require_write()
     asked = (request.POST if request.method == "POST" else request.GET).dict()
     chosen, now = steps(organization, asked), clock.now()
-    refusal = ""
+    refusal = reason = ""
     if request.method == "POST" and "reserve" in request.POST and chosen.offer is not None:
         try:
             return reserved(request, chosen, asked.get("count", ""), asked.get("labels", ""))
         except (InvalidArgument, FailedPrecondition) as refused:
-            refusal = refused.message
-    context = {"chosen": chosen, "offer": chosen.offer, "refusal": refusal, "labels": asked.get("labels", ""),
+            refusal, reason = refused.message, getattr(refused, "kind", "")
+    context = {"chosen": chosen, "offer": chosen.offer, "refusal": refusal, "reason": reason, "labels": asked.get("labels", ""),
                "means": meaning(organization, chosen, now, money=actor.sees_money)}  # fmt: skip
     return render(request, "claims/new.html", context, status=422 if refusal else 200)
 
