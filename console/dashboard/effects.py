@@ -106,8 +106,11 @@ def _settings(one: Deployment, block: Autoscaling, own: Mapping[str, Any], money
         Setting("Look-ahead", on_or_off(policy.look_ahead), on_or_off(own.get("look_ahead", policy.look_ahead))),
     ]  # fmt: skip
     if money:
+        before, after = (on_demand_allowed(classes) for classes in (policy.capacity_classes, block.capacity_classes))
         rows += [
-            Setting(f"On demand at {name}, an hour", hourly_text(price, old), hourly_text(price, new))
+            Setting(
+                f"On demand at {name}, an hour", on_demand_text(before, price, old), on_demand_text(after, price, new)
+            )
             for name, old, new in (("min", policy.min, block.min), ("max", policy.max, block.max))
         ]
     return rows
@@ -115,6 +118,14 @@ def _settings(one: Deployment, block: Autoscaling, own: Mapping[str, Any], money
 
 def on_or_off(value: bool) -> str:
     return "on" if value else "off"
+
+
+def on_demand_allowed(classes: Sequence[str]) -> bool:
+    return not classes or "CAPACITY_CLASS_ON_DEMAND" in classes
+
+
+def on_demand_text(allowed: bool, price: Decimal | None, replicas: int) -> str:
+    return hourly_text(price, replicas) if allowed else "nothing: it runs on claims alone"
 
 
 def hourly_text(price: Decimal | None, replicas: int) -> str:

@@ -357,6 +357,9 @@ def test_the_preview_of_autoscaling_says_what_follows(cast: Cast, running: Runni
 
     assert "The size that is wanted does not change: 2 replicas; 2 run." in preview(max=9)
     assert "<b>$94.50</b>" in preview(max=9), "9 replicas x 1 GPU x 10.50"
+    reserved = preview(max=9, classes="CAPACITY_CLASS_RESERVED")
+    assert "$94.50" not in reserved
+    assert "<b>nothing: it runs on claims alone</b>" in reserved
     more = preview(min=5)
     assert "The next pass would want 5 replicas instead of 2; 2 run." in more
     assert "GPUs are there for" not in more
