@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_http_methods, require_POST
 
 from claims import services
@@ -48,7 +49,7 @@ def claim_resize(request: HttpRequest, id: UUID) -> HttpResponse:
     else:
         allocated, pending = claim_numbers(changed)
         messages.success(
-            request, f"{claim.name} is to have {count} instances: {allocated} allocated, {pending} pending."
+            request, f"{claim.name} is to have {count} instance{pluralize(count)}: {allocated} allocated, {pending} pending."
         )
     return redirect("claim", id)
 
