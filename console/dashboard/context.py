@@ -57,6 +57,7 @@ MENU: Sequence[tuple[str, Sequence[Page]]] = [
     ("", [
         Page("Overview", "overview", "layout-dashboard"),
         Page("Deployments", "deployments", "rocket"),
+        Page("Decisions", "decisions", "list-details"),
         Page("Backtests", "backtests", "flask"),
         Page("Claims", "claims", "stack-2"),
         Page("Reserve", "claim-new", "plus", writes),

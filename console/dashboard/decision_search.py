@@ -1,13 +1,14 @@
 """The search over decisions as the page has it: what is asked for lives in the address, as in the API."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.http import HttpRequest
 
 from claims.models import Zone
+from console.common import clock
 from console.common.errors import InvalidArgument
 from console.common.paging import decode_cursor, encode_cursor
 from console.dashboard.access import organization_in
@@ -17,9 +18,11 @@ from console.dashboard.views.audit import Moment
 from console.organizations.models import Organization
 from deployments.core.reasons import stage
 from deployments.models import Decision, Deployment
-from deployments.replay.search import BOUNDS, CLASSES, REASONS, Asked, Place, decisions_found
+from deployments.replay.search import BOUNDS, CLASSES, REASONS, Asked, Place, decisions_counted, decisions_found
 
 SHOWN = 50
+MOST_COUNTED = 1000
+SINCE = (("Last hour", timedelta(hours=1)), ("Last day", timedelta(days=1)))
 ANY = ("", "Any")
 Choices = list[tuple[str, Any]]
 
@@ -53,8 +56,13 @@ class SearchForm(forms.Form):
 def search_context(request: HttpRequest) -> dict[str, Any]:
     organization = organization_in(request)
     form = form_of(organization, request.GET)
-    rows = list(decisions_found(organization, asked_in(form), SHOWN + 1, place_in(request.GET.get("before", ""))))
+    asked, now = asked_in(form), clock.now()
+    rows = list(decisions_found(organization, asked, SHOWN + 1, place_in(request.GET.get("before", ""))))
+    count = decisions_counted(organization, asked, MOST_COUNTED + 1)
     return {
+        "count": min(count, MOST_COUNTED),
+        "more_than": count > MOST_COUNTED,
+        "since": [(words, f"{now - span:%Y-%m-%dT%H:%M}") for words, span in SINCE],
         "form": form,
         "rows": explained(rows[:SHOWN], organization),
         "older": place_of(rows[SHOWN - 1]) if len(rows) > SHOWN else None,

@@ -158,7 +158,7 @@ def _notes(one: Deployment, block: Autoscaling, before: Plan, after: Plan, row: 
                "scale-down delay.")  # fmt: skip
     if other_classes(policy.capacity_classes, block.capacity_classes):
         begins, waits = int(after.granted.moves[row]), int(after.granted.moves_short[row])
-        yield (f"A change of classes rolls (R10): all {current} replicas are replaced, replacement first where GPUs are "
+        yield (f"A change of classes starts anew: all {current} replicas are replaced, replacement first where GPUs are "
                f"free. {begins} of these moves begin in the next pass" + (f", {waits} find no room yet." if waits else "."))  # fmt: skip
 
 

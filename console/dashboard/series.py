@@ -119,7 +119,8 @@ def wait_in_words(wait: waits.Wait | None) -> str:
         return f"more than {wait.longer_than_s:g} s"
     if wait.at_most_s == 0:
         return "at once"
-    return f"{wait.about_s:.2g} s ({wait.longer_than_s:g} to {wait.at_most_s:g})"
+    about = f"{wait.about_s:.0f}" if wait.about_s >= 10 else f"{wait.about_s:.2g}"
+    return f"{about} s ({wait.longer_than_s:g} to {wait.at_most_s:g})"
 
 
 def deployment_in_time(deployment: Deployment, start: datetime, end: datetime) -> dict[str, Any]:

@@ -34,11 +34,21 @@ _QUIET = frozenset(
         Reason.RELEASED,
     }
 )
+_QUEUE = ("taken_up", "service_s", "horizon_s", "spread", "counted")
 _NEEDS = ("need_stable", "need_burst", "standing", "remaining", "backlog_extra", "need_backlog")
 _NUMBERS: dict[str, tuple[str, ...]] = {
     "signal": ("in_flight", "age_s", "stale_s", "ahead_s", "covered_s", "stable_s"),
-    "need": ("stable_mean", "stable_s", "burst_mean", "burst_s", "target", *_NEEDS),
-    "look-ahead": ("expected", "margin", "need_ahead", "slots", "startup_s", "short_percent"),
+    "need": ("stable_mean", "stable_s", "burst_mean", "burst_s", "target", *_NEEDS, *_QUEUE),
+    "look-ahead": (
+        "expected",
+        "level",
+        "stable_s",
+        "margin",
+        "need_ahead",
+        "slots",
+        "startup_s",
+        "short_percent",
+    ),
     "damping": (
         "base",
         "recommended",
@@ -47,6 +57,9 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
         "scale_down_s",
         "tolerance_percent",
         "burst_left_s",
+        "need_ahead",
+        "by",
+        "near",
     ),
     "bounds": ("damped", "wanted", "min", "max", "pin", "floor", "ceiling"),
     "contention": (
@@ -171,6 +184,7 @@ def _readable(row: Row, names: Names) -> dict[str, int | float | str]:
     numbers: dict[str, int | float | str] = {name: _int(row, name) for name in ("min", "max", "pin", "gpu_count")}
     numbers |= {f"{name}_s": _seconds(row, f"{name}_ms") for name in ("stable", "burst", "scale_down", "stale")}
     numbers |= {name: _int(row, stored_as("need", name)) for name in _NEEDS}
+    numbers |= _queue(row)
     numbers |= _expected(row)
     numbers |= {name: _int(row, f"damped_{name}") for name in ("base", "recommended", "value", "window_highest")}
     numbers |= {
@@ -181,6 +195,8 @@ def _readable(row: Row, names: Names) -> dict[str, int | float | str]:
         "stable_mean": _mean(row, "stable"),
         "burst_mean": _mean(row, "burst"),
         "target": _int(row, "concurrency"),
+        "by": _by(row),
+        "near": _near(row),
         "tolerance_percent": _int(row, "tolerance_milli") / 10,
         "burst_left_s": max(0.0, (_int(row, "damped_burst_until_ms") - _int(row, "now_ms")) / MILLI),
         "damped": _int(row, "damped_value"),
@@ -199,12 +215,48 @@ def _readable(row: Row, names: Names) -> dict[str, int | float | str]:
     return numbers
 
 
+def _queue(row: Row) -> dict[str, int | float | str]:
+    """How a standing queue was counted (`core.need`)."""
+    standing, remaining = _int(row, "need_standing"), _int(row, "need_remaining")
+    drain, service = _int(row, "drain_ms"), _added(row, "service_ms", 0)
+    horizon = max(drain, _added(row, "startup_ms", 0), 1)
+    each = min(service or drain or horizon, horizon)
+    taken_up, spread = standing - remaining, -(-remaining * each // horizon)
+    counted = round(_mean(row, "burst") - standing + taken_up + spread, 2)
+    return {"taken_up": taken_up, "service_s": each / MILLI, "horizon_s": horizon / MILLI, "spread": spread,
+            "counted": counted}  # fmt: skip
+
+
+def _by(row: Row) -> str:
+    """Which of the numbers that are told before it the size that load asks for is."""
+    recommended, base = _int(row, "damped_recommended"), _int(row, "damped_base")
+    standing, ahead = _int(row, "need_standing"), _added(row, "ahead_need_ahead", 0)
+    bursting = _int(row, "damped_burst_until_ms") > _int(row, "now_ms")
+    asked = {
+        "the standing queue": _int(row, "need_backlog") if standing else -1,
+        f"the mean over {_seconds(row, 'stable_ms'):g} s": _int(row, "need_stable"),
+        f"the mean over {_seconds(row, 'burst_ms'):g} s": _int(row, "need_burst") if bursting else -1,
+        "what is expected": ahead,
+        "the means ask for more, but while a queue stands only the queue adds any": base if standing else -1,
+    }
+    return next((words for words, size in asked.items() if size == recommended), f"what is expected{_near(row)}")
+
+
+def _near(row: Row) -> str:
+    """Where what is expected is too little more than the size for a start."""
+    ahead, percent = _added(row, "ahead_need_ahead", 0), _int(row, "tolerance_milli") / 10
+    return f", which is within {percent:g} %" if ahead > _int(row, "damped_base") else ""
+
+
 def _expected(row: Row) -> dict[str, int | float | str]:
     """The numbers of stage 3, which rows from before it do not have."""
     target, slots = np.array([_int(row, "concurrency")]), np.array([_added(row, "slots", 0)], np.int32)
+    expected = _rounded_up(_added(row, "ahead_expected_micro", -1), MICRO)
+    margin = round(_added(row, "ahead_margin_micro", -1) / MICRO, 2)
     return {
-        "expected": round(_added(row, "ahead_expected_micro", -1) / MICRO, 2),
-        "margin": round(_added(row, "ahead_margin_micro", -1) / MICRO, 2),
+        "expected": expected,
+        "level": round(expected - margin, 2),
+        "margin": margin,
         "need_ahead": _added(row, stored_as("ahead", "need_ahead"), 0),
         "slots": int(slots_of(target, slots)[0]),
         "startup_s": round(_seconds(row, "startup_ms"), 1),
@@ -223,7 +275,12 @@ def _added(row: Row, name: str, absent: int) -> int:
 
 def _mean(row: Row, window: str) -> float:
     span = _int(row, f"need_{window}_span_ms")
-    return round(_int(row, f"need_{window}_load_ms") / span, 2) if span else 0.0
+    return _rounded_up(_int(row, f"need_{window}_load_ms"), span) if span else 0.0
+
+
+def _rounded_up(part: int, whole: int) -> float:
+    """To hundredths, upwards: so what is shown, divided and rounded up, gives the number that the exact value gives."""
+    return -(-part * 100 // whole) / 100
 
 
 def _seconds(row: Row, name: str) -> float:

@@ -106,37 +106,40 @@ SENTENCES: dict[Reason, str] = {
     Reason.SIGNAL_WARMING: "Only {covered_s} s of the stable window of {stable_s} s have been seen so far.",
     Reason.NEED_UNKNOWN: "Without a signal to go by there is no need to compute.",
     Reason.NEED_MEAN: (
-        "Mean in flight {stable_mean} over {stable_s} s and {burst_mean} over {burst_s} s, at {target} a "
-        "replica: {need_stable} and {need_burst} replicas."
+        "Mean in flight {stable_mean} over {stable_s} s and {burst_mean} over {burst_s} s; divided by {target} a replica "
+        "and rounded up: {need_stable} and {need_burst} replicas."
     ),
     Reason.NEED_QUEUE: (
-        "{standing} requests have been queued for all of {burst_s} s; {remaining} of them will remain once "
-        "starting replicas are ready. With {burst_mean} in flight at {target} a replica that asks for "
-        "{need_backlog} replicas."
+        "Mean in flight {stable_mean} over {stable_s} s and {burst_mean} over {burst_s} s, but {standing} requests have been "
+        "queued for all of {burst_s} s. Replicas that are starting take {taken_up} of them; the other {remaining}, "
+        "{service_s} s of work each, are spread over {horizon_s} s and count as {spread}, rounded up. So the queue counts as "
+        "{taken_up} + {spread} instead of {standing}: {burst_mean} - {standing} + {taken_up} + {spread} = {counted} in "
+        "flight; divided by {target} a replica and rounded up: {need_backlog} replicas."
     ),
     Reason.AHEAD_OFF: "It does not look ahead.",
     Reason.AHEAD_UNKNOWN: "Without a signal to go by there is nothing to expect.",
     Reason.AHEAD: (
         "A replica that is started now is ready in {startup_s} s. By then up to {expected} in flight are expected: the "
-        "mean and {margin}, which is what such forecasts are short of in {short_percent} % of the time at most. At "
-        "{slots} a replica that asks for {need_ahead} replicas."
+        "mean of {level} over {stable_s} s, and {margin} on top, since the load was above the mean by more than that in only "
+        "{short_percent} % of the time. Divided by {slots}, what a replica can run at once, and rounded up: {need_ahead} "
+        "replicas."
     ),
     Reason.HOLD_NO_SIGNAL: "Without a signal to go by the size stays at {base}.",
-    Reason.STEADY: "Load asks for the {base} replicas there are.",
+    Reason.STEADY: "Load asks for {recommended} replicas ({by}), as many as there are.",
     Reason.WITHIN_TOLERANCE: "Load is within {tolerance_percent} % of what {base} replicas are meant for.",
-    Reason.GROW: "Load asks for {recommended} replicas instead of {base}.",
-    Reason.GROW_BURST: "Burst mode: load asks for {recommended} replicas instead of {base}.",
+    Reason.GROW: "Load asks for {recommended} replicas ({by}) instead of {base}.",
+    Reason.GROW_BURST: "Burst mode: load asks for {recommended} replicas ({by}) instead of {base}.",
     Reason.GROW_QUEUE: "The standing queue asks for {recommended} replicas instead of {base}.",
     Reason.BURST_KEEPS: (
-        "Load asks for {recommended} replicas, but burst mode lasts {burst_left_s} s more: {base} stay."
+        "Load asks for {recommended} replicas ({by}), but burst mode lasts {burst_left_s} s more: {base} stay."
     ),
     Reason.SHRINK: "Load asked for no more than {value} replicas for {scale_down_s} s, instead of {base}.",
     Reason.SHRINK_DELAYED: (
-        "Load asks for {recommended} replicas, but {window_highest} were recommended within the last "
+        "Load asks for {recommended} replicas ({by}), but {window_highest} were asked for within the last "
         "{scale_down_s} s: {value} stay."
     ),
     Reason.GROW_AHEAD: "What is expected asks for {recommended} replicas instead of {base}.",
-    Reason.KEPT_AHEAD: "What is expected asks for the {base} replicas there are.",
+    Reason.KEPT_AHEAD: "What is expected asks for {need_ahead} replicas{near}: the {base} there are stay.",
     Reason.SMALL_CHANGE: "{recommended} replicas are within {tolerance_percent} % of the {base} there are: these stay.",
     Reason.WITHIN_BOUNDS: "{wanted} lies within {min} to {max}.",
     Reason.AT_MIN: "Raised from {damped} to the minimum of {min}.",

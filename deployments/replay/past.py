@@ -103,6 +103,13 @@ class Then:
         return self.text
 
     @property
+    def held(self) -> str:
+        """What held the size by then, where the numbers of the answer are from before it was held."""
+        if self.why is None or self.why.code in BY_OPERATOR or not self.limits.holds:
+            return ""
+        return said_of_holds(self.limits.holds, self.decision.wanted)
+
+    @property
     def helped(self) -> tuple[str, str] | None:
         """Kind and text of the change that would have helped, where the decision alone tells one: none where GPUs were short
         as well, since nobody knows who held them."""

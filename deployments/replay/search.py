@@ -47,6 +47,11 @@ def decisions_found(
     return list(found.select_related("deployment").order_by("-at", "-id")[:limit])
 
 
+def decisions_counted(organization: Organization, asked: Asked, most: int) -> int:
+    """How many there are, counted up to `most`."""
+    return Decision.objects.filter(_matching(asked), organization=organization).order_by()[:most].count()
+
+
 def _matching(asked: Asked) -> Q:
     wanted = {
         "deployment__id": asked.deployment, "at__gte": asked.since, "at__lt": asked.until,

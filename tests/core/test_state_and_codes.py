@@ -51,17 +51,18 @@ def test_every_reason_has_a_stage_and_a_sentence_that_shows_its_numbers(reason: 
 
 
 def test_a_number_that_is_not_there_shows_as_a_question_mark() -> None:
-    assert sentence(Reason.GROW, {"base": 2}) == "Load asks for ? replicas instead of 2."
+    assert sentence(Reason.GROW, {"base": 2}) == "Load asks for ? replicas (?) instead of 2."
 
 
 def test_one_of_a_thing_is_not_several() -> None:
-    numbers = {"standing": 1, "remaining": 1, "burst_s": "15.0", "burst_mean": "1.1", "target": 8, "need_backlog": 1}
-    assert sentence(Reason.NEED_QUEUE, numbers) == (
-        "1 request has been queued for all of 15.0 s; 1 of them will remain once starting replicas are ready. With 1.1 in "
-        "flight at 8 a replica that asks for 1 replica."
+    assert sentence(Reason.GROW_QUEUE, {"recommended": 1, "base": 2}) == (
+        "The standing queue asks for 1 replica instead of 2."
     )
-    assert sentence(Reason.STEADY, {"base": 1}) == "Load asks for the 1 replica there is."
-    assert sentence(Reason.STEADY, {"base": 21}) == "Load asks for the 21 replicas there are."
+    steady = {"by": "the mean over 60 s"}
+    assert sentence(Reason.STEADY, {"recommended": 1, **steady}).startswith(
+        "Load asks for 1 replica (the mean over 60 s)"
+    )
+    assert sentence(Reason.STEADY, {"recommended": 21, **steady}).startswith("Load asks for 21 replicas (the mean")
     assert sentence(Reason.GRANTED, {"added": 1, "granted": 4}) == "1 more replica is granted: 4."
     assert sentence(Reason.BACKING_OFF, {"missing": 1}).startswith("1 replica waits before")
     assert sentence(Reason.NO_CLAIM, {"missing_gpus": 1}).startswith("1 GPU short")

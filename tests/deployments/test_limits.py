@@ -85,6 +85,17 @@ def test_r19_a_freeze_of_the_past_is_told_with_its_record_and_without(cast: Cast
     assert then(one, now + timedelta(seconds=1)).reason != Reason.FROZEN
 
 
+def test_r19_a_freeze_that_began_after_the_last_pass_is_told_too(cast: Cast) -> None:
+    of = world.offering()
+    world.pool(of, 1)
+    one = fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of)
+    fleet.tick(of.instance_type)
+    hold_create(actor=cast.admin.actor, kind="FREEZE", reason="an incident", deployment_id=one.id)
+    found = then(one, clock.now())
+    assert found.why is not None
+    assert found.held.startswith("Held at 1 replica: frozen by token admin")
+
+
 def test_r19_the_max_of_a_window_is_named_and_changed_where_it_is_set(cast: Cast) -> None:
     of = world.offering()
     one, now = busy(cast, of, max=20)

@@ -71,8 +71,9 @@ def test_the_explanation_says_load_margin_and_start_up_in_words_and_numbers(cast
     assert numbers["expected"] > numbers["margin"] > 0
     assert (numbers["slots"], numbers["short_percent"]) == (12, 1.0)
     assert f"is ready in {numbers['startup_s']} s" in told["text"]
-    assert f"up to {numbers['expected']} in flight are expected: the mean and {numbers['margin']}," in told["text"]
-    assert f"asks for {numbers['need_ahead']} replicas." in told["text"]
+    assert f"up to {numbers['expected']} in flight are expected: the mean of {numbers['level']} over" in told["text"]
+    assert f", and {numbers['margin']} on top, since " in told["text"]
+    assert f"and rounded up: {numbers['need_ahead']} replicas." in told["text"]
     # By the clock its samples are of the future, and so say nothing.
     address = f"/api/v1/deployments/{one.id}/explanation"
     assert cast.viewer.api().get(address).json()["lookAhead"]["code"] == "AHEAD_UNKNOWN"

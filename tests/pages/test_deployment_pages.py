@@ -367,7 +367,7 @@ def test_the_preview_of_autoscaling_says_what_follows(cast: Cast, running: Runni
     assert "GPUs are there for 12 of these 30." in preview(min=30, max=30)
     assert "1 of 2 replicas are let go" in preview(min=1, max=1)
     assert "With a min of 1 instead of 2 it may shrink that far" in preview(min=1)
-    assert "A change of classes rolls (R10): all 2 replicas are replaced, replacement first" in preview(
+    assert "A change of classes starts anew: all 2 replicas are replaced, replacement first" in preview(
         classes="CAPACITY_CLASS_ON_DEMAND"
     )
     assert AutoscalingPolicy.objects.get().max == 6

@@ -1,5 +1,6 @@
 """Search over decisions: every filter, paging, other organizations, and the number of queries."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -152,6 +153,8 @@ def test_the_page_finds_the_same_and_leads_to_each_decision(cast: Cast) -> None:
     assert links(page("")) == {short.id, later.id}
     assert links(page(f"deployment={one.id}&class=ON_DEMAND&zone=US-WEST-04A&reason=POOL_EXHAUSTED")) == {short.id}
     assert links(page(f"from={later.at:%Y-%m-%dT%H:%M}&bound=MAX")) == {later.id}
+    assert "3 decisions" in page("")
+    assert f"deployment={one.id}" in re.findall(r'href="([^"]*)">Last hour<', page(f"deployment={one.id}"))[0]
     assert "No decision fits" in page("bound=ZONE")
     assert "is-invalid" in page("bound=NOTHING&from=x&before=nonsense")
     assert links(page(f"before={place_of(later)}")) == {short.id}

@@ -13,6 +13,7 @@ from console.dashboard.views.overview import facts_of
 from console.loops.models import Loop
 from console.organizations.models import Membership, Role
 from console.organizations.services import token_create
+from deployments.models import Decision
 from deployments.services.holds import hold_create
 from tests import world
 from tests.pages.browser.conftest import Site
@@ -27,8 +28,10 @@ RESERVE = "/claims/new?zone=US-WEST-04A&type=gb200-4x&kind=CUSTOMER&count=3"
 
 def addresses(running: Running) -> list[str]:
     claim, deployment = f"/claims/{running.claim.id}", f"/deployments/{running.deployment.id}"
+    decision = Decision.objects.filter(deployment=running.deployment).latest("id")
     return ["/", "/deployments", "/deployments?held=1&state=short", deployment,
-            f"{deployment}/why", f"{deployment}/delete", "/deployments/new", "/claims", claim,
+            f"{deployment}/why", f"{deployment}/why?at={clock.now():%Y-%m-%dT%H:%M:%S}", "/decisions",
+            f"/decisions/{decision.id}", f"{deployment}/delete", "/deployments/new", "/claims", claim,
             f"{claim}/delete", f"{claim}/resize?count=3", f"{claim}/sizing", "/claims/new", RESERVE, "/capacity", MINE, "/nowhere"]  # fmt: skip
 
 
