@@ -49,7 +49,8 @@ def claim_resize(request: HttpRequest, id: UUID) -> HttpResponse:
     else:
         allocated, pending = claim_numbers(changed)
         messages.success(
-            request, f"{claim.name} is to have {count} instance{pluralize(count)}: {allocated} allocated, {pending} pending."
+            request,
+            f"{claim.name} is to have {count} instance{pluralize(count)}: {allocated} allocated, {pending} pending.",
         )
     return redirect("claim", id)
 
