@@ -205,7 +205,8 @@ def _write(
     free = snapshot.instances.gpus - snapshot.instances.gpus_used
     np.subtract.at(free, outcome.starts.instance, outcome.starts.gpus)
     reach, never = reach.take(short), never[short]
-    code, offering = shortage(reach, snapshot.instances.take(machines), free[machines], snapshot.offerings)
+    usable = snapshot.instances.take(machines)
+    code, offering = shortage(reach, usable, free[machines], snapshot.offerings, snapshot.instances)
     code = np.where(never > 0, never, code)
     kept = np.isin(reach.rows, list(outcome.kept_back))
     code[kept] = Reason.KEPT_FOR_PRIORITY

@@ -114,26 +114,42 @@ def hopeless(reach: Reach, instances: Instances, offerings: Offerings) -> Bools:
     return ~found
 
 
-def shortage(reach: Reach, instances: Instances, free: Int32s, offerings: Offerings) -> tuple[Int16s, Int32s]:
+def shortage(
+    reach: Reach, instances: Instances, free: Int32s, offerings: Offerings, every: Instances
+) -> tuple[Int16s, Int32s]:
     """Reason and offering for deployments that capacity left short.
 
-    `instances` are the usable ones, `free` is what is left of them (int32[I]).
+    `instances` are the usable ones, `free` is what is left of them (int32[I]); `every` are all there are. The offering is the allowed one with the most
+    GPUs left for it, of several that with the most there are in its classes, whoever uses them: where nothing is left
+    anywhere, that is where something comes free. Of several of those it is the lowest key.
     """
     room = np.where(reach.allowed, _reachable(reach, instances, free, np.add), -1)
     enough = room.max(axis=1, initial=0) >= reach.gpus
     several = reach.gpus > offerings.gpus_per_instance.max(initial=0)
     code = np.where(reach.on_demand, Reason.POOL_EXHAUSTED, Reason.CLAIM_EXHAUSTED)
     code = np.where(enough, np.where(several, Reason.NO_WHOLE_INSTANCES, Reason.FRAGMENTED), code)
-    return code.astype(np.int16), _by_key(room, offerings)
+    there = _serving(reach, every)
+    most = int(there.max(initial=0)) + 1
+    return code.astype(np.int16), _by_key(np.where(room >= 0, room * most + there, -1), offerings)
 
 
-def _by_key(room: Int64s, offerings: Offerings) -> Int32s:
-    """The allowed offering with the most room, the lowest key of several; -1 where none is allowed."""
+def _serving(reach: Reach, instances: Instances) -> Int64s:
+    """GPUs of all instances per deployment and offering that serve its classes, free or not: the pool's, and those of its
+    organization's claims."""
+    claimed = instances.claim != 0
+    pool = np.bincount(instances.offering[~claimed], instances.gpus[~claimed], reach.allowed.shape[1]).astype(np.int64)
+    own = _table(reach, instances, claimed, instances.gpus, np.add)[reach.org]
+    found: Int64s = pool * reach.on_demand[:, None] + own * reach.reserved[:, None]
+    return found
+
+
+def _by_key(worth: Int64s, offerings: Offerings) -> Int32s:
+    """The offering that is worth most, the lowest key of several; -1 where none is allowed."""
     if len(offerings) == 0:
-        return np.full(len(room), -1, np.int32)
+        return np.full(len(worth), -1, np.int32)
     order = np.argsort(offerings.key)
-    best = order[np.argmax(room[:, order], axis=1)]
-    return np.where(room.max(axis=1) >= 0, best, -1).astype(np.int32)
+    best = order[np.argmax(worth[:, order], axis=1)]
+    return np.where(worth.max(axis=1) >= 0, best, -1).astype(np.int32)
 
 
 def _reachable(reach: Reach, instances: Instances, free: Int32s, combine: np.ufunc) -> Int64s:

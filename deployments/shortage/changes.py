@@ -10,7 +10,7 @@ from claims.core.states import Status
 from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import QuotaRow, claim_effective
 from deployments.core.plan import Bound, Plan
-from deployments.core.snapshot import CapacityClass, Scheduled
+from deployments.core.snapshot import CapacityClass, InstanceState, Scheduled, Source
 from deployments.shortage.holders import Names, held_by_rows
 from deployments.shortage.limits import Limits, Open
 from deployments.shortage.room import BOTH, classes_of, zones_of
@@ -162,7 +162,7 @@ def _claim(case: Case) -> Iterator[Change]:
     count = needed if _of_the_pool(case, offering) else min(needed, _quota_free(case, offering))
     gain = _claimed(case, offering, count)
     if gain > 0:
-        yield _claim_of(case, offering, count, gain)
+        yield _claim_of(case, offering, count + _taken_over(case, offering), gain)
     elif count < needed and _claimed(case, offering, needed) > 0:
         yield _quota(case, offering, needed)
 
@@ -214,6 +214,16 @@ def _of_the_pool(case: Case, offering: int) -> bool:
     """Whether its claim there takes from the pool, for which no quota is needed."""
     claim = _own_claim(case, case.offerings[offering])
     return claim is not None and claim.kind == ClaimKind.SERVERLESS
+
+
+def _taken_over(case: Case, offering: int) -> int:
+    """Machines of the pool that its claim there would take over first, where replicas of its organization run on demand
+    (C4): with those it has no more room than now."""
+    if not _of_the_pool(case, offering):
+        return 0
+    machines = case.trial.snapshot.instances
+    own = (machines.org == case.column("org")) & (machines.claim == 0) & (machines.source == Source.POOL)
+    return int(np.count_nonzero(own & (machines.offering == offering) & (machines.state == InstanceState.READY)))
 
 
 def _own_claim(case: Case, offering: Offering) -> CapacityClaim | None:

@@ -161,6 +161,23 @@ def test_r15_a_claim_that_is_full_says_so() -> None:
     assert answer.granted.capacity_class[0] == CapacityClass.RESERVED
 
 
+def test_where_nothing_is_left_the_short_offering_is_one_that_has_instances() -> None:
+    """The type has a pool in the third zone alone, and another organization's claim in the second."""
+    machines = instances(
+        {"offering": 2, "org": 2, "gpus_used": 8}, {"offering": 1, "org": 2, "claim": 7, "gpus_used": 8}
+    )
+    answer = decide(shard(deployments({"zones": 7}), steady([8]), machines=machines, zones=offerings(8, 8, 8)))
+    assert (answer.granted.code[0], answer.granted.offering[0]) == (Reason.POOL_EXHAUSTED, 2)
+    own = instances({"offering": 2, "org": 2, "gpus_used": 8}, {"offering": 1, "org": 1, "claim": 7, "gpus_used": 8})
+    held = shard(
+        deployments({"zones": 7, "class_order": ONLY_RESERVED}), steady([8]), machines=own, zones=offerings(8, 8, 8)
+    )
+    assert decide(held).granted.offering[0] == 1, "that of its own claim"
+    some = instances({"offering": 2, "org": 2, "gpus_used": 8}, {"offering": 1, "gpus_used": 7})
+    large = shard(deployments({"zones": 7, "gpu_count": 2}), steady([8]), machines=some, zones=offerings(8, 8, 8))
+    assert decide(large).granted.offering[0] == 1, "what is left comes first"
+
+
 def test_r16_only_allowed_zones_are_used() -> None:
     machines = instances({"offering": 0}, {"offering": 1, "gpus": 2})
     answer = decide(shard(deployments({"zones": 2}), steady([80]), running(1), machines, offerings(8, 8)))

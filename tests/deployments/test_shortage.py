@@ -8,9 +8,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from claims.models import CapacityClaim, Instance, InstanceType, Offering, SimulatedNode
+from claims.services import claim_resize
 from console.common import clock
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import CapacityClass
+from deployments.core.states import ReplicaState
 from deployments.models import AutoscalingPolicy, Deployment, Gateway, Replica, SignalBlock
 from deployments.services import deployment_delete, deployment_set_disabled, hold_create
 from deployments.shortage import Explanation, explanation_of
@@ -50,6 +52,10 @@ def changes(found: Explanation) -> dict[str, tuple[str, int]]:
 
 def run(of: Offering, passes: int = 2) -> None:
     fleet.run(of.instance_type, clock.now(), passes)
+
+
+def serving(one: Deployment) -> int:
+    return Replica.objects.filter(deployment=one, state=ReplicaState.READY).count()
 
 
 def apart(cast: Cast, of: Offering, front: Gateway) -> None:
@@ -141,6 +147,27 @@ def test_r19_a_claim_without_room_says_how_much_it_holds(cast: Cast, of: Offerin
         "claim": ("claim prod: 2 gb200-4x in US-WEST-04A instead of 1 (once the pool has them)", 1),
     }
     assert {one.id for one in found.changes if one.kind == "claim"} == {claim.id}
+
+
+def test_c4_a_larger_claim_counts_what_it_would_take_over_first(cast: Cast, of: Offering, front: Gateway) -> None:
+    """What is advised gives as many replicas as was said, once the pool has the machines."""
+    world.pool(of, 3)
+    claim = world.claim(cast.admin.actor, of, 1, name="prod")
+    world.settle()
+    one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4, min=4, max=4)
+    run(of)
+    assert serving(one) == 3
+    (advice,) = [change for change in explained(one).changes if change.kind == "claim"]
+    assert (advice.values, advice.replicas) == ({"count": "4"}, 1), "two of the pool carry its replicas already"
+    resources = world.resources(of, 4, claim.kind)
+    claim_resize(actor=cast.admin.actor, claim_id=claim.id, resources=resources)
+    world.settle()
+    run(of)
+    assert serving(one) == 3
+    world.pool(of, 4)
+    world.settle()
+    run(of)
+    assert serving(one) == 4
 
 
 def test_r19_while_a_reduction_waits_more_than_what_is_held_is_proposed(
