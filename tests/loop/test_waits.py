@@ -101,7 +101,8 @@ def test_the_chart_says_percentiles_of_points_and_of_its_range(
     waits = [wait for slice_ in told[1:] for wait in slice_]
     said = percentile(counted(waits), 95)
     assert said is not None
-    assert f"p95 {said.about_s:.2g} s ({said.longer_than_s:g} to {said.at_most_s:g})" in chart["summary"]
+    assert said.about_s >= 10
+    assert f"p95 {said.about_s:.0f} s ({said.longer_than_s:g} to {said.at_most_s:g})" in chart["summary"]
     assert f"of {len(waits):,} requests that started." in chart["summary"]
     assert [row["name"] for row in chart["series"]] == ["p50", "p95", "p99"]
     for lower, higher in zip(chart["series"][0]["points"], chart["series"][2]["points"], strict=True):

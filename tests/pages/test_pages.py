@@ -123,7 +123,8 @@ def test_reserving_offers_only_what_is_possible_and_shows_price_pool_and_quota(c
         reverse("claim-new"), {"zone": of.zone.name, "type": of.instance_type.name, "kind": "CUSTOMER", "count": "2"}
     )
     text = page.content.decode()
-    assert "3 of 3 instances" in text
+    assert "3 of 3 free in the pool" in text
+    assert "3 of 3 instances" not in text, "its machines do not come from there"
     assert "$84.00" in text  # 2 instances x 4 GPUs x 10.50
     assert "4 free: limit 5, 1 other use, 0 committed" in text
 
