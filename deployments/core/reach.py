@@ -119,9 +119,9 @@ def shortage(
 ) -> tuple[Int16s, Int32s]:
     """Reason and offering for deployments that capacity left short.
 
-    `instances` are the usable ones, `free` is what is left of them (int32[I]); `every` are all there are. The offering is the allowed one with the most
-    GPUs left for it, of several that with the most there are in its classes, whoever uses them: where nothing is left
-    anywhere, that is where something comes free. Of several of those it is the lowest key.
+    `instances` are the usable ones, `free` is what is left of them (int32[I]); `every` are all there are. The offering is
+    the allowed one with the most GPUs left for it, of several that with the most there are in its classes, whoever uses
+    them: where nothing is left anywhere, that is where something comes free. Of several of those it is the lowest key.
     """
     room = np.where(reach.allowed, _reachable(reach, instances, free, np.add), -1)
     enough = room.max(axis=1, initial=0) >= reach.gpus

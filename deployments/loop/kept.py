@@ -1,9 +1,8 @@
 """Rows of hot tables that a process keeps from pass to pass, so that of the next pass only what changed is read.
 
 PostgreSQL says what changed: the version of a row (`xmin`) is the transaction that wrote it, and `age` how many began
-since. A snapshot sees all that ended
-before its own xmin, so that whatever a later one sees otherwise was written by that transaction or a younger one. Unlike
-a sequence or a time stamp this loses nothing that commits late, and needs neither column, index nor trigger. It finds no
+since. A snapshot sees all that ended before its own xmin, so that whatever a later one sees otherwise was written by
+that transaction or a younger one. Unlike a sequence or a time stamp this loses nothing that commits late, and needs neither column, index nor trigger. It finds no
 rows that are gone: callers say which those are as far as they know it, and where the number of rows or the sum of the keys
 then is not what the database has, all rows are read (docs/decisions/0021).
 """

@@ -60,7 +60,8 @@ def _replica_counts(
     """Replicas of each deployment that are ready, and that start."""
     columns = replicas_read(instance_type, now)
     row = places(keys, columns["deployment"])
-    counts = (np.bincount(row[(row >= 0) & (columns["state"] == state)], minlength=len(keys))
-              for state in (ReplicaState.READY, ReplicaState.STARTING))  # fmt: skip
-    ready, starting = counts
+    ready, starting = (
+        np.bincount(row[(row >= 0) & (columns["state"] == state)], minlength=len(keys))
+        for state in (ReplicaState.READY, ReplicaState.STARTING)
+    )
     return ready, starting
