@@ -34,6 +34,10 @@ class QuotaShape(Shape):
     otherUsage = serializers.IntegerField(help_text="Used outside of claims.")
     committed = serializers.IntegerField(help_text="Promised to claims.")
     free = serializers.IntegerField()
+    unusedReserved = serializers.IntegerField(
+        help_text="Of `reserved`, now: minus other use, minus instances of CUSTOMER claims that are paid for (ready until "
+        "they are released); never charged."
+    )
 
 
 class QuotaPage(Page):

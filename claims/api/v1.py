@@ -17,6 +17,7 @@ from claims.focus.period import LONGEST
 from claims.labels import labels_of_all
 from claims.metering import UsageRow
 from claims.models import Offering, UsageKind
+from claims.quotas import unused_reserved
 from claims.selectors import pools, quotas_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
@@ -41,10 +42,13 @@ class QuotaView(APIView):
     @extend_schema(responses=shapes.QuotaPage, operation_id="ListQuota", parameters=QUOTA.parameters)
     def get(self, request: Request) -> Response:
         """Quota of the organization by zone and instance type, in instances."""
-        rows = quotas_of(request_actor(request).require_organization())
+        organization = request_actor(request).require_organization()
+        rows = quotas_of(organization)
+        unused = unused_reserved(organization, rows)
         return Response(QUOTA.made(request, [
             {"zone": row.zone, "instanceId": row.instance_type, "limit": row.limit, "reserved": row.reserved,
-             "otherUsage": row.other_usage, "committed": row.committed, "free": row.free}
+             "otherUsage": row.other_usage, "committed": row.committed, "free": row.free,
+             "unusedReserved": unused[row.offering.key]}
             for row in rows
         ]))  # fmt: skip
 

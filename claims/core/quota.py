@@ -34,6 +34,12 @@ def fits(*, delta: int, limit: int, other_usage: int, committed: int) -> bool:
     return delta <= 0 or delta <= limit - other_usage - committed
 
 
+def unused_reserved(*, reserved: int, other_usage: int, paid: int) -> int:
+    """Reserved instances that nothing takes: neither other use nor instances of CUSTOMER claims that are paid for (B2).
+    One that is committed and still joins is not paid for, so it takes none yet."""
+    return max(0, reserved - other_usage - paid)
+
+
 class Level(StrEnum):
     """How near a quota is to its limit."""
 

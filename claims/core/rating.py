@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
+from claims.core import quota
+
 RESERVED, ON_DEMAND = "RESERVED", "ON_DEMAND"
 CUSTOMER = "CUSTOMER"
 PLACES = Decimal("1e-12")
@@ -162,9 +164,12 @@ def _unused_pieces(
     edges = sorted(edge for edge in {start, end, *times, *began, *ended, *changes} if start <= edge <= end)
     pieces = []
     for edge, following in pairwise(edges):
-        place = bisect_right(times, edge) - 1
-        room = max(0, points[place].reserved - points[place].other_usage) if place >= 0 else 0
-        unused = room - min(room, bisect_right(began, edge) - bisect_right(ended, edge))
+        place, paid = bisect_right(times, edge) - 1, bisect_right(began, edge) - bisect_right(ended, edge)
+        if place < 0:
+            continue
+        unused = quota.unused_reserved(
+            reserved=points[place].reserved, other_usage=points[place].other_usage, paid=paid
+        )
         if unused:
             pieces.append((edge, following, unused))
     return pieces

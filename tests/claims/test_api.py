@@ -196,7 +196,7 @@ def test_quota_capacity_and_usage(cast: Cast) -> None:
     cast.admin.api().send("POST", ROOT, body(instanceCount=3, capacityType="CAPACITY_TYPE_CUSTOMER"))
     assert cast.viewer.api().get("/api/v1/quota").json() == {
         "items": [{"zone": "US-WEST-04A", "instanceId": "gb200-4x", "limit": 16, "reserved": 8, "otherUsage": 4,
-                   "committed": 3, "free": 9}],
+                   "committed": 3, "free": 9, "unusedReserved": 4}],
         "nextCursor": None,
     }  # fmt: skip
     pools = cast.viewer.api().get("/api/v1/capacity").json()["items"]

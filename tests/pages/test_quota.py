@@ -10,6 +10,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claims import bills
 from claims.core.quota import Level, level
 from claims.models import CapacityClaim, QuotaChange
 from claims.selectors import QuotaRow
@@ -38,7 +39,7 @@ def test_notices_begin_at_80_and_95_percent(limit: int, used: int, expected: Lev
 
 @given(limit=st.integers(0, 50), committed=st.integers(0, 60), other=st.integers(0, 60))
 def test_a_bar_shows_all_that_is_used_and_what_is_beyond_the_limit(limit: int, committed: int, other: int) -> None:
-    one = Shown(QuotaRow(None, limit, 0, other, committed))  # type: ignore[arg-type]
+    one = Shown(QuotaRow(None, limit, 0, other, committed), 0)  # type: ignore[arg-type]
     sizes: dict[str, int] = {}
     end = 0
     for kind, at, length in one.parts:
@@ -54,10 +55,30 @@ def test_the_list_shows_each_number_with_its_word(cast: Cast) -> None:
     of = world.offering()
     world.quota(cast.organization, of, limit=10, reserved=9, other_usage=3)
     world.claim(cast.admin.actor, of, 5, "CUSTOMER")
+    world.everything_arrives()
     page = plain(cast.viewer.browser().get(reverse("quota")).content)
     assert "gb200-4x 8 of 10 used: 5 committed, 3 other use 80 % or more used 10 5 3 2 9 1 unused" in page
     assert "80 % or more used : gb200-4x in US-WEST-04A 2 free" in page
     assert "limit 10 , reserved 9 , other use 3" in page
+
+
+@pytest.mark.django_db
+def test_b2_unused_reserved_is_counted_as_on_the_bill_on_every_page_and_in_the_api(cast: Cast) -> None:
+    """What is committed and still joins takes none of the reserved quantity: it is not paid for yet."""
+    of = world.offering()
+    world.quota(cast.organization, of, limit=10, reserved=9, other_usage=3)
+    world.claim(cast.admin.actor, of, 5, "CUSTOMER")
+    for unused in (6, 1):
+        browser, at = cast.admin.browser(), clock.now().replace(microsecond=0) + timedelta(seconds=2)
+        second = timedelta(seconds=1)
+        (billed,) = bills.unused_reserved(cast.organization, at, at + second, at + second)
+        assert billed.instance_seconds == unused
+        assert f" 9 {unused} unused" in plain(browser.get(reverse("quota")).content)
+        assert f"{unused} unused now: reserved quantity minus" in plain(
+            browser.get(reverse("quota-of", args=PAGE)).content
+        )
+        assert cast.admin.api().get("/api/v1/quota").json()["items"][0]["unusedReserved"] == unused
+        world.everything_arrives()
 
 
 @pytest.mark.django_db

@@ -1,5 +1,6 @@
 """Quota: what the organization may claim for itself, how much of it is used, and how it came to be."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,20 @@ from django.views.decorators.http import require_safe
 
 from claims.core.quota import Level, level
 from claims.models import Offering, QuotaChange
-from claims.quotas import NUMBERS, committed_claims, offering_named, quota_changes, quota_requests_of
+from claims.quotas import (
+    NUMBERS,
+    committed_claims,
+    offering_named,
+    quota_changes,
+    quota_requests_of,
+    unused_reserved,
+)
 from claims.selectors import QuotaRow, quota_of, quotas_of
 from console.common import clock
 from console.dashboard import org_series
 from console.dashboard.access import member_page, organization_in
 from console.dashboard.paging import paged
+from console.organizations.models import Organization
 
 SHOWN, REQUESTS_SHOWN = 25, 20
 RANGES = {"7d": timedelta(days=7), "30d": timedelta(days=30), "90d": timedelta(days=90), "all": None}
@@ -35,6 +44,7 @@ class Shown:
     """A quota with its bar: parts of `length` instances, the limit being one of their ends."""
 
     row: QuotaRow
+    unused_reserved: int
 
     @property
     def level(self) -> Level:
@@ -62,17 +72,17 @@ class Shown:
             at += size
         return [part for part in found if part[2]]
 
-    @property
-    def unused_reserved(self) -> int:
-        """Instances at the reserved rate that neither other use nor claims take."""
-        return max(0, self.row.reserved - self.row.used)
+
+def shown(organization: Organization, rows: Sequence[QuotaRow]) -> list[Shown]:
+    unused = unused_reserved(organization, rows)
+    return [Shown(row, unused[row.offering.key]) for row in rows]
 
 
 @require_safe
 @member_page
 def quota(request: HttpRequest) -> HttpResponse:
     organization = organization_in(request)
-    rows = [Shown(row) for row in quotas_of(organization)]
+    rows = shown(organization, quotas_of(organization))
     worst = [one for one in rows if one.level in (Level.OVER, Level.FULL, Level.ALARM, Level.NOTICE)]
     page = paged(request, quota_changes(organization), SHOWN)
     return render(
@@ -93,8 +103,9 @@ def quota(request: HttpRequest) -> HttpResponse:
 def quota_page(request: HttpRequest, zone: str, type: str) -> HttpResponse:
     organization, offering = organization_in(request), offering_named(zone, type)
     page = paged(request, quota_changes(organization, offering), SHOWN)
+    (one,) = shown(organization, [quota_of(organization, offering)])
     return render(request, "quota/detail.html", {
-        "one": Shown(quota_of(organization, offering)), "offering": offering,
+        "one": one, "offering": offering,
         "claims": committed_claims(organization, offering), "page": page, "changes": described(page),
         "ranges": list(RANGES), "range": range_of(request),
         "requests": quota_requests_of(organization, offering)[:REQUESTS_SHOWN],

@@ -14,7 +14,6 @@ from claims.selectors import quota_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in, told
-from console.dashboard.views.quota import Shown
 
 
 class QuotaRequestForm(forms.Form):
@@ -47,7 +46,7 @@ def quota_request(request: HttpRequest, zone: str, type: str) -> HttpResponse:
         else:
             messages.success(request, "It is asked for. The platform's staff decide; you are told.")
             return redirect("quota-of", zone, type)
-    context = {"form": form, "offering": offering, "one": Shown(quota_of(organization, offering))}
+    context = {"form": form, "offering": offering, "row": quota_of(organization, offering)}
     return render(request, "quota/request.html", context, status=422 if form.is_bound else 200)
 
 
