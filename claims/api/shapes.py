@@ -67,8 +67,10 @@ class CapacityPage(Page):
 class UsageItemShape(Shape):
     """What it is summed by has its member; `name` is that of a claim or a deployment."""
 
-    claim = serializers.UUIDField(required=False)
-    deployment = serializers.UUIDField(required=False)
+    claim = serializers.UUIDField(
+        required=False, allow_null=True, help_text="Null: replicas on demand, which are in no claim."
+    )
+    deployment = serializers.UUIDField(required=False, allow_null=True, help_text="Null: claims, whoever runs on them.")
     instanceType = serializers.CharField(required=False)
     zone = serializers.CharField(required=False)
     day = serializers.DateField(required=False)
@@ -85,7 +87,7 @@ class UsageShape(Shape):
     currency = serializers.ChoiceField(["USD"])
     start = serializers.DateTimeField()
     end = serializers.DateTimeField()
-    total = DecimalText(help_text="Of everything, also of what the items leave out.")
+    total = DecimalText(help_text="Of everything: the sum of the items.")
     items = UsageItemShape(many=True)
 
 

@@ -31,6 +31,7 @@ from console.organizations.models import Organization
 T = TypeVar("T")
 BY = ("claim", "deployment", "instanceType", "zone", "day")
 LABEL = "label:"
+REST = {"claim": "on demand, no claim", "deployment": "claims, whoever runs on them"}
 
 BY_PLACE = {"zone": ("zone", "instanceId"), "instanceId": ("instanceId", "zone")}
 IN_PLACE = {"zone": Filter("zone", "Only of this zone."), "instanceId": Filter("instanceId", "Only of this type.")}
@@ -81,7 +82,8 @@ class UsageView(APIView):
                 {"type": "string", "pattern": f"^({'|'.join(BY)}|{LABEL}{KEY})$", "default": "claim"},
                 description="What it is summed by, and by the rate: claim, deployment, instanceType, zone, day, or "
                 "`label:team` for the values of a label, of claims and deployments; what has no such label is the item whose "
-                "`label` is null.",
+                "`label` is null. By claim, replicas on demand are the item whose `claim` is null; by deployment, claims the "
+                "one whose `deployment` is null. So the items always add up to the total.",
             ),
         ],
     )
@@ -116,25 +118,25 @@ def priced(read: Callable[[], T]) -> T:
 
 
 def usage_items(rows: list[UsageRow], by: str) -> list[dict[str, Any]]:
-    """Rows summed by one dimension and the rate; `by=claim` and `by=deployment` leave the other kind out."""
+    """Rows summed by one dimension and the rate; together they are the total. With `by=claim` and `by=deployment` all of the
+    other kind is the last item, whose claim or deployment is null."""
     offerings = Offering.objects.select_related("zone", "instance_type").in_bulk({row.offering_key for row in rows})
-    dimensions: dict[str, Callable[[UsageRow], str]] = {
-        "claim": lambda row: str(row.holder_id),
-        "deployment": lambda row: str(row.holder_id),
+    dimensions: dict[str, Callable[[UsageRow], str | None]] = {
+        "claim": lambda row: str(row.holder_id) if row.kind == UsageKind.CLAIM else None,
+        "deployment": lambda row: str(row.holder_id) if row.kind == UsageKind.REPLICA else None,
         "instanceType": lambda row: offerings[row.offering_key].instance_type.name,
         "zone": lambda row: offerings[row.offering_key].zone.name,
         "day": lambda row: row.day.date().isoformat(),
     }
     if by not in dimensions:
         raise InvalidArgument.of("by", f"must be one of {', '.join(BY)}, or {LABEL} and a key; it is {by[:100]!r}")
-    only = {"claim": UsageKind.CLAIM, "deployment": UsageKind.REPLICA}.get(by)
-    chosen = [row for row in rows if only is None or row.kind == only]
-    names = {str(row.holder_id): row.holder_name for row in chosen}
-    sums = metering.grouped(chosen, lambda row: (dimensions[by](row), row.rate))
+    names: dict[str | None, str] = {str(row.holder_id): row.holder_name for row in rows}
+    names[None] = REST.get(by, "")
+    sums = metering.grouped(rows, lambda row: (dimensions[by](row), row.rate))
     return [
-        {by: value, **({"name": names[value]} if only else {}), "gpuHours": plain(hours(seconds)), "cost": plain(usd),
+        {by: value, **({"name": names[value]} if by in REST else {}), "gpuHours": plain(hours(seconds)), "cost": plain(usd),
          "rate": rate}
-        for (value, rate), (seconds, usd) in sorted(sums.items())
+        for (value, rate), (seconds, usd) in sorted(sums.items(), key=null_last)
     ]  # fmt: skip
 
 
@@ -147,8 +149,13 @@ def by_label(organization: Organization, rows: list[UsageRow], by: str) -> list[
     sums = metering.grouped(rows, lambda row: (labels.get((row.kind, row.holder_id), {}).get(key), row.rate))
     return [
         {"label": value, "gpuHours": plain(hours(seconds)), "cost": plain(usd), "rate": rate}
-        for (value, rate), (seconds, usd) in sorted(sums.items(), key=lambda one: (one[0][0] is None, one[0][0] or "", one[0][1]))
+        for (value, rate), (seconds, usd) in sorted(sums.items(), key=null_last)
     ]  # fmt: skip
+
+
+def null_last(item: tuple[tuple[str | None, str], Any]) -> tuple[bool, str, str]:
+    (value, rate), _ = item
+    return value is None, value or "", rate
 
 
 def hours(gpu_seconds: int) -> Decimal:

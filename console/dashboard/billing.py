@@ -44,12 +44,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One way to cut the bill; `kind` leaves the other half of the usage out, and `note` says so."""
+    """One way to cut the bill. `kind` is what has lines of its own; all of the other kind is one line, called `rest`, so
+    that the lines add up to the whole."""
 
     key: Callable[[UsageRow, Mapping[int, Offering]], Hashable]
     title: str
     kind: UsageKind | None = None
+    rest: str = ""
     note: str = ""
+
+    def key_of(self, row: UsageRow, offerings: Mapping[int, Offering]) -> Hashable:
+        return self.key(row, offerings) if self.kind in (None, row.kind) else None
 
     @property
     def heading(self) -> str:
@@ -57,10 +62,12 @@ class Table:
 
 
 TABLES = {
-    "claim": Table(lambda row, _: row.holder_id, "Claim", UsageKind.CLAIM,
-                   "Claims are paid for each instance from ready to release, used or not; what runs on them costs no more."),
-    "deployment": Table(lambda row, _: row.holder_id, "Deployment", UsageKind.REPLICA,
-                        "Replicas on the unclaimed pool, for their GPUs. Replicas on claims are paid with the claim."),
+    "claim": Table(lambda row, _: row.holder_id, "Claim", UsageKind.CLAIM, "on demand, no claim",
+                   "Claims are paid for each instance from ready to release, used or not; what runs on them costs no more. "
+                   "Replicas on the unclaimed pool are one row."),
+    "deployment": Table(lambda row, _: row.holder_id, "Deployment", UsageKind.REPLICA, "claims, whoever runs on them",
+                        "Replicas on the unclaimed pool, for their GPUs. Replicas on claims are paid with the claim: all "
+                        "claims are one row."),
     "type": Table(lambda row, offerings: offerings[row.offering_key].instance_type.name, "Instance type"),
     "zone": Table(lambda row, offerings: offerings[row.offering_key].zone.name, "Zone"),
     "day": Table(lambda row, _: row.day, "Day (UTC)"),
@@ -69,7 +76,8 @@ TABLES = {
 
 LABEL = "label:"
 Labels = Mapping[Holder, Mapping[str, str]]
-UNLABELLED = "-"  # the id of the line of what has no such label; no value is that
+REST = "-"  # the id of the line of what has no such label, or is of the other kind; no value is that
+OTHER_KIND = {"claim": "replica", "deployment": "claim"}
 
 
 def table_of(by: str, labels: Labels) -> Table:
@@ -96,16 +104,15 @@ def lines(
     month: Month,
     labels: Labels,
 ) -> list[Line]:
-    """Dearest first, days in their order. At most one query."""
-    table = table_of(by, labels)
-    mine = [row for row in rows if table.kind in (None, row.kind)]
-    whole, names = amount(mine).total, {row.holder_id: row.holder_name for row in mine}
-    sums = amounts(mine, lambda row: table.key(row, offerings))
+    """Dearest first and the rest last, days in their order. At most one query."""
+    table, rows = table_of(by, labels), list(rows)
+    whole, names = amount(rows).total, {row.holder_id: row.holder_name for row in rows}
+    sums = amounts(rows, lambda row: table.key_of(row, offerings))
     pages = pages_of(organization, by, names)
     found = [line_of(by, key, sum_, names, pages, whole, month) for key, sum_ in sums.items()]
     if by == "day":
         return sorted(found, key=lambda one: one.id)
-    return sorted(found, key=lambda one: (-one.amount.total, one.name, one.id))
+    return sorted(found, key=lambda one: (by in OTHER_KIND and one.id == REST, -one.amount.total, one.name, one.id))
 
 
 def line_of(
@@ -114,6 +121,8 @@ def line_of(
     share = float(sums.total / whole) if whole else 0.0
     if by.startswith(LABEL):
         return label_line(by.removeprefix(LABEL), key, sums, share, month)
+    if key is None:
+        return Line(TABLES[by].rest, REST, None, {"month": month.name, "kind": OTHER_KIND[by]}, sums, share)
     chosen = {"month": month.name, by: f"{key:%Y-%m-%d}" if isinstance(key, datetime) else str(key)}
     if isinstance(key, UUID):
         return Line(names[key], str(key), pages.get(key), chosen, sums, share, gone=key not in pages)
@@ -122,7 +131,7 @@ def line_of(
 
 def label_line(key: str, value: str | None, sums: Amount, share: float, month: Month) -> Line:
     if value is None:
-        return Line(f"no label {key}", UNLABELLED, None, {"month": month.name, "unlabelled": key}, sums, share)
+        return Line(f"no label {key}", REST, None, {"month": month.name, "unlabelled": key}, sums, share)
     name = value or "(empty)"
     return Line(name, value, None, {"month": month.name, "label": f"{key}={value}"}, sums, share)
 
@@ -132,13 +141,15 @@ def ahead_by_line(
 ) -> dict[str, Decimal]:  # fmt: skip
     """What is still to come this month for each line of the table, by the line's id. Days have none."""
     sums: dict[str, Decimal] = {}
+    table = table_of(by, labels)
     for (kind, holder, _, offering), usd in found.ahead.items():
         keys = {"claim": str(holder), "deployment": str(holder), "type": offerings[offering].instance_type.name,
                 "zone": offerings[offering].zone.name}  # fmt: skip
         if by.startswith(LABEL):
-            keys[by] = labels.get((kind, holder), {}).get(by.removeprefix(LABEL), UNLABELLED)
-        if by in keys and table_of(by, labels).kind in (None, kind):
-            sums[keys[by]] = sums.get(keys[by], Decimal(0)) + usd
+            keys[by] = labels.get((kind, holder), {}).get(by.removeprefix(LABEL), REST)
+        if by in keys:
+            line = keys[by] if table.kind in (None, kind) else REST
+            sums[line] = sums.get(line, Decimal(0)) + usd
     return sums
 
 

@@ -60,6 +60,19 @@ def test_usage_is_summed_by_a_label_and_what_has_none_is_an_item(
     assert used.viewer.api().get("/api/v1/usage", asked).status_code == 403
 
 
+@pytest.mark.parametrize(("by", "names"), [
+    ("claim", {"first": 10, "second": 5, "on demand, no claim": 4}),
+    ("deployment", {"chat": 3, "first": 1, "claims, whoever runs on them": 15}),
+    ("zone", {"US-WEST-04A": 19}), ("instanceType", {"gb200-4x": 19}), ("day", {"2026-03-10": 19}),
+])  # fmt: skip
+def test_usage_by_anything_adds_up_to_the_total(used: Cast, by: str, names: dict[str, float]) -> None:
+    asked = {"start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z", "by": by}
+    found = used.billing.api().get("/api/v1/usage", asked).json()
+    assert {one.get("name", one[by]): float(one["gpuHours"]) for one in found["items"]} == names
+    assert [one[by] is None for one in found["items"]][-1] == (by in ("claim", "deployment"))
+    assert sum(Decimal(one["cost"]) for one in found["items"]) == Decimal(found["total"]) > 0
+
+
 @pytest.mark.parametrize(
     "by", ["", "label", "label:", "label:a b", "label:-", "team", "label:a/b/c", "label:" + "x" * 64]
 )

@@ -18,7 +18,7 @@ from claims.labels import labels_of_all
 from claims.models import Labels, Offering, Price, QuotaChange, UsageInterval
 from console.common import clock
 from console.common.ids import new_id
-from console.dashboard.billing import TABLES, lines, table_of
+from console.dashboard.billing import TABLES, lines
 from console.dashboard.views.billing import offerings
 from tests import world
 from tests.cast import Cast
@@ -106,8 +106,7 @@ def test_every_cut_adds_up_and_every_amount_leads_to_its_intervals(month: Cast, 
     browser = month.admin.browser()
     rows = metering.usage(month.organization, metering.month_of(NOW), NOW, NOW)
     found = lines(month.organization, by, rows, offerings(), bills.Month(metering.month_of(NOW)), labels)
-    kinds = {row.kind for row in rows if table_of(by, labels).kind in (None, row.kind)}
-    assert sum(one.amount.total for one in found) == metering.total(row for row in rows if row.kind in kinds)
+    assert sum(one.amount.total for one in found) == metering.total(rows)
     page = browser.get(reverse("billing"), {"by": by}).content.decode()
     for line in found:
         amount = f"${line.amount.total:,.2f}"
@@ -130,7 +129,7 @@ def test_a_bill_is_cut_by_the_values_of_a_label(month: Cast) -> None:
     ):
         page = browser.get(reverse("billing"), {"by": by})
         assert {line.name: line.amount.total for line in page.context["lines"]} == expected
-        assert page.context["sum"].total == claim + chat
+        assert page.context["whole"].total == claim + chat
         assert sum(line.foreseen for line in page.context["lines"]) == page.context["foreseen"]
         assert f"By label {by.removeprefix('label:')}" in page.content.decode()
         rows = list(csv.DictReader(StringIO(browser.get(reverse("billing-csv"), {"by": by}).content.decode())))
@@ -138,6 +137,18 @@ def test_a_bill_is_cut_by_the_values_of_a_label(month: Cast) -> None:
     assert 'href="?by=label%3Aenv"' in browser.get(reverse("billing")).content.decode(), "the first of the keys"
     for wrong in ("label:", "label:a b", "label:x/y/z", "team"):
         assert browser.get(reverse("billing"), {"by": wrong}).context["by"] == "claim"
+
+
+@pytest.mark.parametrize(("by", "own", "rest"), [
+    ("claim", "prod", "on demand, no claim"), ("deployment", "chat", "claims, whoever runs on them"),
+])  # fmt: skip
+def test_what_has_no_line_of_its_own_is_the_last_line(month: Cast, by: str, own: str, rest: str) -> None:
+    page = month.billing.browser().get(reverse("billing"), {"by": by})
+    found = page.context["lines"]
+    assert [line.name for line in found] == [own, rest]
+    assert sum(line.amount.total for line in found) == page.context["whole"].total
+    assert sum(line.foreseen for line in found) == page.context["foreseen"] == page.context["forecast"].total
+    assert not found[-1].gone
 
 
 def test_figures_above_the_table_lead_to_what_they_are_the_sum_of(month: Cast) -> None:
@@ -215,13 +226,8 @@ def test_the_csv_has_the_rows_of_the_page_exactly(month: Cast, by: str) -> None:
     assert f"headroom-ours-2026-03-by-{by}.csv" in answer.headers["Content-Disposition"]
     found = list(csv.DictReader(StringIO(answer.content.decode())))
     rows = metering.month_to_date(month.organization, NOW)
-    kind = TABLES[by].kind
-    assert sum(Decimal(row["total_usd"]) for row in found) == metering.total(
-        row for row in rows if kind in (None, row.kind)
-    )
-    assert sum(int(row["gpu_seconds"]) for row in found) == sum(
-        row.gpu_seconds for row in rows if kind in (None, row.kind)
-    )
+    assert sum(Decimal(row["total_usd"]) for row in found) == metering.total(rows)
+    assert sum(int(row["gpu_seconds"]) for row in found) == sum(row.gpu_seconds for row in rows)
 
 
 def test_money_is_for_who_may_see_it(month: Cast) -> None:

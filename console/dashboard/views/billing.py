@@ -89,7 +89,6 @@ def bill(
         "reserved_share": float(whole.reserved / whole.total) if whole.total else 0.0,
         "reserved_time_share": whole.reserved_seconds / whole.gpu_seconds if whole.gpu_seconds else 0.0,
         "lines": found,
-        "sum": bills.amount(row for row in rows if table_of(by, labels).kind in (None, row.kind)),
         "unused": unused,
         "unused_seconds": sum(one.instance_seconds for one in unused),
         "unused_usd": total_of(unused),
@@ -112,7 +111,7 @@ def outlook(
         "lines": bill["lines"]
         if by == "day"
         else [replace(one, ahead=ahead.get(one.id, NONE)) for one in bill["lines"]],
-        "foreseen": bill["sum"].total + sum(ahead.values(), NONE),
+        "foreseen": bill["whole"].total + sum(ahead.values(), NONE),
         "budget": budget_state(organization, now, found),
     }
 
