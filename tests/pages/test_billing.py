@@ -170,7 +170,23 @@ def test_figures_above_the_table_lead_to_what_they_are_the_sum_of(month: Cast) -
     ids = set(UsageInterval.objects.filter(organization=month.organization, ended_at=None).values_list("id", flat=True))
     assert {row["interval"].id for row in held["rows"]} == ids != set()
     assert held["whole"].total == sum(row["amount"].total for row in held["rows"])
-    assert "held now" in plain(browser.get(reverse("billing-lines"), {"held": "1"}).content)
+    present = plain(browser.get(reverse("billing-lines"), {"held": "1"}).content)
+    assert "What an hour costs now" in present
+    assert "Together, an hour $67.20" in present
+
+
+def test_what_an_hour_costs_now_is_made_of_the_rates_of_what_is_held(month: Cast) -> None:
+    """One of the claim's two instances is within the reserved quantity, with a replica that began this moment."""
+    used(month, "chat", NOW, None, kind="REPLICA", of=world.offering("RNO2A", "gd-1xgh200"))
+    browser = month.billing.browser()
+    for _ in range(2):
+        held = browser.get(reverse("billing-lines"), {"held": "1"}).context
+        amounts = sorted((row["amount"].reserved, row["amount"].on_demand) for row in held["rows"])
+        assert amounts == [(0, Decimal("6.50")), (0, Decimal("42.00")), (Decimal("25.20"), 0)]
+        assert held["whole"].total == browser.get(reverse("billing")).context["forecast"].per_hour == Decimal("73.70")
+        metering.meter_pass(NOW)
+    alone = browser.get(reverse("billing-lines"), {"held": "1", "kind": "claim"}).context
+    assert alone["whole"].total == Decimal("67.20"), "of what is chosen"
 
 
 def test_the_amounts_of_intervals_add_up_to_the_whole(month: Cast) -> None:

@@ -154,35 +154,31 @@ def billing_chart(request: HttpRequest, month: str) -> HttpResponse:
 @require_safe
 @member_page
 def billing_lines(request: HttpRequest) -> HttpResponse:
-    """Where a number comes from: the intervals of the ledger that it is the sum of."""
+    """Where a number comes from: the intervals of the ledger that it is the sum of. Of what is held now (`held=1`), what an
+    hour of each costs."""
     actor_in(request).require_money()
     organization, now = organization_in(request), clock.now()
-    month, places = month_in(request, bills.months(organization, now)), offerings()
+    month = month_in(request, bills.months(organization, now))
     start, end = period(request, month)
     chosen = labels_chosen(request, chosen_in(request))
-    page = paged(request, bills.intervals(organization, chosen, start, min(end, now)), SHOWN)
-    context = {"month": month, "page": page, "start": start, "end": end, "now": now, "chosen": chosen,
-               "filters": filters_in(request)}  # fmt: skip
+    until = now + metering.SECOND if chosen.held else min(end, now)  # what began this second is held
+    rows = bills.intervals(organization, chosen, start, until)
+    page = paged(request, rows, SHOWN)
+    context = {"month": month, "page": page, "held": chosen.held, "filters": filters_in(request)}
     try:
-        costs = bills.interval_amounts(organization, {row.id for row in page}, start, end, now)
-        whole = whole_of(organization, chosen, start, end, places, now)
+        if chosen.held:
+            costs = bills.hour_amounts(organization, now)
+            whole = sum((costs.get(id, Amount()) for id in rows.values_list("id", flat=True)), Amount())
+        else:
+            costs = bills.interval_amounts(organization, {row.id for row in page}, start, end, now)
+            used = metering.usage(organization, start, end, now)
+            whole = bills.amount(bills.narrowed(used, chosen, offerings()))
     except PriceMissing as missing:
         context["missing"] = without_price(missing)
     else:
         context["whole"] = whole
         context["rows"] = [{"interval": row, "amount": costs.get(row.id, bills.Amount())} for row in page]
     return render(request, "billing/lines.html", context)
-
-
-def whole_of(
-    organization: Organization, chosen: Chosen, start: datetime, end: datetime, places: Mapping[int, Offering],
-    now: datetime,
-) -> Amount:  # fmt: skip
-    """What all of the chosen intervals cost together, those on other pages too."""
-    if not chosen.held:
-        return bills.amount(bills.narrowed(metering.usage(organization, start, end, now), chosen, places))
-    held = bills.intervals(organization, chosen, start, min(end, now)).values_list("id", flat=True)
-    return sum(bills.interval_amounts(organization, set(held), start, end, now).values(), Amount())
 
 
 def month_in(request: HttpRequest, months: list[Month]) -> Month:
