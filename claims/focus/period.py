@@ -1,15 +1,38 @@
 """Which hours an export is asked for."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from claims import metering
+from claims.bills import Month
+from claims.core.rating import HOUR
 from claims.focus.charges import Charge, Export
+from claims.models import MeterCursor, RatedSlice
 from claims.statements.selectors import month_named
 from console.common.errors import FailedPrecondition, InvalidArgument
+from console.organizations.models import Organization
 
 LAST_DAY, THIS_MONTH = "last-24-hours", "month-to-date"
 LONGEST = timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Up to when an export has the hours of a month (None: it has no row of it yet), and when the next whole hour is in it."""
+
+    until: datetime | None
+    next_at: datetime
+
+
+def coverage(organization: Organization, month: Month, now: datetime) -> Coverage:
+    """Two queries."""
+    cursor = MeterCursor.objects.filter(organization=organization).first()
+    rated = RatedSlice.objects.filter(
+        organization=organization, started_at__gte=month.start, started_at__lt=month.end
+    ).exists()
+    next_at = metering.hour_of(now - metering.SETTLED_AFTER) + HOUR + metering.SETTLED_AFTER
+    return Coverage(min(cursor.rated_until, month.end) if cursor and rated else None, next_at)
 
 
 def named(export: Export, period: str, now: datetime) -> Iterator[Charge]:

@@ -16,6 +16,7 @@ from claims import bills, metering
 from claims.bills import Amount, Chosen, Month, UnusedReserved
 from claims.budgets import budget_state
 from claims.core.rating import PriceMissing
+from claims.focus.period import coverage
 from claims.forecast import Forecast, forecast
 from claims.labels import holders_with, labels_of_all
 from claims.metering import UsageRow
@@ -59,6 +60,7 @@ def billing(request: HttpRequest) -> HttpResponse:
         found = forecast(organization, now) if context["present"] else None
         rows = found.rows if found else metering.usage(organization, month.start, month.end, now)
         context |= bill(organization, month, by, rows, places, labels, now)
+        context["focus"] = coverage(organization, month, now)
         if found:
             context |= outlook(organization, by, context, found, places, labels, now)
     except PriceMissing as missing:
