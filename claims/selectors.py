@@ -40,6 +40,8 @@ from console.organizations.models import Organization
 
 COUNTING = Q(instances__state__in=WANTED_STATES, instances__lost_at__isnull=True) & ~Q(instances__work__in=AWAY)
 IN_CLUSTER = COUNTING & Q(instances__state=InstanceState.READY)
+# What it holds in the cluster, with what leaves it: where its replicas may run.
+HERE = Q(instances__state__in=HELD_STATES, instances__lost_at__isnull=True)
 # The same of the claim at hand, and all that is live. As text: the ORM takes longer to put it together than PostgreSQL to
 # answer, and every read of a claim asks it.
 _COUNTS = RawSQL(
@@ -70,7 +72,8 @@ POOL_LIVE = Q(
 
 
 def claims_of(organization: Organization) -> QuerySet[CapacityClaim]:
-    """The organization's claims, each with `allocated`, `counting`, `held`, `gpus_used` and `next_expected_at`."""
+    """The organization's claims, each with `allocated`, `counting`, `held`, `here` (in the cluster, what leaves it
+    included), the GPUs in use there as `gpus_used`, and `next_expected_at`."""
     return (
         CapacityClaim.objects.filter(organization=organization)
         .select_related("offering__zone", "offering__instance_type", "organization")
@@ -78,7 +81,8 @@ def claims_of(organization: Organization) -> QuerySet[CapacityClaim]:
             allocated=Count("instances", filter=IN_CLUSTER),
             held=Count("instances", filter=Q(instances__state__in=LIVE_STATES)),
             counting=Count("instances", filter=COUNTING),
-            gpus_used=Coalesce(Sum("instances__gpus_used"), 0),
+            here=Count("instances", filter=HERE),
+            gpus_used=Coalesce(Sum("instances__gpus_used", filter=HERE), 0),
             next_expected_at=Min("instances__expected_at", filter=Q(instances__state=InstanceState.JOINING)),
         )
     )
@@ -111,12 +115,14 @@ def claim_shown(organization: Organization, id: uuid.UUID) -> CapacityClaim:
 
 def counted(claim: CapacityClaim, instances: Collection[Instance]) -> CapacityClaim:
     """The claim with the counts of `claims_of`, taken from all its instances as they were read."""
-    here = [one for one in instances if one.lost_at is None and one.work not in AWAY and one.state in WANTED_STATES]
+    counting = [one for one in instances if one.lost_at is None and one.work not in AWAY and one.state in WANTED_STATES]
+    here = [one for one in instances if one.lost_at is None and one.state in HELD_STATES]
     due = [one.expected_at for one in instances if one.state == InstanceState.JOINING and one.expected_at]
-    claim.allocated = sum(one.state == InstanceState.READY for one in here)  # type: ignore[attr-defined]
-    claim.counting = len(here)  # type: ignore[attr-defined]
+    claim.allocated = sum(one.state == InstanceState.READY for one in counting)  # type: ignore[attr-defined]
+    claim.counting = len(counting)  # type: ignore[attr-defined]
     claim.held = sum(one.state in LIVE_STATES for one in instances)  # type: ignore[attr-defined]
-    claim.gpus_used = sum(one.gpus_used for one in instances)  # type: ignore[attr-defined]
+    claim.here = len(here)  # type: ignore[attr-defined]
+    claim.gpus_used = sum(one.gpus_used for one in here)  # type: ignore[attr-defined]
     claim.next_expected_at = min(due, default=None)  # type: ignore[attr-defined]
     return claim
 

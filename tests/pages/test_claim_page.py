@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from claims import pricing
+from claims.core.states import InstanceState
 from claims.models import CapacityClaim, Instance, Price
 from claims.selectors import pending_changes
 from claims.services import claim_resize
@@ -81,6 +82,32 @@ def test_c7_a_scheduled_reduction_shows_its_time_and_what_it_costs_until_then(ca
     assert "$84.0" in text or "$83.9" in text
     for word in ("$", "They cost"):
         assert word not in page(cast.viewer, claim)
+
+
+def test_c10_what_a_shrinking_claim_holds_and_what_it_shrinks_to_are_told_apart(cast: Cast) -> None:
+    """Both of its instances are in use; one of them leaves, and is in the cluster until it is empty."""
+    of = world.offering()
+    first, second = world.pool(of, 2)
+    claim = world.claim(cast.admin.actor, of, 2, name="prod")
+    world.settle()
+    for replica, one in enumerate((first, second), 1):
+        assert world.take(one, cast.organization, replica, gpus=4, claim=claim)
+    resized(cast, claim, 1)
+    text = page(cast.viewer, claim)
+    (going,) = Instance.objects.filter(state=InstanceState.DRAINING)
+    assert going.drain_until is not None
+    assert "8 of 8 GPUs in use" in text
+    assert 'on 2 instances in the cluster; <a href="#change">1 of them leaves</a>' in text
+    assert "From 2 to 1 instance in the cluster" in text
+    assert f"{going.drain_until:%Y-%m-%d %H:%M:%S} UTC" in text
+    assert "8 of 8<span" in " ".join(cast.viewer.browser().get(reverse("claims")).content.decode().split())
+    for number, one in enumerate((first, second), 1):
+        if one.key == going.key:
+            world.release(one, number, 4)
+    world.settle()
+    text = page(cast.viewer, claim)
+    assert "4 of 4 GPUs in use" in text
+    assert "in the cluster;" not in text
 
 
 def test_c7_a_reduction_is_withdrawn_by_its_button(cast: Cast) -> None:

@@ -89,10 +89,9 @@ ONLY: dict[str, tuple[str, Callable[[Rows], Rows]]] = {
 
 def row_of(claim: CapacityClaim) -> dict[str, Any]:
     allocated, pending = claim_numbers(claim)
-    gpus = allocated * claim.offering.instance_type.gpus
-    used: int = claim.gpus_used  # type: ignore[attr-defined]
-    return {"claim": claim, "allocated": allocated, "pending": pending, "total": allocated + pending, "gpus": gpus,
-            "used": used, "used_percent": round(100 * used / gpus) if gpus else 0}  # fmt: skip
+    here: int = claim.here  # type: ignore[attr-defined]
+    return {"claim": claim, "allocated": allocated, "pending": pending, "total": allocated + pending, "here": here,
+            "gpus": here * claim.offering.instance_type.gpus, "used": claim.gpus_used}  # type: ignore[attr-defined]  # fmt: skip
 
 
 @require_safe
@@ -161,9 +160,11 @@ def under_way(claim: CapacityClaim, now: datetime) -> dict[str, Any]:
     """The reduction that waits for its time with the instances that will go, and what is being drained."""
     change = next(iter(pending_changes(claim)), None)
     going = would_give_up(claim, change.instance_count) if change else []
-    draining = claim.instances.filter(state=InstanceState.DRAINING, lost_at__isnull=True).order_by("key")
+    draining = list(claim.instances.filter(state=InstanceState.DRAINING, lost_at__isnull=True).order_by("key"))
     held = change.instance_count + len(going) if change else None
-    return {"change": change, "going": going, "draining": list(draining), "held": held}
+    empty_by = max((one.drain_until for one in draining if one.drain_until), default=None)
+    stays = claim.here - len(draining)  # type: ignore[attr-defined]
+    return {"change": change, "going": going, "draining": draining, "empty_by": empty_by, "stays": stays, "held": held}
 
 
 def costs_until(claim: CapacityClaim, found: dict[str, Any], now: datetime) -> dict[str, Decimal | None]:
