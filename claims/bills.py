@@ -90,6 +90,18 @@ def amounts(rows: Iterable[UsageRow], key: Callable[[UsageRow], Key]) -> dict[Ke
     return found
 
 
+def claim_amounts(organization: Organization, id: uuid.UUID, now: datetime) -> list[tuple[Month, Amount]]:
+    """What a claim, there or gone, has cost in each month, the latest first. Raises PriceMissing."""
+    first = UsageInterval.objects.filter(organization=organization, kind=UsageKind.CLAIM, holder_id=id).aggregate(
+        at=Min("started_at")
+    )["at"]
+    rows = metering.usage(organization, first, now, now) if first else []
+    mine = [row for row in rows if (row.kind, row.holder_id) == (UsageKind.CLAIM, id)]
+    return sorted(
+        amounts(mine, lambda row: Month(metering.month_of(row.day))).items(), key=lambda one: one[0].start, reverse=True
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class UnusedReserved:
     """Reserved quantity of an offering that nothing used, up to now: shown, never charged (B2). No price: no USD."""

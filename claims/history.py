@@ -72,10 +72,32 @@ class Entry:
 def claim_name(organization: Organization, id: uuid.UUID) -> str:
     """The name of a claim of the organization that is there or was; NotFound where there never was one."""
     there = CapacityClaim.objects.filter(organization=organization, id=id).values_list("name", flat=True)
-    found = there.first() or _requests(organization, id).values_list("object_name", flat=True).first()
+    asked = _requests(organization, id).values_list("object_name", flat=True)
+    found = there.first() or asked.first() or _held(organization, id).values_list("holder_name", flat=True).first()
     if not found:
         raise NotFound("CapacityClaim", id)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimGone:
+    """A claim that was deleted, as far as the audit trail, its events and the ledger have it. `last` is what it held last;
+    None: it never held an instance."""
+
+    id: uuid.UUID
+    name: str
+    created_at: datetime | None
+    gone_at: datetime | None
+    last: UsageInterval | None
+
+
+def claim_gone(organization: Organization, id: uuid.UUID) -> ClaimGone:
+    """Four queries. NotFound where there never was one; of one that is still there, `gone_at` is None."""
+    name = claim_name(organization, id)
+    made = _requests(organization, id).order_by("at", "id").values_list("at", flat=True).first()
+    gone = ClaimEvent.objects.filter(organization=organization, claim_id=id, what="Status", after="GONE")
+    last = _held(organization, id).select_related("offering__zone", "offering__instance_type").order_by("-started_at")
+    return ClaimGone(id, name, made, gone.values_list("at", flat=True).first(), last.first())
 
 
 def claim_history(
@@ -123,6 +145,10 @@ def _requests(organization: Organization, id: uuid.UUID) -> QuerySet[AuditEvent]
     return AuditEvent.objects.filter(organization=organization, object_type="CapacityClaim", object_id=str(id))
 
 
+def _held(organization: Organization, id: uuid.UUID) -> QuerySet[UsageInterval]:
+    return UsageInterval.objects.filter(organization=organization, kind=UsageKind.CLAIM, holder_id=id)
+
+
 def _asked(organization: Organization, id: uuid.UUID, source: int, most: int, before: Place | None) -> Iterator[Entry]:
     rows = _requests(organization, id).filter(older(source, before)).order_by("-at", "-id")[:most]
     for one in rows:
@@ -160,7 +186,7 @@ def _of_ledger(what: str, field: str, which: Q, text: str) -> Callable[..., Iter
     def read(
         organization: Organization, id: uuid.UUID, source: int, most: int, before: Place | None
     ) -> Iterator[Entry]:
-        held = UsageInterval.objects.filter(which, kind=UsageKind.CLAIM, organization=organization, holder_id=id)
+        held = _held(organization, id).filter(which)
         until = {f"{field}__{'lte' if source < before.source else 'lt'}": before.at - WITHIN} if before else {}
         timed = held.filter(**{f"{field}__isnull": False}, **until).order_by().values_list(field)
         rows = timed.annotate(n=Count("id"), names=Names("instance__name")).order_by(f"-{field}")

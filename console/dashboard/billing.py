@@ -1,6 +1,6 @@
 """A month's bill as tables: by claim, deployment, type, zone, day or the values of a label. Every row knows the intervals it is the sum of."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -108,15 +108,15 @@ def lines(
     table, rows = table_of(by, labels), list(rows)
     whole, names = amount(rows).total, {row.holder_id: row.holder_name for row in rows}
     sums = amounts(rows, lambda row: table.key_of(row, offerings))
-    pages = pages_of(organization, by, names)
-    found = [line_of(by, key, sum_, names, pages, whole, month) for key, sum_ in sums.items()]
+    there = holders_there(organization, by, names)
+    found = [line_of(by, key, sum_, names, there, whole, month) for key, sum_ in sums.items()]
     if by == "day":
         return sorted(found, key=lambda one: one.id)
     return sorted(found, key=lambda one: (by in OTHER_KIND and one.id == REST, -one.amount.total, one.name, one.id))
 
 
 def line_of(
-    by: str, key: Any, sums: Amount, names: Mapping[UUID, str], pages: Mapping[UUID, str], whole: Decimal, month: Month
+    by: str, key: Any, sums: Amount, names: Mapping[UUID, str], there: Collection[UUID], whole: Decimal, month: Month
 ) -> Line:
     share = float(sums.total / whole) if whole else 0.0
     if by.startswith(LABEL):
@@ -125,7 +125,9 @@ def line_of(
         return Line(TABLES[by].rest, REST, None, {"month": month.name, "kind": OTHER_KIND[by]}, sums, share)
     chosen = {"month": month.name, by: f"{key:%Y-%m-%d}" if isinstance(key, datetime) else str(key)}
     if isinstance(key, UUID):
-        return Line(names[key], str(key), pages.get(key), chosen, sums, share, gone=key not in pages)
+        gone = key not in there
+        url = None if gone and by == "deployment" else reverse(by, args=[key])  # a deleted claim has a page
+        return Line(names[key], str(key), url, chosen, sums, share, gone)
     return Line(chosen[by], chosen[by], None, chosen, sums, share)
 
 
@@ -153,13 +155,13 @@ def ahead_by_line(
     return sums
 
 
-def pages_of(organization: Organization, by: str, ids: Iterable[UUID]) -> dict[UUID, str]:
-    """Addresses of the claims or deployments that are still there."""
+def holders_there(organization: Organization, by: str, ids: Iterable[UUID]) -> set[UUID]:
+    """Those of the claims or deployments that are still there."""
     models: dict[str, type[CapacityClaim | Deployment]] = {"claim": CapacityClaim, "deployment": Deployment}
     if by not in models:
-        return {}
+        return set()
     there = models[by]._default_manager.filter(organization=organization, id__in=list(ids))
-    return {id: reverse(by, args=[id]) for id in there.values_list("id", flat=True)}
+    return set(there.values_list("id", flat=True))
 
 
 def csv_rows(by: str, month: Month, found: Sequence[Line]) -> Iterable[list[str]]:

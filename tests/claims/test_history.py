@@ -1,5 +1,6 @@
 """The history of a claim: who asked for what, what became of it, and which instances it had."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -8,9 +9,12 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from claims import metering
 from claims.history import claim_history
 from claims.models import CapacityClaim, ClaimEvent, SimulatedNode
 from claims.services import claim_delete, claim_resize
+from console.common import clock
+from console.common.ids import new_id
 from tests import world
 from tests.cast import Cast
 
@@ -132,6 +136,37 @@ def test_the_page_of_a_claim_that_is_gone_tells_its_history(cast: Cast) -> None:
         "1 instance lost",
     ):
         assert part in text
+
+
+def test_a_claim_that_is_gone_keeps_a_page_with_its_life_and_what_it_cost(cast: Cast) -> None:
+    claim = lived(cast)
+    address = reverse("claim", args=[claim.id])
+    spent = metering.total(metering.month_to_date(cast.organization, clock.now()))
+    assert spent > 0, "nothing else was used"
+    for member in (cast.admin, cast.billing, cast.platform):
+        found = member.browser().get(address)
+        assert found.context["whole"].total == spent
+        text = " ".join(re.sub("<[^>]*>", " ", found.content.decode()).split())
+        for part in ("own deleted", "This claim is gone", "gb200-4x in US-WEST-04A, customer claim", "Claim deleted",
+                     "when its last instance was released", f"Cost ${spent:,.2f}"):  # fmt: skip
+            assert part in text
+        assert (
+            f'href="{reverse("billing-lines")}?month={clock.now():%Y-%m}&amp;claim={claim.id}"'
+            in found.content.decode()
+        )
+        bill = member.browser().get(reverse("billing")).content.decode()
+        assert f'<a href="{address}"><b>own</b></a> <span class="tag">deleted</span>' in bill
+    seen = cast.viewer.browser().get(address)
+    assert (seen.status_code, "$" in seen.content.decode(), "Claim deleted" in seen.content.decode()) == (
+        200,
+        False,
+        True,
+    )
+    assert cast.outsider.browser().get(address).status_code == 404
+    assert cast.admin.browser().get(address.replace(str(claim.id), str(new_id()))).status_code == 404
+    assert cast.admin.api().get(f"/v1alpha1/inference/capacityclaims/{claim.id}").status_code == 404
+    open_page = cast.admin.browser().get(address, headers={"HX-Request": "true"})
+    assert open_page.headers["HX-Refresh"] == "true", "a page that was open when the claim went is loaded anew"
 
 
 def test_the_history_is_never_altered(cast: Cast) -> None:

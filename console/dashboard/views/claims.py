@@ -11,12 +11,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_http_methods, require_safe
+from django_htmx.http import HttpResponseClientRefresh
 
 from claims import joining, pricing, services
+from claims.bills import Amount, claim_amounts
+from claims.core.rating import PriceMissing
 from claims.core.rules import ClaimResources
 from claims.core.states import InstanceState, Status
 from claims.foreseen import would_give_up
-from claims.history import claim_history, claim_name, cursor_of, place_from
+from claims.history import claim_gone, claim_history, claim_name, cursor_of, place_from
 from claims.labels import labelled, labels_get, labels_of
 from claims.models import CapacityClaim, ClaimKind, UsageKind
 from claims.selectors import (
@@ -33,9 +36,10 @@ from claims.services.labels import claim_labelled
 from claims.supply import supply_of
 from claims.use import use_of_day
 from console.common import clock
-from console.common.errors import FailedPrecondition, InvalidArgument
+from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from console.dashboard.access import actor_in, member_page, organization_in
 from console.dashboard.attention import degradation
+from console.dashboard.billing import without_price
 from console.dashboard.forms import CountForm
 from console.dashboard.labels import MOST_TEXT, LabelsForm, asked_labels, few, in_order, labels_in
 from console.dashboard.machines import Machine, Viewer, machines_of, users_of
@@ -97,7 +101,29 @@ def row_of(claim: CapacityClaim) -> dict[str, Any]:
 @require_safe
 @member_page
 def claim_page(request: HttpRequest, id: UUID) -> HttpResponse:
-    return render(request, "claims/detail.html", page_context(request, claim_get(organization_in(request), id)))
+    try:
+        claim = claim_get(organization_in(request), id)
+    except NotFound:
+        return gone_page(request, id)
+    return render(request, "claims/detail.html", page_context(request, claim))
+
+
+def gone_page(request: HttpRequest, id: UUID) -> HttpResponse:
+    """What is kept of a claim that was deleted: its life and what it cost. Where its page is still open, that is loaded
+    anew."""
+    organization, now = organization_in(request), clock.now()
+    claim = claim_gone(organization, id)
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponseClientRefresh()
+    context: dict[str, Any] = {"claim": claim, "history": claim_history(organization, id, MOST_EVENTS)}
+    if actor_in(request).sees_money and claim.last:
+        try:
+            context["months"] = claim_amounts(organization, id, now)
+        except PriceMissing as missing:
+            context["missing"] = without_price(missing)
+        else:
+            context["whole"] = sum((one for _, one in context["months"]), Amount())
+    return render(request, "claims/gone.html", context)
 
 
 def page_context(request: HttpRequest, claim: CapacityClaim, labels_form: LabelsForm | None = None) -> dict[str, Any]:
