@@ -63,6 +63,17 @@ def test_the_list_shows_each_number_with_its_word(cast: Cast) -> None:
 
 
 @pytest.mark.django_db
+def test_who_may_ask_for_more_is_offered_it_beside_each_quota(cast: Cast) -> None:
+    for of in (world.offering(), world.offering("RNO2A", "gd-1xgh200")):
+        world.quota(cast.organization, of, limit=4)
+    places = (PAGE, ["RNO2A", "gd-1xgh200"])
+    offered = cast.admin.browser().get(reverse("quota")).content.decode()
+    assert all(f'href="{reverse("quota-request", args=place)}"' in offered for place in places)
+    for member in (cast.viewer, cast.billing):
+        assert "Ask for more" not in member.browser().get(reverse("quota")).content.decode()
+
+
+@pytest.mark.django_db
 def test_b2_unused_reserved_is_counted_as_on_the_bill_on_every_page_and_in_the_api(cast: Cast) -> None:
     """What is committed and still joins takes none of the reserved quantity: it is not paid for yet."""
     of = world.offering()
