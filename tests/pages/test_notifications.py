@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from console.common import clock
 from console.notifications import channels, delivering
-from console.notifications.models import Channel, Delivery, Kind
+from console.notifications.models import Channel, Delivery, Kind, Notification
 from console.notifications.services import notify
 from console.organizations.models import AuditEvent
 from tests.cast import Cast
@@ -169,3 +169,18 @@ def queries(browser: Any, address: str) -> int:
     with CaptureQueriesContext(connection) as found:
         assert browser.get(address).status_code == 200
     return len(found)
+
+
+def test_what_was_sent_to_nobody_says_why_and_where_that_is_set(cast: Cast) -> None:
+    tell(cast)
+    browser = cast.admin.browser()
+    alone = browser.get(reverse("notifications")).content.decode()
+    assert "Not sent: no channel was set to receive this kind." in alone
+    assert f'<a href="{reverse("channel-new")}">New webhook</a>' in alone
+    made(cast, kinds=["BUDGET"])
+    listed = browser.get(reverse("notifications")).content.decode()
+    assert '<a href="#channels">What channels receive</a>' in listed
+    page = browser.get(reverse("notification", args=[Notification.objects.get().id])).content.decode()
+    assert f"no channel of {cast.organization.name} was set to receive “" in page
+    assert f'href="{reverse("notifications")}#channels"' in page
+    assert "Not sent" not in cast.viewer.browser().get(reverse("notifications")).content.decode()
