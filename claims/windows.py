@@ -67,6 +67,8 @@ def next_windows(claims: Collection[CapacityClaim], now: datetime) -> dict[int, 
     return {key: one for key, one in first.items() if one.next}
 
 
-def claim_promised(base: int, rows: Iterable[ClaimWindow], start: datetime, end: datetime) -> list[Level]:
-    """What a claim of this base promises from `start` to `end`."""
-    return rule.promised(base, [window_of(row) for row in rows], start, end)
+def claim_promised(
+    base: int, rows: Iterable[ClaimWindow], start: datetime, end: datetime, ahead: timedelta = timedelta()
+) -> list[Level]:
+    """What a claim of this base promises from `start` to `end`; with `ahead`, also so long before its windows begin."""
+    return rule.promised(base, [window_of(row) for row in rows], start, end, ahead)

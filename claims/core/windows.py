@@ -152,10 +152,17 @@ class Level:
     count: int
 
 
-def promised(base: int, windows: Sequence[Window], start: datetime, end: datetime) -> list[Level]:
+def promised(
+    base: int, windows: Sequence[Window], start: datetime, end: datetime, ahead: timedelta = timedelta()
+) -> list[Level]:
     """What a claim promises in [start, end): its base, or the count of an open window where that is more. One level at
-    `start`, then one for each change. What is provisioned ahead of a window is not promised."""
-    spans = [(one, window.count) for window in windows for one in occurrences(window, start, end)]
+    `start`, then one for each change. What is provisioned ahead of a window is not promised; with `ahead` it counts, so
+    long before the window begins."""
+    spans = [
+        (Occurrence(one.start - ahead, one.end), window.count)
+        for window in windows
+        for one in occurrences(window, start, end + ahead)
+    ]
     edges = {start, *(at for span, _ in spans for at in (span.start, span.end) if start < at < end)}
     found: list[Level] = []
     for at in sorted(edges):

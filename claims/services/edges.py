@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from claims import joining, windows
 from claims.holdings import Holding
-from claims.models import CapacityClaim, ClaimWindow, Offering
+from claims.models import CapacityClaim, ClaimKind, ClaimWindow, Offering
 from claims.services import instances as hands
 
 COLUMNS = ("window_count", "window_until", "window_peak", "reduction_at", "reduced_at")
@@ -17,6 +17,15 @@ def lead_of(offering: Offering) -> timedelta:
     join times of the offering; nothing where nobody knows."""
     took = joining.join_time(offering)
     return took.late if took else timedelta()
+
+
+def paid_before(claim: CapacityClaim) -> timedelta:
+    """So long before it begins the instances of a window are paid for, as far as can be foreseen: the pool has them when the
+    window opens; machines of one's own join first, which takes the median of the join times."""
+    took = joining.join_time(claim.offering)
+    if took is None:
+        return timedelta()
+    return took.late if claim.kind == ClaimKind.SERVERLESS else took.late - took.usual
 
 
 def windows_turn(*, offering: Offering, holdings: Iterable[Holding], now: datetime) -> set[int]:

@@ -62,7 +62,12 @@ class OneWindow(serializers.Serializer):  # type: ignore[type-arg]
 
 class PromiseShape(serializers.Serializer):  # type: ignore[type-arg]
     instanceHours = serializers.CharField()
-    usd = serializers.CharField(allow_null=True, required=False, help_text="Only for roles that see money.")
+    earlyInstanceHours = serializers.CharField(
+        help_text="Before windows begin, with their instances ready and paid for; not in `instanceHours`."
+    )
+    usd = serializers.CharField(
+        allow_null=True, required=False, help_text="Of both kinds of hours. Only for roles that see money."
+    )
 
 
 class WindowPreviewShape(serializers.Serializer):  # type: ignore[type-arg]
@@ -249,7 +254,11 @@ def window_preview_to(preview: WindowPreview, *, money: bool) -> dict[str, Any]:
 
 def promise_to(promise: Promise, *, money: bool) -> dict[str, Any]:
     usd = None if promise.usd is None else plain(promise.usd.quantize(Decimal("1e-6")))
-    return {"instanceHours": plain(promise.instance_hours.quantize(Decimal("1e-6"))), **({"usd": usd} if money else {})}
+    return {
+        "instanceHours": plain(promise.instance_hours.quantize(Decimal("1e-6"))),
+        "earlyInstanceHours": plain(promise.early_hours.quantize(Decimal("1e-6"))),
+        **({"usd": usd} if money else {}),
+    }
 
 
 def calendar_to(spans: Sequence[Span], zone: ZoneInfo, available: int) -> dict[str, Any]:

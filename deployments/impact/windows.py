@@ -8,9 +8,9 @@ from decimal import Decimal
 from claims import pricing
 from claims.core import windows as rule
 from claims.core.quote import hourly
-from claims.core.windows import Level, Occurrence
+from claims.core.windows import Occurrence
 from claims.models import CapacityClaim, ClaimKind, ClaimWindow
-from claims.services.edges import lead_of
+from claims.services.edges import lead_of, paid_before
 from claims.windows import claim_promised, standing, window_of
 from deployments.impact.claims import ClaimPreview, claim_preview
 
@@ -20,10 +20,12 @@ MICROSECONDS_AN_HOUR = 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Of the days ahead: instance-hours, and what they cost if all are ready on time, USD; None where a price is missing.
-    Of a CUSTOMER claim the cost is that of all the organization's customer claims of the offering (B2)."""
+    """Of the days ahead: instance-hours that are promised, those before windows begin in which their instances are ready and
+    paid for already, and what both cost, USD; None where a price is missing. Of a CUSTOMER claim the cost is that of all
+    the organization's customer claims of the offering (B2)."""
 
     instance_hours: Decimal
+    early_hours: Decimal
     usd: Decimal | None
 
 
@@ -47,32 +49,43 @@ def window_preview(
     """What it does if the claim has the windows `rows`; `row` is the one that is new or another, None: one goes."""
     lead = lead_of(claim.offering)
     found = standing(rows, now, lead)
-    had = list(claim.windows.all())
+    had, early = list(claim.windows.all()), paid_before(claim)
     return WindowPreview(
         claim, rule.next_occurrence(window_of(row), now) if row else None, lead,
-        claim_preview(claim, claim.target, now, found), _promise(claim, had, now), _promise(claim, rows, now),
+        claim_preview(claim, claim.target, now, found), _promise(claim, had, now, early),
+        _promise(claim, rows, now, early),
         claim.promised, max(claim.target, found.peak),
     )  # fmt: skip
 
 
-def _promise(claim: CapacityClaim, rows: Sequence[ClaimWindow], now: datetime) -> Promise:
-    levels = claim_promised(claim.target, rows, now, now + AHEAD)
-    spans = [(level.count, _hours(until - level.at)) for level, until in _spans(levels, now + AHEAD)]
-    instance_hours = sum((count * hours for count, hours in spans), Decimal(0))
+def _promise(claim: CapacityClaim, rows: Sequence[ClaimWindow], now: datetime, early: timedelta) -> Promise:
+    """`early`: so long before they begin windows are paid for."""
+    instance_hours = _instance_hours(_spans(claim, rows, now))
+    spans = _spans(claim, rows, now, early)
+    early_hours = _instance_hours(spans) - instance_hours
     rates = pricing.rates_of(claim.organization, claim.offering, claim.kind, now)
     if rates is None:
-        return Promise(instance_hours, None)
+        return Promise(instance_hours, early_hours, None)
     others = 0
     if claim.kind == ClaimKind.CUSTOMER:
         others = pricing.others_asked(claim.organization, claim.offering, claim)
     gpus = claim.offering.instance_type.gpus
     usd = sum((hourly(others + count, gpus, rates) * hours for count, hours in spans), Decimal(0))
-    return Promise(instance_hours, usd)
+    return Promise(instance_hours, early_hours, usd)
 
 
 def _hours(span: timedelta) -> Decimal:
     return Decimal(span // timedelta.resolution) / MICROSECONDS_AN_HOUR
 
 
-def _spans(levels: Sequence[Level], end: datetime) -> list[tuple[Level, datetime]]:
-    return list(zip(levels, [*(one.at for one in levels[1:]), end], strict=True))
+def _spans(
+    claim: CapacityClaim, rows: Sequence[ClaimWindow], now: datetime, ahead: timedelta = timedelta()
+) -> list[tuple[int, Decimal]]:
+    """So many instances for so many hours, in order of time."""
+    levels = claim_promised(claim.target, rows, now, now + AHEAD, ahead)
+    ends = [*(one.at for one in levels[1:]), now + AHEAD]
+    return [(level.count, _hours(until - level.at)) for level, until in zip(levels, ends, strict=True)]
+
+
+def _instance_hours(spans: Sequence[tuple[int, Decimal]]) -> Decimal:
+    return sum((count * hours for count, hours in spans), Decimal(0))

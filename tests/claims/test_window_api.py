@@ -6,12 +6,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from claims import metering
 from claims.calendar import days_of, pool_calendar, window_spans
 from claims.core.windows import DAY
-from claims.models import CapacityClaim, ClaimWindow
+from claims.models import CapacityClaim, ClaimWindow, Instance, SimulatedNode
 from claims.selectors import claims_of, quotas_of
 from claims.services import pool_resize
 from console.common import clock
@@ -21,6 +23,7 @@ from tests.claims.test_window_claims import HOUR, asked, create, customer, every
 
 pytestmark = pytest.mark.django_db
 UTC_ZONE = ZoneInfo("UTC")
+MINUTE = timedelta(minutes=1)
 OFFERING = "/api/v1/capacity/US-WEST-04A/gb200-4x/calendar"
 
 
@@ -88,8 +91,20 @@ def test_c12_who_may_change_windows_over_the_api(cast: Cast) -> None:
     assert everything() == before
 
 
+def machines_joined(claim: CapacityClaim) -> None:
+    """Machines of the claim's kind took 10 minutes to join, or 20: median and 90th percentile."""
+    Instance.objects.filter(claim=claim).update(joining_at=None)
+    for number, took in enumerate([10] * 5 + [20] * 4):
+        at = clock.now() - DAY + number * HOUR
+        Instance.objects.create(
+            name=f"was-{number}", offering=claim.offering, source="POOL", state="RELEASED", gpus=4, created_at=at,
+            joining_at=at + MINUTE, ready_at=at + took * MINUTE, backend=settings.NODE_BACKEND,
+        )  # fmt: skip
+
+
 def test_c12_a_preview_says_what_is_promised_and_changes_nothing(cast: Cast) -> None:
     claim = customer(cast, 1, limit=6)
+    machines_joined(claim)
     start = later(2)
     before = everything()
     found = send(cast.admin, "POST", claim, "?preview=true", body(2, instanceCount=4)).json()["preview"]
@@ -101,10 +116,38 @@ def test_c12_a_preview_says_what_is_promised_and_changes_nothing(cast: Cast) -> 
     # Thirty days of one instance, and three more for an hour on each of them.
     assert Decimal(found["thirtyDaysBefore"]["instanceHours"]) == 720
     assert Decimal(found["thirtyDaysAfter"]["instanceHours"]) == 720 + 3 * 30
+    # Asked for 20 minutes before, and ready, so paid for, in 10 of these.
+    assert found["opensEarlySeconds"] == 1200
+    assert Decimal(found["thirtyDaysBefore"]["earlyInstanceHours"]) == 0
+    assert Decimal(found["thirtyDaysAfter"]["earlyInstanceHours"]) == 3 * 30 * 10 / Decimal(60)
     open_now = send(cast.admin, "POST", claim, "?preview=true", body(-0.25, instanceCount=4)).json()["preview"]
     assert (open_now["now"]["instanceCountAfter"], open_now["now"]["added"]) == (4, 3)
     refused = send(cast.admin, "POST", claim, "?preview=true", body(2, instanceCount=7))
     assert (refused.status_code, everything()) == (412, before)
+
+
+@pytest.mark.parametrize("kind", ["SERVERLESS", "CUSTOMER"])
+def test_c12_a_previewed_window_costs_what_is_billed_with_the_time_before_it_begins(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A window of three more instances for an hour, every day: what a day of it costs in the ledger, with joins that take as
+    long as they usually do."""
+    claim = serverless(cast, 1) if kind == "SERVERLESS" else customer(cast, 1)
+    machines_joined(claim)
+    found = send(cast.admin, "POST", claim, "?preview=true", body(2, instanceCount=4)).json()["preview"]
+    more = Decimal(found["thirtyDaysAfter"]["usd"]) - Decimal(found["thirtyDaysBefore"]["usd"])
+    create(cast, claim, asked(later(2), count=4))
+    start = later(2)
+    opens, ends, end = start - 20 * MINUTE, start + HOUR, start + 2 * HOUR
+    for at in (opens, opens + MINUTE / 2, opens + 10 * MINUTE, ends, ends + MINUTE / 2):
+        monkeypatch.setattr(clock, "now", lambda at=at: at)
+        world.settle(2)
+        SimulatedNode.objects.filter(ready_at__gt=opens).update(ready_at=opens + 10 * MINUTE)
+    rows = metering.usage(cast.organization, opens, end, end)
+    spent = metering.total(rows) - 4 * Decimal("10.50") * Decimal((end - opens).total_seconds()) / 3600
+    minutes = 80 if kind == "SERVERLESS" else 70
+    assert more == 30 * 3 * 4 * Decimal("10.50") * minutes / 60
+    assert float(spent) == pytest.approx(float(more / 30), rel=0.01), "what one day of it is billed"
 
 
 def test_c12_a_previewed_deletion_says_what_goes(cast: Cast) -> None:
