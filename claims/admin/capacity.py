@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from claims import models, services
 from claims.admin.base import ThroughServiceAdmin, confirmed_action
 from claims.admin.quota_csv import QuotaCsv
+from claims.core.conditions import instances_said
 from claims.core.states import LIVE_STATES
 from claims.effects import withdrawal_effects
 from claims.selectors import COUNTING, IN_CLUSTER, POOL_LIVE, PROMISED, claim_effective
@@ -117,7 +118,7 @@ class OfferingAdmin(ThroughServiceAdmin):
     @admin.action(description="Restore: offer it again")
     def restore(self, request: HttpRequest, queryset: QuerySet[models.Offering]) -> HttpResponse | None:
         def effects(rows: Sequence[Any]) -> list[tuple[str, str]]:
-            return [(str(one), f"its pool grows back to {one.pool_size} instances") for one in rows]
+            return [(str(one), f"its pool grows back to {instances_said(one.pool_size)}") for one in rows]
 
         return confirmed_action(
             self, request, queryset, action="restore", title="Restore offerings", effects=effects,

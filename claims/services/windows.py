@@ -9,6 +9,7 @@ from django.db import transaction
 
 from claims import window_rows, windows
 from claims.core import windows as rule
+from claims.core.conditions import instances_said
 from claims.core.states import Status
 from claims.core.window_rules import WindowAsked, checked
 from claims.core.windows import Window
@@ -149,9 +150,7 @@ def _require_room(
         raise FailedPrecondition("OFFERING_WITHDRAWN", str(claim.offering), withheld)
     pool = claim.offering.pool_wanted
     if claim.kind == ClaimKind.SERVERLESS and window.count > pool:
-        text = (
-            f"The managed pool of {claim.offering} is to have {pool} instances; a window of {window.count} never fits."
-        )
+        text = f"The managed pool of {claim.offering} is to have {instances_said(pool)}; a window of {window.count} never fits."
         raise FailedPrecondition("POOL_TOO_SMALL", str(claim.offering), text)
 
 

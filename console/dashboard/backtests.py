@@ -13,6 +13,7 @@ from console.dashboard.series import chart, milliseconds, series
 from console.organizations.actors import Actor
 from deployments.backtests.baselines import BASELINES, FRAMES, HEADROOM, OBJECTIVE
 from deployments.models import Backtest
+from deployments.shortage.words import counted
 
 COLORS = ("accent", "ok", "warn", "info", "bad", "idle")
 APPLIED = ("min", "max", "concurrency", "scale_down_s")  # what the form of the deployment has
@@ -61,7 +62,7 @@ def facts(side: Mapping[str, Any]) -> str:
     """What it is, in a line."""
     if side["policy"] in FRAMES:
         return "min and max left out"
-    parts = [f"{side['min']} to {side['max']} replicas"]
+    parts = [f"{side['min']} to {counted(side['max'], 'replica')}"]
     if side["policy"] == HEADROOM:
         parts.append(f"target {side['concurrency']}")
         if "scale_down_s" in side["settings"]:
@@ -69,9 +70,9 @@ def facts(side: Mapping[str, Any]) -> str:
     if side["objective"] is not None and not side["changed"] and side["policy"] == HEADROOM:
         parts.append(f"chosen at present for {100 * side['objective']:g} % within 1 s")
     parts.append(f"{side['slots']} at once, start-up {side['start_up_s']:g} s")
-    parts.append(f"{side['gpus']} GPU{'s' if side['gpus'] > 1 else ''} on {side['instance_type']}")
+    parts.append(f"{counted(side['gpus'], 'GPU')} on {side['instance_type']}")
     if side["room"] is not None:
-        parts.append(f"only a claim of {side['claim_gpus']} GPUs, room for {side['room']}")
+        parts.append(f"only a claim of {counted(side['claim_gpus'], 'GPU')}, room for {side['room']}")
     return "; ".join(parts)
 
 

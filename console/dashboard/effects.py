@@ -17,6 +17,7 @@ from deployments.core.rules import CAPACITY_CLASSES, Autoscaling
 from deployments.models import Deployment
 from deployments.objective.selectors import objective_of
 from deployments.services.revisions import other_classes
+from deployments.shortage.words import counted
 from deployments.trial import Trial
 
 BOTH = tuple(CAPACITY_CLASSES.values())
@@ -145,21 +146,26 @@ def _notes(one: Deployment, block: Autoscaling, before: Plan, after: Plan, row: 
     old, new = int(before.wanted.value[row]), int(after.wanted.value[row])
     got = int(after.granted.value[row])
     if new == old:
-        yield f"The size that is wanted does not change: {new} replicas; {current} run."
+        yield f"The size that is wanted does not change: {counted(new, 'replica')}; {_run(current)}."
     else:
-        yield f"The next pass would want {new} replicas instead of {old}; {current} run."
+        yield f"The next pass would want {counted(new, 'replica')} instead of {old}; {_run(current)}."
     if got < new:
         yield f"GPUs are there for {got} of these {new}."
     if current > block.max:
-        yield f"{current - block.max} of {current} replicas are let go, least active first; they finish what they run."
+        yield f"{current - block.max} of {counted(current, 'replica')} go, least active first, once what runs there is finished."
     policy = one.autoscaling
     if block.min < policy.min and new > block.min:
         yield (f"With a min of {block.min} instead of {policy.min} it may shrink that far when load allows, after its "
                "scale-down delay.")  # fmt: skip
     if other_classes(policy.capacity_classes, block.capacity_classes):
         begins, waits = int(after.granted.moves[row]), int(after.granted.moves_short[row])
-        yield (f"A change of classes starts anew: all {current} replicas are replaced, replacement first where GPUs are "
-               f"free. {begins} of these moves begin in the next pass" + (f", {waits} find no room yet." if waits else "."))  # fmt: skip
+        room = f"; for {waits} there is no room yet" if waits else ""
+        yield (f"A change of classes starts anew: {counted(current, 'replica')} to replace, replacement first where GPUs are "
+               f"free. In the next pass {counted(begins, 'move')} {'begins' if begins == 1 else 'begin'}{room}.")  # fmt: skip
+
+
+def _run(replicas: int) -> str:
+    return f"{replicas} runs" if replicas == 1 else f"{replicas} run"
 
 
 def change_of_priorities(organization: Organization, chosen: Sequence[Deployment], priority: int) -> Effect:
@@ -192,14 +198,15 @@ def change_of_switch(
 def _what_stops(chosen: Sequence[Deployment], money: bool) -> str:
     now = clock.now()
     live = {one.key: one.ready + one.starting for one in chosen}  # type: ignore[attr-defined]
-    gpus = sum(live[one.key] * one.gpu_count for one in chosen)
-    text = f"{sum(live.values())} replicas finish what they run and let {gpus} GPUs go."
+    count, gpus = sum(live.values()), sum(live[one.key] * one.gpu_count for one in chosen)
+    finish = "finishes what it runs and lets" if count == 1 else "finish what they run and let"
+    text = f"{counted(count, 'replica')} {finish} {counted(gpus, 'GPU')} go."
     prices = {one.key: replica_price(one, now) for one in chosen if live[one.key]} if money else {}
     if None in prices.values():
         return f"{text} No price set for some of them."
     if money:
         usd = sum((live[key] * price for key, price in prices.items() if price), Decimal(0))
-        text += f" On demand they cost ${usd:,.2f} an hour."
+        text += f" On demand {'it costs' if count == 1 else 'they cost'} ${usd:,.2f} an hour."
     return text
 
 

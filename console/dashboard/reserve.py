@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from claims import pricing
+from claims.core.conditions import instances_said
 from claims.core.quote import HOURS_A_MONTH, Rates, hourly
 from claims.core.rules import MAX_COUNT
 from claims.core.waits import Spread
@@ -39,7 +40,7 @@ class Offer:
         if not self.quota.limit:
             no_quota = "You have no quota here; ask the platform's staff for it."
         else:
-            no_quota = "" if self.quota.free else f"All {self.quota.limit} instances of your quota are used."
+            no_quota = "" if self.quota.free else f"Your quota of {instances_said(self.quota.limit)} is used up."
         return [Kind(ClaimKind.SERVERLESS.value, no_pool), Kind(ClaimKind.CUSTOMER.value, no_quota)]
 
     @property

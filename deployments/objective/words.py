@@ -66,5 +66,5 @@ def _advised(each: dict[str, Any], choice: ObjectiveChoice) -> str:
             now = f" instead of {span(choice.startup.total_seconds())}" if choice.startup else ""
             return f"Start-ups of {span(each['seconds'])}{now} would have met it: {percent(each['share'])}."
         case "capacity":
-            return f"For {each['hours']:g} hours of the last day no GPUs were to be had: settings do not help against that."
+            return f"For {each['hours']:g} h of the last day no GPUs were to be had: settings do not help against that."
     return ""

@@ -117,7 +117,8 @@ def _starts(recorded: RecordedPass, output: Output, place: int) -> list[str]:
     columns = (snapshot.instances.key[mine.instance], mine.gpus, mine.capacity_class, keys[mine.replaces])
     rows = zip(*(one.tolist() for one in columns), strict=True)
     return sorted(
-        f"{gpus} GPUs on instance {instance}, class {kind}" + (f", for replica {old}" if old >= 0 else "")
+        f"{gpus} GPU{'' if gpus == 1 else 's'} on instance {instance}, class {kind}"
+        + (f", for replica {old}" if old >= 0 else "")
         for instance, gpus, kind, old in rows
     )
 

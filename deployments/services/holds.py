@@ -115,7 +115,7 @@ def _deployment(organization: Organization, deployment_id: uuid.UUID, size: int 
     if size is not None and not policy.min <= size <= policy.max:
         raise FailedPrecondition(
             "PIN_OUTSIDE_BOUNDS", f"deployments/{deployment.id}",
-            f"{size} replicas lie outside {policy.min} to {policy.max}, the min and max of {deployment.name}; "
+            f"a size of {size} lies outside {policy.min} to {policy.max}, the min and max of {deployment.name}; "
             "change these first.",
         )  # fmt: skip
     return deployment

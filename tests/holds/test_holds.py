@@ -86,7 +86,9 @@ def test_r19_an_expired_hold_is_over_by_itself(cast: Cast, chat: Deployment) -> 
 def test_r19_a_pin_outside_min_and_max_is_refused_with_the_numbers(cast: Cast, chat: Deployment) -> None:
     for size in (1, 7):
         refusal = refused(FailedPrecondition, cast, kind="PIN", deployment_id=chat.id, size=size)
-        assert refusal.message == (f"{size} replicas lie outside 2 to 6, the min and max of chat; change these first.")
+        assert refusal.message == (
+            f"a size of {size} lies outside 2 to 6, the min and max of chat; change these first."
+        )
     for size in (2, 6):
         hold = hold_create(actor=cast.admin.actor, kind="PIN", reason="x", deployment_id=chat.id, size=size)
         hold_end(actor=cast.admin.actor, hold_id=hold.id)

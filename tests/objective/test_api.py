@@ -102,7 +102,7 @@ def test_choices_are_paged_newest_first_and_say_why(cast: Cast, chat: Deployment
         "Under min 1 and max 8 no setting reaches more than 98.10 %.",
         "A max of 12 instead of 8 would have met it: 99.35 %.",
         "Start-ups of 25 s instead of 100 s would have met it: 99.21 %.",
-        "For 3.5 hours of the last day no GPUs were to be had: settings do not help against that.",
+        "For 3.5 h of the last day no GPUs were to be had: settings do not help against that.",
     ]
 
 

@@ -233,7 +233,7 @@ def test_quota_is_called_attention_to_at_80_and_again_at_95_percent(cast: Cast, 
 
     resize(16)
     assert one(cast, "quota:").level == "warn"
-    assert one(cast, "quota:").text == "16 of 20 instances are used (80%)"
+    assert one(cast, "quota:").text == "16 of 20 instances used (80%)"
     notice_hide(actor=actor, notice=one(cast, "quota:"), now=clock.now())
     assert shown(cast, "quota:") == []
     resize(19)
@@ -251,7 +251,7 @@ def test_c12_a_window_that_the_pool_cannot_give_is_called_attention_to(cast: Cas
     assert shown(cast, "window:") == []
     pool_resize(actor=world.PLATFORM, offering=quiet.claim.offering, size=2)
     notice = one(cast, "window:")
-    assert f"1 of 3 instances lack from {start:%Y-%m-%d %H:%M:%S} UTC" in notice.text
+    assert f"1 of 3 instances cannot be had from {start:%Y-%m-%d %H:%M:%S} UTC" in notice.text
     assert "and 12 times more in two weeks" in notice.text
     notice_hide(actor=person(cast), notice=notice, now=clock.now())
     assert shown(cast, "window:") == []

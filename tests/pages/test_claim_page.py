@@ -72,7 +72,7 @@ def test_c7_a_scheduled_reduction_shows_its_time_and_what_it_costs_until_then(ca
     claim = scheduled(cast)
     (change,) = pending_changes(claim)
     text = page(cast.admin, claim)
-    assert "From 3 to 1 instances" in text
+    assert "From 3 to 1 instance</dt>" in text
     assert f"{change.effective_at:%Y-%m-%d %H:%M:%S} UTC" in text
     assert "for 2 instances, used or not" in text
     now = claim.updated_at

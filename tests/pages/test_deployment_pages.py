@@ -65,7 +65,7 @@ def test_r19_a_pin_outside_the_bounds_is_refused_beside_its_number(cast: Cast, r
     browser, address = cast.admin.browser(), reverse("deployment-hold", args=[running.deployment.id])
     answer = browser.post(address, hold_form(kind="PIN", size="7"))
     assert answer.status_code == 422
-    assert "7 replicas lie outside 2 to 6" in answer.content.decode()
+    assert "a size of 7 lies outside 2 to 6" in answer.content.decode()
     for changes in ({"reason": ""}, {"lasts": ""}, {"lasts": "forever"}, {"kind": "PIN"}):
         assert browser.post(address, hold_form(**changes)).status_code == 422
     assert not Hold.objects.exists()
@@ -365,9 +365,9 @@ def test_the_preview_of_autoscaling_says_what_follows(cast: Cast, running: Runni
     assert "GPUs are there for" not in more
     assert "GPUs are there for 9 of these 30." not in preview(min=5)
     assert "GPUs are there for 12 of these 30." in preview(min=30, max=30)
-    assert "1 of 2 replicas are let go" in preview(min=1, max=1)
+    assert "1 of 2 replicas go, least active first" in preview(min=1, max=1)
     assert "With a min of 1 instead of 2 it may shrink that far" in preview(min=1)
-    assert "A change of classes starts anew: all 2 replicas are replaced, replacement first" in preview(
+    assert "A change of classes starts anew: 2 replicas to replace, replacement first" in preview(
         classes="CAPACITY_CLASS_ON_DEMAND"
     )
     assert AutoscalingPolicy.objects.get().max == 6

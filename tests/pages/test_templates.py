@@ -25,6 +25,13 @@ def test_a_template_holds_nothing_the_policy_blocks(path: Path) -> None:
     assert [name for name, pattern in FORBIDDEN.items() if re.search(pattern, text)] == []
 
 
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_no_number_of_things_is_followed_by_a_fixed_plural(path: Path) -> None:
+    """ "1 replicas" is what that says of one."""
+    things = "replicas|instances|claims|deployments|requests|machines|windows|intervals"
+    assert re.findall(rf"}}}} (?:{things})\b", path.read_text()) == []
+
+
 def test_every_icon_that_is_used_is_in_the_list() -> None:
     names = set((settings.BASE_DIR / "static" / "icons.txt").read_text().split())
     used = {name for path in TEMPLATES for name in re.findall(r'{% icon "([a-z0-9-]+)"', path.read_text())}

@@ -17,6 +17,7 @@ from console.dashboard.forms import BulkForm
 from deployments.models import Deployment
 from deployments.selectors import deployments_of
 from deployments.services import deployments_switch, priorities_set
+from deployments.shortage.words import counted
 
 
 @require_POST
@@ -71,5 +72,7 @@ def done(request: HttpRequest, ids: list[uuid.UUID], data: dict[str, Any]) -> Ht
     except (InvalidArgument, FailedPrecondition) as refusal:
         told(request, refusal)
     else:
-        messages.success(request, f"{len(changed)} of {len(ids)} deployments changed. The next pass goes by it.")
+        messages.success(
+            request, f"{len(changed)} of {counted(len(ids), 'deployment')} changed. The next pass goes by it."
+        )
     return redirect("deployments")

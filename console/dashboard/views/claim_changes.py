@@ -10,6 +10,7 @@ from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_http_methods, require_POST
 
 from claims import services
+from claims.core.conditions import instances_said
 from claims.core.rules import ClaimResources
 from claims.core.states import Status
 from claims.models import CapacityClaim
@@ -77,7 +78,7 @@ def claim_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
     except FailedPrecondition as refusal:
         told(request, refusal)
     else:
-        messages.success(request, f"The reduction of {kept.name} is withdrawn; it keeps {kept.target} instances.")
+        messages.success(request, f"The reduction of {kept.name} is withdrawn; it keeps {instances_said(kept.target)}.")
     return redirect("claim", id)
 
 

@@ -24,6 +24,7 @@ from deployments.services import (
     model_memory_set,
     replica_restart,
 )
+from deployments.shortage.words import counted
 
 PATHS = {"kind": "kind", "size": "size", "reason": "reason", "expires_at": "lasts"}
 
@@ -75,7 +76,7 @@ def freeze(request: HttpRequest) -> HttpResponse:
 
 
 def done(hold: Hold) -> str:
-    return "frozen" if hold.size is None else f"pinned to {hold.size} replicas"
+    return "frozen" if hold.size is None else f"pinned to {counted(hold.size, 'replica')}"
 
 
 @require_POST

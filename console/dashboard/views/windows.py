@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from claims import services
 from claims.calendar import pool_calendar
+from claims.core.conditions import instances_said
 from claims.core.states import Status
 from claims.core.window_rules import WindowAsked
 from claims.models import CapacityClaim, ClaimWindow
@@ -80,7 +81,7 @@ def _stored(
     else:
         stored = services.window_change(actor=actor, claim_id=claim.id, window_id=row.id, asked=asked)
     if tell:
-        messages.success(request, f"{claim.name} has a window of {stored.count} instances {words_of(stored)}.")
+        messages.success(request, f"{claim.name} has a window of {instances_said(stored.count)} {words_of(stored)}.")
 
 
 def _previewed(
