@@ -18,10 +18,9 @@ from claims.labels import Holder
 from claims.ledger import whole_second
 from claims.metering import UsageRow
 from claims.models import ClaimKind, MeterCursor, Offering, RatedSlice, UsageInterval, UsageKind
-from console.common.money import SECONDS_PER_HOUR
 from console.organizations.models import Organization
 
-MOST_MONTHS = 240
+MOST_MONTHS, HOUR_S = 240, 3600
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -207,8 +206,6 @@ def hour_amounts(organization: Organization, now: datetime) -> dict[int, Amount]
     """What an hour costs of each interval that is held now, at the rate and price of this moment. Raises PriceMissing."""
     at = whole_second(now)
     return {
-        one.interval: Amount().plus(
-            one.rate, one.gpu_seconds * SECONDS_PER_HOUR, one.usd_per_gpu_hour * one.gpu_seconds
-        )
+        one.interval: Amount().plus(one.rate, one.gpu_seconds * HOUR_S, one.usd_per_gpu_hour * one.gpu_seconds)
         for one in metering.rated(organization, at, at + metering.SECOND)
     }

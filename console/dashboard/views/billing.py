@@ -223,8 +223,8 @@ def labels_chosen(request: HttpRequest, chosen: Chosen) -> Chosen:
 
 def filters_in(request: HttpRequest) -> Mapping[str, str]:
     found = {name: value for name in (*TABLES, "label", "unlabelled") if (value := request.GET.get(name, ""))}
-    kind, held = request.GET.get("kind", ""), request.GET.get("held") == "1"
-    return found | ({"of": KIND_WORDS[kind]} if kind in KINDS else {}) | ({"held": "now"} if held else {})
+    kind = request.GET.get("kind", "")
+    return found | ({"of": KIND_WORDS[kind]} if kind in KINDS else {})
 
 
 def offerings() -> dict[int, Offering]:
