@@ -17,6 +17,7 @@ from claims.models import ClaimEvent
 from console.organizations.models import Organization
 from deployments.core import explain
 from deployments.models import Decision
+from deployments.selectors import names_in
 
 
 class EventKind(StrEnum):
@@ -72,9 +73,11 @@ def _decided(
     which = Q(deployment__id=wanted.object_id) if wanted.object_id else Q()
     found = Decision.objects.filter(which, wanted.times, older(source, before), organization=organization)
     changed = found.exclude(granted=F("current")).select_related("deployment").order_by("-at", "-id")
-    for one in changed[:most]:
+    rows = list(changed[:most])
+    names = names_in(rows, organization)
+    for one in rows:
         yield Event(Place(one.at, source, one.id), EventKind.SCALING, one.deployment.id, one.deployment.name, "Replicas",
-                    one.current, one.granted, one.bound, explain.line(one.record))  # fmt: skip
+                    one.current, one.granted, one.bound, explain.line(one.record, names))  # fmt: skip
 
 
 def _of_claims(

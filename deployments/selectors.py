@@ -1,7 +1,7 @@
 """Reads of the deployments half, for pages and APIs. The number of queries never depends on the number of rows."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,10 +23,12 @@ from django.db.models.expressions import RawSQL
 
 from console.common import clock
 from console.common.errors import NotFound
-from console.organizations.models import Organization
+from console.organizations.models import AuditEvent, Organization
 from deployments.core.plan import SHORT
 from deployments.core.states import HOLDING, ReplicaState
 from deployments.models import Annotation, Decision, Deployment, Gateway, Hold, Replica, ReplicaPlacement
+
+OTHERS, DELETED = "a deployment of another organization", "a deployment that is deleted"
 
 
 def gateways_of(organization: Organization) -> QuerySet[Gateway]:
@@ -215,10 +217,27 @@ def deployment_get(organization: Organization, id: uuid.UUID) -> Deployment:
     return deployment
 
 
-def names_of(organization: Organization, keys: Iterable[int]) -> dict[int, str]:
-    """Names of the organization's own deployments among `keys`."""
-    found = Deployment.objects.filter(organization=organization, key__in=list(keys))
-    return dict(found.values_list("key", "name"))
+def names_of(organization: Organization, keys: Iterable[int], *, platform: bool = False) -> dict[int, str]:
+    """What deployments are called to whom is of the organization: its own by name, those it deleted too; others only to the
+    platform. One query, and a second where some are gone."""
+    wanted = {key for key in keys if key >= 0}
+    found = Deployment.objects.filter(key__in=wanted).values_list("key", "name", "organization_id")
+    names = {key: name if platform or owner == organization.key else OTHERS for key, name, owner in found}
+    gone = wanted - names.keys()
+    return names | (dict.fromkeys(gone, DELETED) | _names_deleted(organization, gone) if gone else {})
+
+
+def _names_deleted(organization: Organization, keys: Collection[int]) -> dict[int, str]:
+    """As the audit trail has them: of the rows nothing is left."""
+    deleted = AuditEvent.objects.filter(
+        organization=organization, object_type="Deployment", action="deployment.delete", before__key__in=list(keys)
+    )
+    return dict(deleted.order_by("id").values_list("before__key", "object_name"))
+
+
+def names_in(decisions: Iterable[Decision], organization: Organization, *, platform: bool = False) -> dict[int, str]:
+    """The deployments that the sentences of these decisions name."""
+    return names_of(organization, {int(one.record.get("granted_other", -1)) for one in decisions}, platform=platform)
 
 
 def last_decisions(deployments: Iterable[Deployment]) -> dict[int, Decision]:

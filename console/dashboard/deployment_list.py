@@ -23,7 +23,7 @@ from console.dashboard.signals import signals_lost
 from console.organizations.models import Organization
 from deployments.core import explain
 from deployments.models import Decision, Deployment, Hold
-from deployments.selectors import concerning, deployments_of, holds_in_force, last_decided, last_decisions, names_of
+from deployments.selectors import concerning, deployments_of, holds_in_force, last_decided, last_decisions, names_in
 
 PAGE_SIZE = 25
 LONGEST = 120  # characters of a reason
@@ -212,7 +212,7 @@ def rows_of(request: HttpRequest, page: Page[int], holds: Sequence[Hold]) -> lis
     by_key = {one.key: one for one in deployments_of(organization).filter(key__in=page.object_list).order_by()}
     shown = [by_key[key] for key in page.object_list if key in by_key]  # but for what was deleted in between
     sample, course, decisions = last_sample(shown), trends(shown, clock.now()), last_decisions(shown)
-    names = names_of(organization, {one.record.get("granted_other", -1) for one in decisions.values()})
+    names = names_in(decisions.values(), organization)
     labels = labels_of(organization, UsageKind.REPLICA, [one.id for one in shown])
     return [
         Row(one, sample.get(one.key), course.get(one.key), decisions.get(one.key),

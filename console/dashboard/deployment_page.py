@@ -41,7 +41,7 @@ from deployments.selectors import (
     decisions_of,
     failed_of,
     holds_in_force,
-    names_of,
+    names_in,
     replicas_of,
 )
 from deployments.startups import start_ups_of
@@ -134,7 +134,7 @@ def is_short(one: Deployment) -> bool:
 def explained(decisions: Any, organization: Organization) -> list[dict[str, Any]]:
     """Decisions with their sentences; other deployments of the organization by name."""
     rows: list[Decision] = list(decisions)
-    names = names_of(organization, {row.record.get("granted_other", -1) for row in rows})
+    names = names_in(rows, organization)
     return [
         {"decision": row, "text": explain.line(row.record, names), "steps": explain.steps(row.record, names)}
         for row in rows

@@ -1,6 +1,6 @@
 """Who waits for capacity: claims for instances of the pool, in their order, and deployments for GPUs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from claims.selectors import IN_CLUSTER, WANTED
 from console.dashboard.machines import OTHERS, Viewer, Wanted
 from deployments.core import explain
 from deployments.models import CapacityClass, Decision, Deployment
+from deployments.selectors import names_in
 
 MOST = 100
 
@@ -90,7 +91,7 @@ def _merged(rows: Iterable[WaitingClaim]) -> list[WaitingClaim]:
 
 
 def deployments_short(viewer: Viewer, wanted: Wanted) -> list[ShortDeployment]:
-    """Deployments that were granted less than they wanted, most GPUs first: one query. Members see their own."""
+    """Deployments that were granted less than they wanted, most GPUs first: two queries. Members see their own."""
     deployments = Deployment.objects.filter(disabled=False)
     if not viewer.platform:
         deployments = deployments.filter(organization=viewer.organization)
@@ -101,17 +102,20 @@ def deployments_short(viewer: Viewer, wanted: Wanted) -> list[ShortDeployment]:
     found = Decision.objects.filter(id__in=newest, granted__lt=F("wanted"))
     if wanted.zone:
         found = found.filter(record__zone=wanted.zone)
-    rows = [_short(viewer, one) for one in
-            found.select_related("deployment__organization", "deployment__instance_type").order_by("-id")[:MOST]]  # fmt: skip
+    decisions = list(
+        found.select_related("deployment__organization", "deployment__instance_type").order_by("-id")[:MOST]
+    )
+    names = names_in(decisions, viewer.organization, platform=viewer.platform)
+    rows = [_short(viewer, one, names) for one in decisions]
     return sorted(rows, key=lambda row: (-row.gpus, row.organization, row.name))
 
 
-def _short(viewer: Viewer, decision: Decision) -> ShortDeployment:
+def _short(viewer: Viewer, decision: Decision, names: Mapping[int, str]) -> ShortDeployment:
     one, record = decision.deployment, decision.record
     words = {CapacityClass.RESERVED: "reserved", CapacityClass.ON_DEMAND: "on demand"}
     return ShortDeployment(
         one.name, reverse("deployment", args=[one.id]) if viewer.owns(one.organization_id) else None,
         one.organization.name, decision.wanted - decision.granted, int(record["granted_missing_gpus"]),
         words.get(record["granted_capacity_class"], "any"), str(record["zone"]), one.instance_type.name,
-        explain.steps(record)[-1]["text"], decision.at,
+        explain.steps(record, names)[-1]["text"], decision.at,
     )  # fmt: skip

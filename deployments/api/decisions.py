@@ -1,6 +1,6 @@
 """`/api/v1/decisions`: search over what the autoscaler decided, one decision, and one made once more."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -17,8 +17,9 @@ from console.organizations.api.errors import snake_case
 from console.organizations.api.fields import query_time
 from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import PAGING
+from console.organizations.models import Organization
 from deployments.api import shapes
-from deployments.api.v1 import MOST_KEYS, decision_to
+from deployments.api.v1 import MOST_KEYS, decisions_to
 from deployments.models import Decision
 from deployments.replay.again import decision_replay
 from deployments.replay.said import replay_to
@@ -51,14 +52,15 @@ class AllDecisionsView(APIView):
         rows = decisions_found(organization, _asked(request), limit + 1, _after(request.query_params.get("after")))
         last = rows[limit - 1] if len(rows) > limit else None
         more = encode_cursor([last.at.isoformat(), last.id]) if last else None
-        return Response(page([found_to(one) for one in rows[:limit]], more))
+        return Response(page(found_to(rows[:limit], organization), more))
 
 
 class DecisionView(APIView):
     @extend_schema(responses=shapes.OneFound, operation_id="GetDecision")
     def get(self, request: Request, id: str) -> Response:
         """One decision, with the numbers and reasons of every stage."""
-        return Response({"decision": found_to(decision_in(request, id))})
+        organization = request_actor(request).require_organization()
+        return Response({"decision": found_to([decision_in(request, id)], organization)[0]})
 
 
 class ReplayView(APIView):
@@ -77,9 +79,11 @@ def decision_in(request: Request, id: str) -> Decision:
     return decision_get(organization, int(id))
 
 
-def found_to(one: Decision) -> dict[str, Any]:
-    head = {"deploymentId": str(one.deployment.id), "deploymentName": one.deployment.name}
-    return {**head, **decision_to(one)}
+def found_to(found: Sequence[Decision], organization: Organization) -> list[dict[str, Any]]:
+    return [
+        {"deploymentId": str(one.deployment.id), "deploymentName": one.deployment.name, **told}
+        for one, told in zip(found, decisions_to(found, organization), strict=True)
+    ]
 
 
 def _asked(request: Request) -> Asked:

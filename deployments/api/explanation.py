@@ -14,8 +14,9 @@ from console.common import clock
 from console.common.errors import InvalidArgument
 from console.organizations.api.fields import query_time
 from console.organizations.api.permissions import request_actor
+from console.organizations.models import Organization
 from deployments.api.shapes import ExplanationShape
-from deployments.api.v1 import decision_to, deployment_in
+from deployments.api.v1 import decision_to, decisions_to, deployment_in
 from deployments.core.reasons import stage
 from deployments.models import Deployment
 from deployments.replay.past import Then, explanation_at, to_its_end
@@ -48,7 +49,7 @@ class ExplanationView(APIView):
             )
         found = explanation_of(deployment, now, platform=request_actor(request).is_platform)
         head = {"deploymentId": str(deployment.id), "at": timestamp(now)}
-        return Response({**head, **(explanation_to(found) if found else {"reason": None})})
+        return Response({**head, **(explanation_to(found, deployment.organization) if found else {"reason": None})})
 
 
 def _then(deployment: Deployment, at: datetime, text: str, now: datetime, *, platform: bool) -> dict[str, Any]:
@@ -56,13 +57,14 @@ def _then(deployment: Deployment, at: datetime, text: str, now: datetime, *, pla
         raise InvalidArgument.of("at", "must not lie in the future")
     found = explanation_at(deployment, min(to_its_end(at, text), now), platform=platform)
     head = {"deploymentId": str(deployment.id), "at": timestamp(at)}
-    return {**head, **(then_to(found) if found else {"reason": None})}
+    return {**head, **(then_to(found, deployment.organization) if found else {"reason": None})}
 
 
-def then_to(found: Then) -> dict[str, Any]:
+def then_to(found: Then, organization: Organization) -> dict[str, Any]:
     """Of a time of the past; what only the record of the pass can tell is left out where there is none."""
     one, grew, load, helped = found.decision, found.grew, found.load, found.helped
-    told = explanation_to(found.why) if found.why else {
+    decision, *after = decisions_to([one, *found.after], organization)
+    told = explanation_to(found.why, organization) if found.why else {
         "reason": {"code": found.reason.name, "stage": stage(found.reason)},
         "bound": found.bound.name,
         "text": found.told,
@@ -78,10 +80,10 @@ def then_to(found: Then) -> dict[str, Any]:
     return {
         **told,
         "load": {"at": timestamp(load.at), "queued": load.queued, "running": load.running} if load else None,
-        "decision": decision_to(one),
+        "decision": decision,
         "plannedAt": timestamp(found.planned_at) if found.planned_at else None,
         "replay": replay_to(found.replay),
-        "after": [decision_to(each) for each in found.after],
+        "after": after,
         "grewAt": timestamp(grew.at) if grew else None,
     }
 
@@ -102,7 +104,7 @@ def limits_to(found: Limits) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def explanation_to(found: Explanation) -> dict[str, Any]:
+def explanation_to(found: Explanation, organization: Organization) -> dict[str, Any]:
     def at(moment: datetime | None) -> str | None:
         return timestamp(moment) if moment else None
 
@@ -143,5 +145,5 @@ def explanation_to(found: Explanation) -> dict[str, Any]:
             for one in found.changes
         ],
         "lookAhead": found.look_ahead,
-        "decision": decision_to(found.decision) if found.decision else None,
+        "decision": decision_to(found.decision, organization) if found.decision else None,
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """`/api/v1/deployments/{id}/decisions|signals|replicas`: what the vendor's API has no address for."""
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from console.organizations.api.idempotency import idempotent
 from console.organizations.api.ids import id_in_path
 from console.organizations.api.listing import Filter, Listing
 from console.organizations.api.permissions import request_actor
+from console.organizations.models import Organization
 from deployments import services
 from deployments.api import shapes
 from deployments.core import explain
@@ -29,7 +31,7 @@ from deployments.history.selectors import Span, history_span
 from deployments.loop import history
 from deployments.loop.points import COUNTERS, GAUGES, Points
 from deployments.models import CapacityClass, Decision, Deployment, Replica
-from deployments.selectors import deployment_get, replicas_of
+from deployments.selectors import deployment_get, names_in, replicas_of
 from deployments.services.replicas import RESTART
 
 RESOLUTIONS = {"5s": 5, "1m": 60, "1h": 3600}
@@ -42,7 +44,17 @@ def deployment_in(request: Request, id: str) -> Deployment:
     return deployment_get(request_actor(request).require_organization(), id_in_path("Deployment", id))
 
 
-def decision_to(decision: Decision) -> dict[str, Any]:
+def decisions_to(decisions: Sequence[Decision], organization: Organization) -> list[dict[str, Any]]:
+    """As the API has them; other deployments of the organization by name. One query for all of them."""
+    names = names_in(decisions, organization)
+    return [_decision_to(one, names) for one in decisions]
+
+
+def decision_to(decision: Decision, organization: Organization) -> dict[str, Any]:
+    return decisions_to([decision], organization)[0]
+
+
+def _decision_to(decision: Decision, names: Mapping[int, str]) -> dict[str, Any]:
     return {
         "id": decision.id,
         "at": timestamp(decision.at),
@@ -51,8 +63,8 @@ def decision_to(decision: Decision) -> dict[str, Any]:
         "current": decision.current,
         "bound": decision.bound,
         "madeAfterwards": decision.made_afterwards,
-        "reasons": explain.steps(decision.record),
-        "text": explain.line(decision.record),
+        "reasons": explain.steps(decision.record, names),
+        "text": explain.line(decision.record, names),
     }
 
 
@@ -68,8 +80,9 @@ class DecisionsView(APIView):
     @extend_schema(responses=shapes.DecisionPage, operation_id="ListDecisions", parameters=DECISIONS.parameters)
     def get(self, request: Request, id: str) -> Response:
         """Decisions of the autoscaler, newest first, each with the numbers and reasons of every stage."""
-        found = Decision.objects.filter(deployment=deployment_in(request, id))
-        return Response(DECISIONS.stored(request, found, decision_to))
+        deployment = deployment_in(request, id)
+        found = Decision.objects.filter(deployment=deployment)
+        return Response(DECISIONS.stored_with(request, found, lambda rows: decisions_to(rows, deployment.organization)))
 
 
 class SignalsView(APIView):

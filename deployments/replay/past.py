@@ -14,7 +14,7 @@ from deployments.models import Decision, Deployment, TickRecord
 from deployments.replay.again import Replay, decision_replay
 from deployments.replay.packing import UnreadableError
 from deployments.replay.recorded import from_bytes
-from deployments.selectors import names_of
+from deployments.selectors import names_in
 from deployments.shortage import SET_FIRST, Explanation, explanation_then
 from deployments.shortage.limits import Limits, limits_at, said_of_holds, said_of_max
 from deployments.shortage.load import asked_for, why_not_fewer
@@ -136,7 +136,7 @@ def explanation_at(deployment: Deployment, at: datetime, *, platform: bool = Fal
     decision = mine.filter(at__lte=at).order_by("-at", "-id").first()
     if decision is None:
         return None
-    names = names_of(deployment.organization, {int(str(decision.record.get("granted_other", -1)))})
+    names = names_in([decision], deployment.organization)
     found = _pass(deployment, decision, at)
     planned_at, trial = found or (None, None)
     return Then(

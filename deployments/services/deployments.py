@@ -179,7 +179,8 @@ def deployment_delete(*, actor: Actor, deployment_id: uuid.UUID) -> Deployment:
         deployment.status, deployment.updated_at = Status.DELETING, clock.now()
         deployment.save(update_fields=["status", "updated_at"])
         audit_record(actor=actor, action="deployment.delete", obj_type="Deployment", obj_id=str(deployment.id),
-                     obj_name=deployment.name, before=_plain(_spec_of(deployment)), organization=organization)  # fmt: skip
+                     obj_name=deployment.name, before={**_plain(_spec_of(deployment)), "key": deployment.key},
+                     organization=organization)  # fmt: skip  # records of the loop name it by its key
         _tell(organization)
     return deployment_get(organization, deployment.id)
 

@@ -65,7 +65,7 @@ def test_the_explanation_says_load_margin_and_start_up_in_words_and_numbers(cast
     now = fleet.run(of.instance_type, clock.now(), 25)
     found = explanation_of(fleet.reread(one), now)
     assert found is not None
-    told = explanation_to(found)["lookAhead"]
+    told = explanation_to(found, one.organization)["lookAhead"]
     assert (told["stage"], told["code"]) == ("look-ahead", "AHEAD")
     numbers = told["numbers"]
     assert numbers["expected"] > numbers["margin"] > 0

@@ -1,5 +1,6 @@
 """The overview: what needs attention first, then the numbers, then what happened."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -29,7 +30,7 @@ from console.organizations.models import Organization
 from console.organizations.selectors import audit_of
 from deployments.core import explain
 from deployments.models import Decision
-from deployments.selectors import briefs_of, holds_in_force, recent_decisions
+from deployments.selectors import briefs_of, holds_in_force, names_in, recent_decisions
 
 RECENT = 12
 
@@ -49,7 +50,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "tomorrow": until("tomorrow", now),
         "kpis": kpis(facts),
         "late_loops": facts.late,
-        "decisions": [described(one) for one in recent_decisions(organization, RECENT)],
+        "decisions": described(recent_decisions(organization, RECENT), organization),
         "events": audit_of(actor)[:RECENT],
         "makings": makings(organization, actor),
         **spent,
@@ -132,5 +133,7 @@ def kpis(facts: Facts) -> dict[str, int]:
     }
 
 
-def described(decision: Decision) -> dict[str, Any]:
-    return {"decision": decision, "text": explain.line(decision.record)}
+def described(decisions: Iterable[Decision], organization: Organization) -> list[dict[str, Any]]:
+    rows = list(decisions)
+    names = names_in(rows, organization)
+    return [{"decision": one, "text": explain.line(one.record, names)} for one in rows]
