@@ -111,7 +111,7 @@ def _require_room(deployment: Deployment, usd: Decimal | None, ceiling: int | No
     if ceiling is not None and ceiling < low:
         raise FailedPrecondition(
             "CEILING_BELOW_MIN", f"deployments/{deployment.id}",
-            f"{usd} USD an hour pays for no more than {ceiling} and min is {low}; min is always kept.",
+            f"{usd} USD an hour pays for {ceiling} replica{'' if ceiling == 1 else 's'} and min is {low}; min is always kept.",
         )  # fmt: skip
 
 
