@@ -70,6 +70,13 @@ class Trial:
             )
         )
 
+    def claimed(self, rows: Sequence[int], organization: int) -> Self:
+        """With these machines (rows) claimed by the organization, and all that runs on them left there."""
+        machines = self.snapshot.instances
+        org, claim = machines.org.copy(), machines.claim.copy()
+        org[list(rows)], claim[list(rows)] = organization, UNNAMED_CLAIM
+        return self.with_(instances=Instances(**{**dict(machines.items()), "org": org, "claim": claim}))
+
     def without_replicas(self, rows: Sequence[int]) -> Self:
         """As if these replicas (rows) were gone and had let their GPUs go."""
         replicas, machines, parts = self.snapshot.replicas, self.snapshot.instances, self.snapshot.parts

@@ -75,7 +75,7 @@ def then_to(found: Then, organization: Organization) -> dict[str, Any]:
         "wanted": one.wanted,
         "granted": one.granted,
         "missing": {"replicas": one.wanted - one.granted, "gpus": found.missing_gpus},
-        "changes": [{"kind": helped[0], "text": helped[1], "moreReplicasNow": None, "id": None}] if helped else [],
+        "changes": [_remedy(helped[0], helped[1])] if helped else [],
     }  # fmt: skip
     return {
         **told,
@@ -85,6 +85,18 @@ def then_to(found: Then, organization: Organization) -> dict[str, Any]:
         "replay": replay_to(found.replay),
         "after": after,
         "grewAt": timestamp(grew.at) if grew else None,
+    }
+
+
+def _remedy(kind: str, text: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "text": text,
+        "moreReplicas": None,
+        "moreReplicasNow": None,
+        "id": None,
+        "values": {},
+        "first": {},
     }
 
 
@@ -141,7 +153,8 @@ def explanation_to(found: Explanation, organization: Organization) -> dict[str, 
             {"gpus": one.gpus, "zone": one.zone, "text": one.text, "at": at(one.at)} for one in found.expected
         ],
         "changes": [
-            {"kind": one.kind, "text": one.text, "moreReplicasNow": one.replicas, "id": str(one.id) if one.id else None}
+            _remedy(one.kind, one.text) | {"moreReplicas": one.replicas, "moreReplicasNow": one.now, "values": one.values,
+                                           "first": one.first, "id": str(one.id) if one.id else None}
             for one in found.changes
         ],
         "lookAhead": found.look_ahead,

@@ -328,8 +328,13 @@ class AwaitedShape(Shape):
 class RemedyShape(Shape):
     kind = serializers.CharField()
     text = serializers.CharField()
-    moreReplicasNow = serializers.IntegerField(allow_null=True)
-    id = serializers.CharField(allow_null=True)
+    moreReplicas = serializers.IntegerField(allow_null=True, help_text="In all; null where nobody can tell any more.")
+    moreReplicasNow = serializers.IntegerField(
+        allow_null=True, help_text="Of these at once, without waiting for instances."
+    )
+    id = serializers.CharField(allow_null=True, help_text="Of the claim, window, hold or other deployment to change.")
+    values = serializers.DictField(child=serializers.CharField(), help_text="What is set there.")
+    first = serializers.DictField(child=serializers.CharField(), help_text="What the deployment itself needs before.")
 
 
 class HoldingShape(Shape):

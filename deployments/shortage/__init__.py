@@ -5,7 +5,7 @@ do: a decision is written only when it changes, and load and capacity go on. The
 The number of queries depends on nothing. A pass of the past that is recorded is explained by the same code (`explanation_then`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,12 +20,14 @@ from deployments.core.record import Row, decision_record, number
 from deployments.core.states import ReplicaState
 from deployments.models import Decision, Deployment, Replica
 from deployments.selectors import decisions_of
-from deployments.shortage.changes import Case, Change, changes_for
+from deployments.shortage.case import Case, Change, Size
+from deployments.shortage.changes import changes_for
+from deployments.shortage.claiming import sizes_now
 from deployments.shortage.expected import Ahead, Expected, Line, ahead_in, expected_in
 from deployments.shortage.holders import Holder, Names, holders_of
 from deployments.shortage.limits import Limits, limits_at
 from deployments.shortage.load import asked_for, why_not_fewer
-from deployments.shortage.past import came_in, past_line
+from deployments.shortage.past import came_in, past_line, sizes_then
 from deployments.shortage.room import Room, rooms_of
 from deployments.shortage.words import Facts, paragraph
 from deployments.trial import Trial
@@ -117,7 +119,7 @@ def explanation_of(deployment: Deployment, now: datetime, *, platform: bool = Fa
     if decision is None or row is None:
         return None
     made, names = trial.plan(), Names.read(trial, deployment.organization, platform=platform)
-    case = _case(trial, row, made, names, deployment, now)
+    case = _case(trial, row, made, names, sizes_now(trial, names, deployment.organization_id), deployment, now)
     line = Line.read(trial, row, names)
     found = _explained(case, deployment, decision, line, now)
     if case.missing:
@@ -129,13 +131,13 @@ def explanation_then(
     deployment: Deployment, decision: Decision, trial: Trial, at: datetime, *, platform: bool = False
 ) -> Explanation | None:
     """The same of a pass of the past (`trial`) that is not older than the decision; None where the deployment was not in
-    it. Who held what is as it was then; names, quota and the sizes of claims are those of today. `expected` says what was
+    it. Who held what is as it was then, the sizes of claims too; names and quota are those of today. `expected` says what was
     on its way, with the time at which it came."""
     row = trial.row_of(deployment.key)
     if row is None:
         return None
     made, names = trial.plan(), Names.read(trial, deployment.organization, platform=platform)
-    case = _case(trial, row, made, names, deployment, at)
+    case = _case(trial, row, made, names, sizes_then(trial, names, deployment.organization_id, at), deployment, at)
     line = past_line(trial, row, names)
     found = _explained(case, deployment, decision, line, at)
     return replace(found, expected=came_in(line, at) if case.missing else [])
@@ -172,14 +174,16 @@ def _sample(record: Row) -> dict[str, Any]:
     }
 
 
-def _case(trial: Trial, row: int, made: Plan, names: Names, deployment: Deployment, now: datetime) -> Case:
+def _case(
+    trial: Trial, row: int, made: Plan, names: Names, sizes: Mapping[int, Size], deployment: Deployment, now: datetime
+) -> Case:
     rows = Offering.objects.filter(instance_type=deployment.instance_type).select_related("zone", "instance_type")
     by_key = {one.key: one for one in rows}
     offerings = {place: by_key[key] for place, key in enumerate(trial.snapshot.offerings.key.tolist())}
     quotas = {one.offering.key: one for one in quotas_of(deployment.organization)}
     table = trial.snapshot.deployments
     wishes = max(int(made.damped.value[row]), int(table.min[row])) if table.enabled[row] else 0
-    return Case(trial, row, made, wishes, names, limits_at(deployment, now), offerings, quotas)
+    return Case(trial, row, made, wishes, names, sizes, limits_at(deployment, now), offerings, quotas)
 
 
 def _facts(

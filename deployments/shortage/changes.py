@@ -1,71 +1,20 @@
 """The smallest changes that would help: each is tried, by planning the shard again with it."""
 
-import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from claims.core.states import Status
-from claims.models import CapacityClaim, ClaimKind, Offering
-from claims.selectors import QuotaRow, claim_effective
-from deployments.core.plan import Bound, Plan
-from deployments.core.snapshot import CapacityClass, InstanceState, Scheduled, Source
-from deployments.shortage.holders import Names, held_by_rows
-from deployments.shortage.limits import Limits, Open
-from deployments.shortage.room import BOTH, classes_of, zones_of
-from deployments.shortage.words import counted
-from deployments.trial import Trial
+from deployments.core.plan import Bound
+from deployments.core.snapshot import CapacityClass, Scheduled
+from deployments.shortage.case import Case, Change
+from deployments.shortage.claiming import claim_changes
+from deployments.shortage.holders import held_by_rows
+from deployments.shortage.limits import Open
+from deployments.shortage.room import BOTH, classes_of
 
 MOST_PRIORITY, NOT_PINNED = 1000, -1
 MOST_OTHERS = 3  # other deployments whose GPUs are tried
 WORDS = {CapacityClass.RESERVED: "RESERVED", CapacityClass.ON_DEMAND: "ON_DEMAND"}
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change and how many replicas more it would give at once. `kind` and `id` say where it is made, `values` what
-    is set there, by field."""
-
-    kind: str  # max, hold, window, enable, classes, claim, quota, zones, other, priority, gpus
-    text: str
-    replicas: int
-    id: uuid.UUID | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A deployment that has less than it would have."""
-
-    trial: Trial
-    row: int
-    made: Plan  # as things are
-    wishes: int  # the size that load asks for, before holds and bounds
-    names: Names
-    limits: Limits
-    offerings: dict[int, Offering]  # of the type, by row of the snapshot
-    quotas: dict[int, QuotaRow]  # by key of the offering
-
-    @property
-    def granted(self) -> int:
-        return int(self.made.granted.value[self.row])
-
-    @property
-    def missing(self) -> int:
-        """Replicas that capacity keeps from it."""
-        return int(self.made.wanted.value[self.row]) - self.granted
-
-    @property
-    def withheld(self) -> int:
-        """Replicas that load asks for, and holds and max keep from it."""
-        return max(0, self.wishes - int(self.made.wanted.value[self.row]))
-
-    def column(self, name: str) -> int:
-        return int(getattr(self.trial.snapshot.deployments, name)[self.row])
-
-    def gain(self, trial: Trial) -> int:
-        return int(trial.plan().granted.value[self.row]) - self.granted
 
 
 def changes_for(case: Case) -> list[Change]:
@@ -120,7 +69,7 @@ def _window(case: Case, top: Open, values: Mapping[str, str], gain: int) -> Iter
 def _capacity(case: Case) -> Iterator[Change]:
     yield from _classes(case)
     yield from _priority(case)
-    yield from _claim(case)
+    yield from claim_changes(case)
     yield from _others(case)
     yield from _zones(case)
     yield from _gpus(case)
@@ -148,102 +97,6 @@ def _priority(case: Case) -> Iterator[Change]:
         text = f"priority {above} instead of {case.column('priority')}"
         gain = case.gain(case.trial.setting(case.row, priority=above))
         yield Change("priority", text, gain, values={"priority": str(above)})
-
-
-def _claim(case: Case) -> Iterator[Change]:
-    """As many more instances as all missing replicas need, in the zone where the quota has room, if one has. Of what
-    quota keeps back only so many as it leaves, and that more quota is needed where these give nothing."""
-    places = [one for one in zones_of(case.trial.snapshot, case.row) if case.offerings[one].claimable]
-    if not places:
-        return
-    offering = min(places, key=lambda one: (-_quota_free(case, one), not _of_the_pool(case, one),
-                                            case.trial.snapshot.offerings.zone[one]))  # fmt: skip
-    needed = _instances(case, offering)
-    count = needed if _of_the_pool(case, offering) else min(needed, _quota_free(case, offering))
-    gain = _claimed(case, offering, count)
-    if gain > 0:
-        yield _claim_of(case, offering, count + _taken_over(case, offering), gain)
-    elif count < needed and _claimed(case, offering, needed) > 0:
-        yield _quota(case, offering, needed)
-
-
-def _claimed(case: Case, offering: int, count: int) -> int:
-    """How many replicas more `count` claimed instances would give."""
-    if not count:
-        return 0
-    allowed, trial = classes_of(case.trial.snapshot, case.row), case.trial
-    if CapacityClass.RESERVED not in allowed:
-        trial = trial.setting(case.row, class_order=(*allowed, CapacityClass.RESERVED))
-    return case.gain(trial.with_machines(offering, case.column("org"), count))
-
-
-def _claim_of(case: Case, offering: int, count: int, gain: int) -> Change:
-    row = case.offerings[offering]
-    claim = _own_claim(case, row)
-    has = claim_effective(claim) if claim else 0  # while a reduction waits, what it holds (C8)
-    if claim is not None:
-        text = f"claim {claim.name}: {has + count} {_where(row)} instead of {has}"
-    else:
-        text = f"a claim of {count} more {_where(row)}"
-    pool = _of_the_pool(case, offering)
-    limit = " (once the pool has them)" if pool else f" (the quota leaves {_quota_free(case, offering)})"
-    place = {"zone": row.zone.name, "type": row.instance_type.name, "count": str(count)}
-    values = {"count": str(has + count)} if claim else place
-    return Change("claim", _first(case) + text + limit, gain, claim.id if claim else None, values)
-
-
-def _quota(case: Case, offering: int, needed: int) -> Change:
-    """That quota is what is missing, which gives nothing before somebody raises it and a claim is made."""
-    found = case.quotas.get(case.offerings[offering].key)
-    limit, free = (found.limit, found.free) if found else (0, 0)
-    text = (f"more quota for {_where(case.offerings[offering])}: a claim would need {counted(needed, 'instance')}, the "
-            f"limit of {limit} leaves {free}")  # fmt: skip
-    return Change("quota", _first(case) + text, 0)
-
-
-def _first(case: Case) -> str:
-    """What has to be set before a claim is of use."""
-    return "" if CapacityClass.RESERVED in classes_of(case.trial.snapshot, case.row) else "allow RESERVED, and "
-
-
-def _where(row: Offering) -> str:
-    return f"{row.instance_type.name} in {row.zone.name}"
-
-
-def _of_the_pool(case: Case, offering: int) -> bool:
-    """Whether its claim there takes from the pool, for which no quota is needed."""
-    claim = _own_claim(case, case.offerings[offering])
-    return claim is not None and claim.kind == ClaimKind.SERVERLESS
-
-
-def _taken_over(case: Case, offering: int) -> int:
-    """Machines of the pool that its claim there would take over first, where replicas of its organization run on demand
-    (C4): with those it has no more room than now."""
-    if not _of_the_pool(case, offering):
-        return 0
-    machines = case.trial.snapshot.instances
-    own = (machines.org == case.column("org")) & (machines.claim == 0) & (machines.source == Source.POOL)
-    return int(np.count_nonzero(own & (machines.offering == offering) & (machines.state == InstanceState.READY)))
-
-
-def _own_claim(case: Case, offering: Offering) -> CapacityClaim | None:
-    mine = [one for one in case.names.claims.values()
-            if one.organization_id == case.column("org") and one.offering_id == offering.key
-            and one.status != Status.DELETING]  # fmt: skip
-    return min(mine, key=lambda one: (one.created_at, one.key), default=None)
-
-
-def _quota_free(case: Case, offering: int) -> int:
-    found = case.quotas.get(case.offerings[offering].key)
-    return found.free if found else 0
-
-
-def _instances(case: Case, offering: int) -> int:
-    """How many machines hold what is missing; 0 where a replica fits on none."""
-    size, gpus = int(case.trial.snapshot.offerings.gpus_per_instance[offering]), case.column("gpu_count")
-    if gpus <= size:
-        return -(-case.missing // (size // gpus))
-    return case.missing * (gpus // size) if gpus % size == 0 else 0
 
 
 def _others(case: Case) -> Iterator[Change]:

@@ -8,7 +8,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from claims.models import CapacityClaim, Instance, InstanceType, Offering, SimulatedNode
-from claims.services import claim_resize
 from console.common import clock
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import CapacityClass
@@ -144,47 +143,9 @@ def test_r19_a_claim_without_room_says_how_much_it_holds(cast: Cast, of: Offerin
                           "there hold 4 GPUs, 0 of them free.")  # fmt: skip
     assert changes(found) == {
         "classes": ("allow ON_DEMAND", 1),
-        "claim": ("claim prod: 2 gb200-4x in US-WEST-04A instead of 1 (once the pool has them)", 1),
+        "claim": ("claim prod: 2 gb200-4x in US-WEST-04A instead of 1 (1 free in the pool)", 1),
     }
     assert {one.id for one in found.changes if one.kind == "claim"} == {claim.id}
-
-
-def test_c4_a_larger_claim_counts_what_it_would_take_over_first(cast: Cast, of: Offering, front: Gateway) -> None:
-    """What is advised gives as many replicas as was said, once the pool has the machines."""
-    world.pool(of, 3)
-    claim = world.claim(cast.admin.actor, of, 1, name="prod")
-    world.settle()
-    one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4, min=4, max=4)
-    run(of)
-    assert serving(one) == 3
-    (advice,) = [change for change in explained(one).changes if change.kind == "claim"]
-    assert (advice.values, advice.replicas) == ({"count": "4"}, 1), "two of the pool carry its replicas already"
-    resources = world.resources(of, 4, claim.kind)
-    claim_resize(actor=cast.admin.actor, claim_id=claim.id, resources=resources)
-    world.settle()
-    run(of)
-    assert serving(one) == 3
-    world.pool(of, 4)
-    world.settle()
-    run(of)
-    assert serving(one) == 4
-
-
-def test_r19_while_a_reduction_waits_more_than_what_is_held_is_proposed(
-    cast: Cast, of: Offering, front: Gateway
-) -> None:
-    world.pool(of, 4)
-    claim = world.claim(cast.admin.actor, of, 2, name="prod")
-    world.settle()
-    now = clock.now()
-    CapacityClaim.objects.filter(key=claim.key).update(
-        target=1, reduced_at=now, reduction_at=now + timedelta(minutes=50)
-    )
-    one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4, min=3, max=3, capacity_classes=(RESERVED,))
-    run(of)
-    (change,) = [change for change in explained(one).changes if change.kind == "claim"]
-    assert change.text.startswith("claim prod: 3 gb200-4x in US-WEST-04A instead of 2")
-    assert change.values == {"count": "3"}
 
 
 def test_r19_idle_gpus_of_a_claim_are_named_where_reserved_is_not_allowed(
@@ -242,7 +203,7 @@ def test_r19_no_more_is_offered_to_claim_than_the_quota_leaves(cast: Cast, of: O
     found = explained(one)
     assert found.missing == 2
     assert changes(found) == {"claim": ("a claim of 1 more gb200-4x in US-WEST-04A (the quota leaves 1)", 1)}
-    assert found.changes[0].values == {"zone": "US-WEST-04A", "type": "gb200-4x", "count": "1"}
+    assert found.changes[0].values == {"zone": "US-WEST-04A", "type": "gb200-4x", "count": "1", "kind": "CUSTOMER"}
 
 
 def test_r19_without_a_claim_reserved_alone_gives_nothing(cast: Cast, of: Offering, front: Gateway) -> None:
@@ -545,6 +506,9 @@ def test_r19_the_explanation_is_told_over_the_api(cast: Cast, of: Offering, fron
     assert [(row["kind"], row["moreReplicasNow"]) for row in said["changes"]] == [("quota", 0)]
     world.quota(cast.organization, of, limit=1)
     said = cast.viewer.api().get(address).json()
-    assert [(row["kind"], row["moreReplicasNow"]) for row in said["changes"]] == [("claim", 1)]
+    (change,) = said["changes"]
+    place = {"zone": "US-WEST-04A", "type": "gb200-4x", "count": "1", "kind": "CUSTOMER"}
+    assert (change["kind"], change["moreReplicas"], change["moreReplicasNow"]) == ("claim", 1, 0)
+    assert (change["values"], change["first"], change["id"]) == (place, {}, None)
     assert said["decision"]["granted"] == 4
     assert cast.outsider.api().get(address).status_code == 404

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from claims.models import CapacityClaim
+from claims.services import claim_resize
 from console.common import clock
 from deployments.models import Decision, Deployment, TickRecord
 from tests import fleet, world
@@ -35,7 +37,7 @@ def test_what_stood_in_the_way_at_a_time_of_the_past_is_told(cast: Cast) -> None
     assert [(row["name"], row["gpus"]) for row in found["holders"]] == [("other", 3)]
     assert found["reason"] == {"code": "POOL_EXHAUSTED", "stage": "contention"}
     assert found["replay"]["same"]
-    assert [(row["kind"], row["moreReplicasNow"]) for row in found["changes"]] == [("claim", 2)]
+    assert [(row["kind"], row["moreReplicas"]) for row in found["changes"]] == [("claim", 2)]
     assert found["grewAt"] is not None
     assert asked(cast, one, (start - timedelta(hours=1)).isoformat())["reason"] is None
     page = str(cast.viewer.browser().get(f"/deployments/{one.id}/why?at={then:%Y-%m-%dT%H:%M:%S}").content.decode())
@@ -76,3 +78,21 @@ def test_a_time_that_is_none_is_refused_and_the_page_says_so(cast: Cast) -> None
     assert "lies in the future" in ahead.content.decode()
     assert "How it came to" not in ahead.content.decode()
     assert cast.outsider.browser().get(f"/deployments/{one.id}/why?at=2026-01-01").status_code == 404
+
+
+def test_claims_are_as_large_as_they_were_then(cast: Cast) -> None:
+    """What was made larger since would still have helped, and what was joining is not claimed twice."""
+    of = world.offering()
+    world.quota(cast.organization, of, 5)
+    claim = world.claim(cast.admin.actor, of, 1, "CUSTOMER")
+    world.everything_arrives()
+    start = clock.now() - timedelta(minutes=3)
+    CapacityClaim.objects.filter(key=claim.key).update(created_at=start)
+    one = fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, "chat", gpu_count=4, min=3, max=3)
+    Deployment.objects.filter(key=one.key).update(created_at=start)
+    now = fleet.run(of.instance_type, start, 2)
+    resources = world.resources(of, 3, claim.kind)
+    claim_resize(actor=cast.admin.actor, claim_id=claim.id, resources=resources)
+    (change,) = [row for row in asked(cast, one, now.isoformat())["changes"] if row["kind"] == "claim"]
+    assert (change["values"], change["moreReplicas"]) == ({"count": "3"}, 2)
+    assert "3 gb200-4x in US-WEST-04A instead of 1" in change["text"]

@@ -99,6 +99,12 @@ def change_address(change: Change, deployment: Deployment) -> str:
 
 
 @register.simple_tag
+def first_address(change: Change, deployment: Deployment) -> str:
+    """Where the deployment is given what such a change needs before it helps, filled in."""
+    return f"{reverse('deployment', args=[deployment.id])}?{urlencode(change.first)}#autoscaling"
+
+
+@register.simple_tag
 def scrolls(name: str) -> SafeString:
     """Attributes of what is wider than a narrow screen: the keyboard has to get to it to scroll, and it needs a name then."""
     return format_html('tabindex="0" role="region" aria-label="{}"', name)
