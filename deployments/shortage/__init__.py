@@ -23,7 +23,7 @@ from deployments.selectors import decisions_of
 from deployments.shortage.case import Case, Change, Size
 from deployments.shortage.changes import changes_for
 from deployments.shortage.claiming import sizes_now
-from deployments.shortage.expected import Ahead, Expected, Line, ahead_in, expected_in
+from deployments.shortage.expected import Ahead, Expected, Line, ahead_in, expected_in, letting_go
 from deployments.shortage.holders import Holder, Names, holders_of
 from deployments.shortage.limits import Limits, limits_at
 from deployments.shortage.load import asked_for, why_not_fewer
@@ -150,7 +150,7 @@ def _explained(case: Case, deployment: Deployment, decision: Decision, line: Lin
     first = first if first in SET_FIRST else code
     record = decision_record(made, case.trial.snapshot, row)
     steps = explain.steps(record, {key: name for key, (_, name) in case.names.deployments.items()})
-    facts = _facts(case, deployment, waiting, record, steps[0]["text"], now)
+    facts = _facts(case, deployment, waiting, record, steps[0]["text"], letting_go(line), now)
     forgotten = int(history.forgotten_at_ms(made.state.memory)[row]) / 1000
     return Explanation(
         at=now, decision=decision, code=first, decided=_decided(decision),
@@ -187,7 +187,7 @@ def _case(
 
 
 def _facts(
-    case: Case, deployment: Deployment, waiting: Sequence[Ahead], record: Row, signal: str, now: datetime
+    case: Case, deployment: Deployment, waiting: Sequence[Ahead], record: Row, signal: str, leaving: str, now: datetime
 ) -> Facts:
     failed = Replica.objects.filter(deployment=deployment, state=ReplicaState.FAILED, stopped_at__lte=now,
                                     retry_at__gt=now)  # fmt: skip
@@ -200,7 +200,7 @@ def _facts(
         tolerance=number(record, "tolerance_milli") / 10,
         gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
         limits=case.limits, failed=list(failed.order_by("retry_at")), signal=signal,
-        other=case.names.deployments.get(int(granted.other[case.row]), (None, "another deployment"))[1],
+        other=case.names.deployments.get(int(granted.other[case.row]), (None, leaving))[1],
         coming=int(granted.coming[case.row]), moves=int(granted.moves[case.row]),
         moves_short=int(granted.moves_short[case.row]),
     )  # fmt: skip

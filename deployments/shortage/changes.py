@@ -108,7 +108,7 @@ def _others(case: Case) -> Iterator[Change]:
     may = (table.gpu_count <= size) & (table.priority <= case.column("priority")) & (above > 0)
     may[case.row] = False
     rows = [one for one in held if may[one]]
-    rows.sort(key=lambda one: (int(table.priority[one]), -held[one], int(table.key[one])))
+    rows.sort(key=lambda one: (int(table.priority[one]), -held[one].gpus, int(table.key[one])))
     for one in rows[:MOST_OTHERS]:
         yield from _from_other(case, one)
 

@@ -17,7 +17,7 @@ from deployments.core.snapshot import CapacityClass, Source
 from deployments.core.states import ReplicaState
 from deployments.shortage.holders import ANOTHER, MOST_TOLD, Names
 from deployments.shortage.room import classes_of, reachable, zones_of
-from deployments.shortage.words import counted
+from deployments.shortage.words import counted, listed
 from deployments.trial import Trial
 
 
@@ -161,6 +161,14 @@ def draining_rows(line: Line) -> "np.ndarray":
     rows = np.flatnonzero(going & (snapshot.deployments.org[replicas.deployment] == line.org))
     found: np.ndarray = rows[reach[replicas.instance[rows]]]
     return found
+
+
+def letting_go(line: Line) -> str:
+    """What the deployments are called whose replicas drain there."""
+    snapshot, rows = line.trial.snapshot, draining_rows(line)
+    keys = snapshot.deployments.key[np.unique(snapshot.replicas.deployment[rows])].tolist()
+    names = sorted(line.names.deployments[key][1] for key in keys if key in line.names.deployments)
+    return listed(names) or "another deployment"
 
 
 def soonest(found: Iterable[Expected]) -> list[Expected]:

@@ -11,7 +11,7 @@ from claims.selectors import with_counting
 from console.organizations.models import Organization
 from deployments.core.placement import NOBODY
 from deployments.core.snapshot import CapacityClass, Source
-from deployments.core.states import HOLDING
+from deployments.core.states import HOLDING, ReplicaState
 from deployments.selectors import read
 from deployments.shortage.room import reachable, zones_of
 from deployments.shortage.words import counted
@@ -73,41 +73,65 @@ def _few(holders: list[Holder]) -> list[Holder]:
     return [*ordered[:MOST_TOLD], _together(rest[0].kind, len(rest), gpus, above)]
 
 
-def held_by_rows(trial: Trial, row: int) -> dict[int, int]:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """GPUs that one deployment holds; of these on claims, and of replicas that drain."""
+
+    gpus: int
+    reserved: int
+    draining: int
+
+
+def held_by_rows(trial: Trial, row: int) -> dict[int, Held]:
     """GPUs in reach of a deployment that each of its organization's deployments (rows) holds."""
     snapshot = trial.snapshot
     replicas, table = snapshot.replicas, snapshot.deployments
     placed = (replicas.instance >= 0) & np.isin(replicas.state, sorted(HOLDING))
     rows = np.flatnonzero(placed & (table.org[replicas.deployment] == table.org[row]))
     rows = rows[reachable(snapshot, row)[replicas.instance[rows]]]
-    held = np.bincount(replicas.deployment[rows], replicas.gpus[rows], minlength=len(table)).astype(int)
-    return {int(one): int(held[one]) for one in np.flatnonzero(held)}
+    every = np.ones(len(rows), np.bool_)
+    kinds = (
+        every,
+        snapshot.instances.claim[replicas.instance[rows]] != 0,
+        replicas.state[rows] == ReplicaState.DRAINING,
+    )
+    gpus, reserved, draining = (
+        np.bincount(replicas.deployment[rows[kind]], replicas.gpus[rows[kind]], minlength=len(table)).astype(int)
+        for kind in kinds
+    )
+    return {int(one): Held(int(gpus[one]), int(reserved[one]), int(draining[one])) for one in np.flatnonzero(gpus)}
 
 
 def _deployments(trial: Trial, row: int, names: Names) -> list[Holder]:
     """Those that hold most, and one line for all others."""
     table, held = trial.snapshot.deployments, held_by_rows(trial, row)
     rows = np.array([one for one in held if int(table.key[one]) in names.deployments], np.int64)
-    gpus = np.array([held[one] for one in rows.tolist()], np.int64)
+    gpus = np.array([held[one].gpus for one in rows.tolist()], np.int64)
+    staying = gpus - np.array([held[one].draining for one in rows.tolist()], np.int64)
     surplus = np.maximum(0, trial.live_counts()[rows] - table.min[rows]) * table.gpu_count[rows]
-    above = np.minimum(gpus, surplus)
+    above = np.minimum(staying, surplus)
     called = [names.deployments[key] for key in table.key[rows].tolist()]
     order = sorted(range(len(rows)), key=lambda one: (-gpus[one], called[one][1]))
     found = []
     for one in order[:MOST_TOLD]:
         place, extra, (id, name) = int(rows[one]), int(above[one]), called[one]
-        least = int(table.min[place])
-        right = (
-            f"priority {int(table.priority[place])}; {extra} GPUs above its min of {least}"
-            if extra
-            else f"its min of {least}"
-        )
+        priority, right = int(table.priority[place]), _right(trial, place, held[place], extra)
         right += ", this one" if place == row else ""
-        found.append(Holder("deployment", name, id, int(gpus[one]), extra, int(table.priority[place]), right))
+        found.append(Holder("deployment", name, id, int(gpus[one]), extra, priority, right))
     rest = order[MOST_TOLD:]
     return (
         [*found, _together("deployment", len(rest), int(gpus[rest].sum()), int(above[rest].sum()))] if rest else found
     )
+
+
+def _right(trial: Trial, row: int, held: Held, above: int) -> str:
+    """With what right a deployment holds its GPUs: what is above its min, what leaves, and what is no part of the pool."""
+    table = trial.snapshot.deployments
+    least, priority = int(table.min[row]), int(table.priority[row])
+    first = f"priority {priority}; {counted(above, 'GPU')} above its min of {least}" if above else f"its min of {least}"
+    parts = [f"{held.draining} of replicas that drain"] if held.draining else []
+    parts += [f"{held.reserved} on claims"] if held.reserved else []
+    return "; ".join([first, *parts])
 
 
 def _together(kind: str, count: int, gpus: int, above: int) -> Holder:

@@ -86,6 +86,8 @@ def _pool(facts: Facts) -> str:
     if not there:
         return ""
     gpus, free = sum(one.gpus for one in there), sum(one.free for one in there)
+    if not gpus:
+        return f" There is no on-demand pool of {facts.type_name} in {facts.zones}."
     most = max(one.largest for one in there)
     parts = [f"{free} free for it" + (f", at most {most} on one instance" if free else "")]
     if kept := sum(one.kept for one in there):

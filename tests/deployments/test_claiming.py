@@ -7,7 +7,8 @@ import pytest
 from claims.models import CapacityClaim, Offering
 from claims.services import claim_resize
 from console.common import clock
-from deployments.models import Deployment, Gateway
+from deployments.core.states import ReplicaState
+from deployments.models import AutoscalingPolicy, Deployment, Gateway, Replica
 from deployments.shortage.case import Change
 from tests import fleet, world
 from tests.cast import Cast
@@ -114,3 +115,25 @@ def test_r19_while_a_reduction_waits_more_than_what_is_held_is_proposed(
     advice = advised(one)
     assert advice.text.startswith("claim prod: 3 gb200-4x in US-WEST-04A instead of 2")
     assert advice.values == {"count": "3"}
+
+
+def test_r19_holders_say_what_is_claimed_and_what_drains(cast: Cast, of: Offering, front: Gateway) -> None:
+    world.pool(of, 2)
+    world.claim(cast.admin.actor, of, 1, name="prod")
+    world.settle()
+    batch = fleet.deployment(cast.admin.actor, front, of, name="batch", gpu_count=2, min=4, max=4)
+    run(of)
+    AutoscalingPolicy.objects.filter(deployment=batch).update(min=1)
+    one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4)
+    fleet.tick(of.instance_type)
+    leaving = Replica.objects.filter(deployment=batch, state=ReplicaState.READY).order_by("-key")[0]
+    Replica.objects.filter(key=leaving.key).update(state=ReplicaState.DRAINING)
+    (held,) = explained(one).holders
+    assert (held.name, held.gpus, held.above_min) == ("batch", 8, 4)
+    assert held.right == "priority 0; 4 GPUs above its min of 1; 2 of replicas that drain; 4 on claims"
+
+
+def test_r19_where_there_is_no_pool_it_says_so(cast: Cast, of: Offering, front: Gateway) -> None:
+    one = fleet.deployment(cast.admin.actor, front, of)
+    run(of)
+    assert "There is no on-demand pool of gb200-4x in US-WEST-04A." in explained(one).text
