@@ -13,6 +13,7 @@ from console.common.errors import InvalidArgument
 from console.common.paging import decode_cursor, encode_cursor
 from console.dashboard.access import organization_in
 from console.dashboard.deployment_page import explained
+from console.dashboard.reason_words import WORDS
 from console.dashboard.templatetags.headroom import bound
 from console.dashboard.views.audit import Moment
 from console.organizations.models import Organization
@@ -28,10 +29,10 @@ Choices = list[tuple[str, Any]]
 
 
 def reason_choices() -> Choices:
-    """By stage."""
+    """By stage, the last first: what people look for is mostly what stood in the way."""
     groups: dict[str, list[tuple[str, str]]] = {}
-    for one in REASONS:
-        groups.setdefault(stage(one), []).append((one.name, one.name.replace("_", " ").capitalize()))
+    for one in sorted(REASONS, key=lambda one: (-(one // 100), one)):
+        groups.setdefault(stage(one), []).append((one.name, f"{WORDS[one]} ({one.name})"))
     return [ANY, *((name.capitalize(), some) for name, some in groups.items())]
 
 

@@ -31,6 +31,7 @@ from deployments.history.selectors import Span, history_span
 from deployments.loop import history
 from deployments.loop.points import COUNTERS, GAUGES, Points
 from deployments.models import CapacityClass, Decision, Deployment, Replica
+from deployments.replay.search import bound_by
 from deployments.selectors import deployment_get, names_in, replicas_of
 from deployments.services.replicas import RESTART
 
@@ -69,7 +70,7 @@ def _decision_to(decision: Decision, names: Mapping[int, str]) -> dict[str, Any]
 
 
 DECISIONS = Listing({"at": ("pk",)}, "-at", {
-    "bound": Filter("bound", "Only those that this limit decided.", [one.name for one in Bound]),
+    "bound": Filter("", "Only those that this limit decided.", [one.name for one in Bound]),
     "since": Filter("at__gte", "Made then or later.", type=OpenApiTypes.DATETIME),
     "until": Filter("at__lt", "Made before then.", type=OpenApiTypes.DATETIME),
 }, shapes.DecisionShape)  # fmt: skip
@@ -80,8 +81,8 @@ class DecisionsView(APIView):
     @extend_schema(responses=shapes.DecisionPage, operation_id="ListDecisions", parameters=DECISIONS.parameters)
     def get(self, request: Request, id: str) -> Response:
         """Decisions of the autoscaler, newest first, each with the numbers and reasons of every stage."""
-        deployment = deployment_in(request, id)
-        found = Decision.objects.filter(deployment=deployment)
+        deployment, bound = deployment_in(request, id), DECISIONS.filters["bound"].value(request, "bound")
+        found = Decision.objects.filter(bound_by(bound), deployment=deployment)
         return Response(DECISIONS.stored_with(request, found, lambda rows: decisions_to(rows, deployment.organization)))
 
 

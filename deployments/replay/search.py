@@ -58,10 +58,10 @@ def _matching(asked: Asked) -> Q:
         "short_class": asked.capacity_class, "short_zone": asked.zone.upper() if asked.zone else None,
         "codes__contains": [int(asked.reason)] if asked.reason else None,
     }  # fmt: skip
-    return Q(**{name: value for name, value in wanted.items() if value is not None}) & _bound(asked.bound)
+    return Q(**{name: value for name, value in wanted.items() if value is not None}) & bound_by(asked.bound)
 
 
-def _bound(name: str | None) -> Q:
+def bound_by(name: str | None) -> Q:
     """A hold is found as well where the size that it sets is short of GPUs besides, which is then the bound."""
     if name == Bound.HOLD.name:
         return Q(bound=name) | Q(codes__overlap=[int(one) for one in BY_OPERATOR])

@@ -105,6 +105,8 @@ def test_r19_a_freeze_that_begins_or_ends_is_a_decision_where_gpus_are_short_as_
     assert (frozen[0].wanted, frozen[0].granted, frozen[0].bound) == (short.wanted, 4, "CAPACITY")
     found = decisions_found(one.organization, Asked(bound="HOLD"), 9)
     assert frozen[0].id in [row.id for row in found]
+    said = cast.viewer.api().get(f"/api/v1/deployments/{one.id}/decisions?bound=HOLD").json()
+    assert [row["id"] for row in said["items"]] == [row.id for row in found]
     hold_end(actor=cast.admin.actor, hold_id=hold.id)
     fleet.run(of.instance_type, now, 3)
     after = mine.filter(id__gt=frozen[0].id).first()

@@ -11,9 +11,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console.common import clock
-from console.dashboard.decision_search import place_of
+from console.dashboard.decision_search import place_of, reason_choices
+from console.dashboard.reason_words import WORDS
 from deployments.core.reasons import Reason
 from deployments.models import Decision, Deployment
+from deployments.replay.search import REASONS
 from tests import fleet, world
 from tests.cast import ApiClient, Cast
 
@@ -180,3 +182,10 @@ def _page_asks_as_much_for_more(browser: Client, one: Deployment) -> None:
     for minute in range(9):
         decided(one, clock.now() + timedelta(hours=1, minutes=minute), "CAPACITY", **MOVED)
     assert asked() == few
+
+
+def test_every_reason_that_can_be_looked_for_has_a_name_of_its_own() -> None:
+    assert set(WORDS) == set(REASONS)
+    assert len(set(WORDS.values())) == len(WORDS)
+    (_, first), *_ = reason_choices()[1:]
+    assert ("POOL_EXHAUSTED", "On-demand pool has none free (POOL_EXHAUSTED)") in first
