@@ -136,7 +136,7 @@ def explained(decisions: Any, organization: Organization) -> list[dict[str, Any]
     rows: list[Decision] = list(decisions)
     names = names_in(rows, organization)
     return [
-        {"decision": row, "text": explain.line(row.record, names), "steps": explain.steps(row.record, names)}
+        {"decision": row, "text": explain.verdict(row.record, names), "steps": explain.steps(row.record, names)}
         for row in rows
     ]
 

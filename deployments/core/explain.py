@@ -116,13 +116,27 @@ def steps(row: Row, names: Names = NO_NAMES) -> list[Step]:
 
 
 def line(row: Row, names: Names = NO_NAMES) -> str:
-    """A decision in one line: the numbers, then what decided."""
-    wanted, granted = _int(row, "wanted_value"), _int(row, "granted_value")
-    head = f"{granted}" if wanted == granted else f"{granted} of {wanted}"
+    """A decision in one line: the sizes, then what led to them, stage by stage."""
     by_ahead = _int(row, "damped_code") in (Reason.GROW_AHEAD, Reason.KEPT_AHEAD)
     quiet = _QUIET - {Reason.AHEAD} if by_ahead else _QUIET
     texts = [step["text"] for step in steps(row, names) if Reason[step["code"]] not in quiet]
-    return " ".join([f"{head} replica{'' if wanted == 1 else 's'}.", *texts])
+    return " ".join([_sizes(row), *texts])
+
+
+def verdict(row: Row, names: Names = NO_NAMES) -> str:
+    """A decision in short: the sizes, then what decided, first what had the last word. Without the derivation."""
+    texts = [step["text"] for step in steps(row, names) if _decides(step)]
+    return " ".join([_sizes(row), *reversed(texts)])
+
+
+def _decides(step: Step) -> bool:
+    return Reason[step["code"]] not in _QUIET and step["stage"] not in ("need", "look-ahead")
+
+
+def _sizes(row: Row) -> str:
+    wanted, granted = _int(row, "wanted_value"), _int(row, "granted_value")
+    head = f"{granted}" if wanted == granted else f"{granted} of {wanted}"
+    return f"{head} replica{'' if wanted == 1 else 's'}."
 
 
 def bound_name(row: Row) -> str:

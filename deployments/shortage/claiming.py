@@ -79,14 +79,14 @@ class Asked:
     @property
     def needed(self) -> int:
         """Machines that hold what would still be missing; 0 where nothing would be, or a replica fits on none."""
-        missing = self.case.missing - self.had
-        size, gpus = (
-            int(self.case.trial.snapshot.offerings.gpus_per_instance[self.offering]),
-            self.case.column("gpu_count"),
-        )
+        return self.machines(self.case.missing - self.had, self.case.column("gpu_count"))
+
+    def machines(self, replicas: int, gpus: int) -> int:
+        """How many hold so many replicas of so many GPUs."""
+        size = int(self.case.trial.snapshot.offerings.gpus_per_instance[self.offering])
         if gpus <= size:
-            return -(-missing // (size // gpus))
-        return missing * (gpus // size) if gpus % size == 0 else 0
+            return -(-replicas // (size // gpus))
+        return replicas * (gpus // size) if gpus % size == 0 else 0
 
 
 def sizes_now(trial: Trial, names: Names, org: int) -> dict[int, Size]:
@@ -109,12 +109,22 @@ def claim_changes(case: Case) -> Iterator[Change]:
     needed = asked.needed
     if needed <= 0:
         return
+    needed += _before(asked)
     taken = len(asked.free) + len(asked.converted)
     most = taken + needed if asked.of_the_pool else min(needed, asked.quota_free)
     if most and asked.gain(most) > 0:
         yield _claim(asked, asked.smallest(most))
     elif not asked.of_the_pool and most < needed and asked.gain(needed) > 0:
-        yield _quota(asked, needed)
+        yield _quota(asked, asked.smallest(needed))
+
+
+def _before(asked: Asked) -> int:
+    """Machines that others of the organization would take first, at most: it gets only what they leave."""
+    case, table = asked.case, asked.case.trial.snapshot.deployments
+    short = case.made.wanted.value - case.made.granted.value
+    others = (table.org == case.column("org")) & (short > 0) & ~table.shadow
+    others[case.row] = False
+    return sum(asked.machines(int(short[one]), int(table.gpu_count[one])) for one in np.flatnonzero(others).tolist())
 
 
 def _claim(asked: Asked, count: int) -> Change:

@@ -137,3 +137,18 @@ def test_r19_where_there_is_no_pool_it_says_so(cast: Cast, of: Offering, front: 
     one = fleet.deployment(cast.admin.actor, front, of)
     run(of)
     assert "There is no on-demand pool of gb200-4x in US-WEST-04A." in explained(one).text
+
+
+def test_r11_those_that_go_first_are_counted_in(cast: Cast, of: Offering, front: Gateway) -> None:
+    """Two machines for a higher priority, and only then two for it."""
+    world.pool(of, 1)
+    world.quota(cast.organization, of, limit=9)
+    fleet.deployment(cast.admin.actor, front, of, name="high", gpu_count=4, min=3, max=3, priority=900)
+    low = fleet.deployment(cast.admin.actor, front, of, name="low", gpu_count=4, min=2, max=2, priority=10)
+    run(of)
+    assert (serving(low), advised(low).values["count"], advised(low).replicas) == (0, "4", 2)
+    world.claim(cast.admin.actor, of, 4, "CUSTOMER", name="prod")
+    world.everything_arrives()
+    run(of)
+    assert serving(low) == 2
+    assert explained(low).changes == []

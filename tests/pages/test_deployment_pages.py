@@ -424,7 +424,7 @@ def test_r19_what_would_help_leads_to_a_form_that_is_filled_in(cast: Cast, runni
     browser = cast.admin.browser()
     text = browser.get(reverse("deployment-why", args=[one.id])).content.decode()
     (claim, classes) = (
-        next(link for link in re.findall('href="([^"]+)">Do it', text) if part in link)
+        next(link for link in re.findall('href="([^"]+)">(?:Do it|Claim|Allow)', text) if part in link)
         for part in ("count=", "classes=")
     )
     filled = browser.get(html.unescape(classes.partition("#")[0])).content.decode()

@@ -1,5 +1,6 @@
 """Search over decisions: every filter, paging, other organizations, and the number of queries."""
 
+import html
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -157,6 +158,8 @@ def test_the_page_finds_the_same_and_leads_to_each_decision(cast: Cast) -> None:
     assert links(page(f"from={later.at:%Y-%m-%dT%H:%M}&bound=MAX")) == {later.id}
     assert "3 decisions" in page("")
     assert f"deployment={one.id}" in re.findall(r'href="([^"]*)">Last hour<', page(f"deployment={one.id}"))[0]
+    said = html.unescape(page("bound=CAPACITY"))
+    assert said.index(" GPUs short: the on-demand pool") < said.index("to the maximum of "), "what had the last word first"
     assert "No decision fits" in page("bound=ZONE")
     assert "is-invalid" in page("bound=NOTHING&from=x&before=nonsense")
     assert links(page(f"before={place_of(later)}")) == {short.id}

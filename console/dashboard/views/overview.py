@@ -136,4 +136,4 @@ def kpis(facts: Facts) -> dict[str, int]:
 def described(decisions: Iterable[Decision], organization: Organization) -> list[dict[str, Any]]:
     rows = list(decisions)
     names = names_in(rows, organization)
-    return [{"decision": one, "text": explain.line(one.record, names)} for one in rows]
+    return [{"decision": one, "text": explain.verdict(one.record, names)} for one in rows]
