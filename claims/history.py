@@ -6,7 +6,7 @@ a cursor goes on exactly where the page before ended.
 """
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -143,6 +143,20 @@ def older(source: int, before: Place | None) -> Q:
 
 def _requests(organization: Organization, id: uuid.UUID) -> QuerySet[AuditEvent]:
     return AuditEvent.objects.filter(organization=organization, object_type="CapacityClaim", object_id=str(id))
+
+
+def asked_then(organization: Organization, ids: Collection[uuid.UUID], at: datetime) -> dict[uuid.UUID, int]:
+    """How many instances claims were asked to have at that time; those left out have been asked for as many since. One
+    query."""
+    later = AuditEvent.objects.filter(
+        organization=organization, object_type="CapacityClaim", object_id__in=[str(id) for id in ids], at__gt=at
+    )
+    found: dict[uuid.UUID, int] = {}
+    for one in later.order_by("at", "id"):
+        count = (one.before or {}).get("instanceCount", (one.before or {}).get("instance_count"))
+        if count is not None:
+            found.setdefault(uuid.UUID(one.object_id), int(count))
+    return found
 
 
 def _held(organization: Organization, id: uuid.UUID) -> QuerySet[UsageInterval]:

@@ -1,5 +1,6 @@
 """The search over decisions as the page has it: what is asked for lives in the address, as in the API."""
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +26,7 @@ SHOWN = 50
 MOST_COUNTED = 1000
 SINCE = (("Last hour", timedelta(hours=1)), ("Last day", timedelta(days=1)))
 ANY = ("", "Any")
+NO_DEPLOYMENT = uuid.UUID(int=0)
 Choices = list[tuple[str, Any]]
 
 
@@ -82,9 +84,12 @@ def form_of(organization: Organization, data: Any) -> SearchForm:
 
 
 def asked_in(form: SearchForm) -> Asked:
-    """Narrowed by every field that is right; a wrong one says so on the form."""
+    """Narrowed by every field that is right; a wrong one says so on the form. Nothing is found for a deployment that is not
+    there (any more): an answer for all of them would be taken for its own."""
     form.is_valid()
     data = form.cleaned_data
+    if "deployment" in form.errors:
+        data["deployment"] = NO_DEPLOYMENT
     reasons = {one.name: one for one in REASONS}
     return Asked(
         deployment=data.get("deployment") or None, since=data.get("from_"), until=data.get("to"),

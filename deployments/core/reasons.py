@@ -140,7 +140,10 @@ SENTENCES: dict[Reason, str] = {
     ),
     Reason.GROW_AHEAD: "What is expected asks for {recommended} replicas instead of {base}.",
     Reason.KEPT_AHEAD: "What is expected asks for {need_ahead} replicas{near}: the {base} there are stay.",
-    Reason.SMALL_CHANGE: "{recommended} replicas are within {tolerance_percent} % of the {base} there are: these stay.",
+    Reason.SMALL_CHANGE: (
+        "{highest} replicas, the most asked for within the last {scale_down_s} s, are within {tolerance_percent} % of {base}: "
+        "these stay."
+    ),
     Reason.WITHIN_BOUNDS: "{wanted} lies within {min} to {max}.",
     Reason.AT_MIN: "Raised from {damped} to the minimum of {min}.",
     Reason.AT_MAX: "Lowered from {damped} to the maximum of {max}.",

@@ -140,7 +140,7 @@ def explanation_at(deployment: Deployment, at: datetime, *, platform: bool = Fal
     found = _pass(deployment, decision, at)
     planned_at, trial = found or (None, None)
     return Then(
-        at=at, decision=decision, text=explain.line(decision.record, names), steps=explain.steps(decision.record, names),
+        at=at, decision=decision, text=explain.verdict(decision.record, names), steps=explain.steps(decision.record, names),
         replay=decision_replay(decision), planned_at=planned_at,
         why=explanation_then(deployment, decision, trial, at, platform=platform) if trial else None,
         after=list(mine.filter(at__gt=at).order_by("at", "id")[:NEXT]), limits=limits_at(deployment, at),

@@ -5,7 +5,7 @@ do: a decision is written only when it changes, and load and capacity go on. The
 The number of queries depends on nothing. A pass of the past that is recorded is explained by the same code (`explanation_then`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,15 +20,14 @@ from deployments.core.record import Row, decision_record, number
 from deployments.core.states import ReplicaState
 from deployments.models import Decision, Deployment, Replica
 from deployments.selectors import decisions_of
-from deployments.shortage.case import Case, Change, Size
+from deployments.shortage.case import Case, Change
 from deployments.shortage.changes import changes_for
-from deployments.shortage.claiming import sizes_now
 from deployments.shortage.expected import Ahead, Expected, Line, ahead_in, expected_in, letting_go
 from deployments.shortage.holders import Holder, Names, holders_of
 from deployments.shortage.limits import Limits, limits_at
 from deployments.shortage.load import asked_for, why_not_fewer
-from deployments.shortage.past import came_in, past_line, sizes_then
-from deployments.shortage.room import Room, rooms_of
+from deployments.shortage.past import came_in, names_then
+from deployments.shortage.room import Room, elsewhere_of, rooms_of
 from deployments.shortage.words import Facts, paragraph
 from deployments.trial import Trial
 
@@ -103,6 +102,16 @@ class Explanation:
         return self.granted < self.wanted
 
     @property
+    def load_has_enough(self) -> bool:
+        """Whether what load asks for by itself is there, though more is wanted."""
+        return self.about_capacity and self.asks is not None and self.asks <= self.granted
+
+    @property
+    def queue_unserved(self) -> bool:
+        """Requests wait, and it is not to run."""
+        return self.bound == Bound.DISABLED and bool(self.queued)
+
+    @property
     def held_back(self) -> bool:
         """Whether load asks for more than it has."""
         return self.granted < self.asked
@@ -119,8 +128,8 @@ def explanation_of(deployment: Deployment, now: datetime, *, platform: bool = Fa
     if decision is None or row is None:
         return None
     made, names = trial.plan(), Names.read(trial, deployment.organization, platform=platform)
-    case = _case(trial, row, made, names, sizes_now(trial, names, deployment.organization_id), deployment, now)
-    line = Line.read(trial, row, names)
+    case = _case(trial, row, made, names, deployment, now)
+    line = Line.read(trial, row, names, now)
     found = _explained(case, deployment, decision, line, now)
     if case.missing:
         return replace(found, expected=expected_in(line))
@@ -137,8 +146,9 @@ def explanation_then(
     if row is None:
         return None
     made, names = trial.plan(), Names.read(trial, deployment.organization, platform=platform)
-    case = _case(trial, row, made, names, sizes_then(trial, names, deployment.organization_id, at), deployment, at)
-    line = past_line(trial, row, names)
+    names = names_then(names, deployment.organization, at)
+    case = _case(trial, row, made, names, deployment, at)
+    line = Line(trial, row, names, [], {})
     found = _explained(case, deployment, decision, line, at)
     return replace(found, expected=came_in(line, at) if case.missing else [])
 
@@ -174,16 +184,14 @@ def _sample(record: Row) -> dict[str, Any]:
     }
 
 
-def _case(
-    trial: Trial, row: int, made: Plan, names: Names, sizes: Mapping[int, Size], deployment: Deployment, now: datetime
-) -> Case:
+def _case(trial: Trial, row: int, made: Plan, names: Names, deployment: Deployment, now: datetime) -> Case:
     rows = Offering.objects.filter(instance_type=deployment.instance_type).select_related("zone", "instance_type")
     by_key = {one.key: one for one in rows}
     offerings = {place: by_key[key] for place, key in enumerate(trial.snapshot.offerings.key.tolist())}
     quotas = {one.offering.key: one for one in quotas_of(deployment.organization)}
     table = trial.snapshot.deployments
     wishes = max(int(made.damped.value[row]), int(table.min[row])) if table.enabled[row] else 0
-    return Case(trial, row, made, wishes, names, sizes, limits_at(deployment, now), offerings, quotas)
+    return Case(trial, row, made, wishes, names, limits_at(deployment, now), offerings, quotas)
 
 
 def _facts(
@@ -196,13 +204,13 @@ def _facts(
     return Facts(
         type_name=deployment.instance_type.name, size=deployment.instance_type.gpus, gpu_count=case.column("gpu_count"),
         wanted=int(case.made.wanted.value[case.row]), granted=case.granted, min=case.column("min"),
-        max=case.column("max"), wishes=case.wishes, rooms=rooms_of(case.trial, case.row), asks=asked_for(record),
+        max=case.column("max"), wishes=case.wishes, rooms=rooms_of(case.trial, case.row, case.made), asks=asked_for(record),
         tolerance=number(record, "tolerance_milli") / 10,
         gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
         limits=case.limits, failed=list(failed.order_by("retry_at")), signal=signal,
         other=case.names.deployments.get(int(granted.other[case.row]), (None, leaving))[1],
         coming=int(granted.coming[case.row]), moves=int(granted.moves[case.row]),
-        moves_short=int(granted.moves_short[case.row]),
+        moves_short=int(granted.moves_short[case.row]), elsewhere=elsewhere_of(case.trial, case.row),
     )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from deployments.shortage.holders import Names
 from deployments.shortage.limits import Limits
 from deployments.trial import Trial
 
+REPLACED = " (its replicas are replaced one by one then)"  # a change of classes rolls (R10)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -22,20 +24,12 @@ class Change:
     replicas: int
     id: uuid.UUID | None = None
     values: Mapping[str, str] = field(default_factory=dict)
-    later: int = 0  # of these only once instances are there that are not yet
+    later: int = 0  # of these only once instances have joined
     first: Mapping[str, str] = field(default_factory=dict)  # of the deployment itself, to be set before
 
     @property
     def now(self) -> int:
         return self.replicas - self.later
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Instances of a claim: what it is to have, and how many of these are not there yet."""
-
-    count: int
-    coming: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,6 @@ class Case:
     made: Plan  # as things are
     wishes: int  # the size that load asks for, before holds and bounds
     names: Names
-    sizes: Mapping[int, Size]  # of the organization's claims, by key
     limits: Limits
     offerings: dict[int, Offering]  # of the type, by row of the snapshot
     quotas: dict[int, QuotaRow]  # by key of the offering

@@ -6,11 +6,12 @@ import numpy as np
 
 from deployments.core.plan import Bound
 from deployments.core.snapshot import CapacityClass, Scheduled
-from deployments.shortage.case import Case, Change
+from deployments.shortage.case import REPLACED, Case, Change
 from deployments.shortage.claiming import claim_changes
 from deployments.shortage.holders import held_by_rows
 from deployments.shortage.limits import Open
 from deployments.shortage.room import BOTH, classes_of
+from deployments.shortage.words import counted
 
 MOST_PRIORITY, NOT_PINNED = 1000, -1
 MOST_OTHERS = 3  # other deployments whose GPUs are tried
@@ -81,7 +82,7 @@ def _classes(case: Case) -> Iterator[Change]:
         if each not in allowed:
             opened = case.trial.setting(case.row, class_order=(*allowed, each))
             values = {"classes": ",".join(f"CAPACITY_CLASS_{WORDS[one]}" for one in (*allowed, each))}
-            yield Change("classes", f"allow {WORDS[each]}", case.gain(opened), values=values)
+            yield Change("classes", f"allow {WORDS[each]}{REPLACED}", case.gain(opened), values=values)
 
 
 def _priority(case: Case) -> Iterator[Change]:
@@ -114,18 +115,24 @@ def _others(case: Case) -> Iterator[Change]:
 
 
 def _from_other(case: Case, other: int) -> Iterator[Change]:
+    """As few of its replicas as give what all that it may lose would; with what its own load asks for."""
     table = case.trial.snapshot.deployments
     live, least, key = case.trial.live_of(other), int(table.min[other]), int(table.key[other])
-    gpus = int(table.gpu_count[other])
+    gpus, asks = int(table.gpu_count[other]), int(case.made.damped.recommended[other])
     spare = min(len(live) - least, -(-case.missing * case.column("gpu_count") // gpus))
     if spare <= 0 or key not in case.names.deployments:
         return
-    without = case.trial.setting(other, max=len(live) - spare).without_replicas(live[-spare:].tolist())
+
+    def gain(count: int) -> int:
+        return case.gain(case.trial.setting(other, max=len(live) - count).without_replicas(live[-count:].tolist()))
+
+    most = gain(spare)
+    count = next(one for one in range(1, spare + 1) if one == spare or gain(one) >= most)
     id, name = case.names.deployments[key]
-    above, priority = (len(live) - least) * gpus, int(table.priority[other])
-    text = (f"max {len(live) - spare} for {name} (priority {priority}), which holds {above} GPUs above its min "
-            f"of {least}")  # fmt: skip
-    yield Change("other", text, case.gain(without), id, {"max": str(len(live) - spare)})
+    above, priority, left = (len(live) - least) * gpus, int(table.priority[other]), len(live) - count
+    text = (f"max {left} for {name} (priority {priority}), which runs {counted(len(live), 'replica')} and holds "
+            f"{counted(above, 'GPU')} above its min of {least}; its load asks for {asks}")  # fmt: skip
+    yield Change("other", text, most, id, {"max": str(left)})
 
 
 def _zones(case: Case) -> Iterator[Change]:

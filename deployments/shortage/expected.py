@@ -1,13 +1,14 @@
 """What will change about the room, and when; and who stands in line for it."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
 from claims.core.states import PENDING_STATES, InstanceState, Status
+from claims.joining import expected
 from claims.models import CapacityClaim, ClaimKind, Instance
 from claims.models import Source as InstanceSource
 from claims.supply import window_end
@@ -50,14 +51,16 @@ class Line:
     row: int
     names: Names
     machines: list[Instance]  # joining and draining ones of the allowed zones
+    joins: Mapping[int, datetime | None]  # when joining ones will be there, by key, as far as anybody knows
 
     @classmethod
-    def read(cls, trial: Trial, row: int, names: Names) -> "Line":
-        """One query."""
+    def read(cls, trial: Trial, row: int, names: Names, now: datetime) -> "Line":
+        """Two queries."""
         keys = [int(trial.snapshot.offerings.key[one]) for one in zones_of(trial.snapshot, row)]
         states = [*PENDING_STATES, InstanceState.DRAINING]
         found = Instance.objects.filter(offering__in=keys, state__in=states, lost_at__isnull=True)
-        return cls(trial, row, names, list(found.order_by("expected_at", "drain_until", "key")))
+        machines = list(found.order_by("expected_at", "drain_until", "key"))
+        return cls(trial, row, names, machines, {key: one.at for key, one in expected(machines, now).items()})
 
     @property
     def org(self) -> int:
@@ -88,12 +91,15 @@ class Line:
         other = self.names.organizations.get(claim.organization_id)
         return (f"{claim.name} of {other}" if other else f"a claim of {ANOTHER}"), None
 
+    def may_use(self, claim: CapacityClaim) -> bool:
+        return self.reserved and claim.organization_id == self.org
+
     def in_cluster(self, claim: CapacityClaim) -> int:
         return int((self.trial.snapshot.instances.claim == claim.key).sum())
 
 
 def expected_in(line: Line) -> list[Expected]:
-    return soonest([*_machines(line), *_reductions(line), *_window_ends(line), *_replicas(line)])
+    return soonest([*_machines(line), *_own_claims(line), *_reductions(line), *_window_ends(line), *_replicas(line)])
 
 
 def ahead_in(line: Line, made: Plan) -> list[Ahead]:
@@ -106,7 +112,7 @@ def _machines(line: Line) -> Iterator[Expected]:
     for one in line.machines:
         text = _what_comes(line, one)
         if text:
-            at = one.drain_until if one.state == InstanceState.DRAINING else one.expected_at
+            at = one.drain_until if one.state == InstanceState.DRAINING else one.expected_at or line.joins.get(one.key)
             key = (line.zone_of(one.offering_id), text, at)
             groups[key] = groups.get(key, 0) + one.gpus
     for (zone, text, at), gpus in groups.items():
@@ -122,8 +128,7 @@ def _what_comes(line: Line, one: Instance) -> str:
         leaves = line.on_demand and claim.kind == ClaimKind.SERVERLESS
         return f"given up by {line.owner(claim)[0]}, back in the pool once drained" if leaves else ""
     if claim is not None:
-        mine = line.reserved and claim.organization_id == line.org
-        return f"an instance of claim {claim.name} joins" if mine else ""
+        return f"an instance of claim {claim.name} joins" if line.may_use(claim) else ""
     return "an instance of the pool joins" if line.on_demand and _pool(one) else ""
 
 
@@ -164,9 +169,10 @@ def draining_rows(line: Line) -> "np.ndarray":
 
 
 def letting_go(line: Line) -> str:
-    """What the deployments are called whose replicas drain there."""
+    """What the other deployments are called whose replicas drain there."""
     snapshot, rows = line.trial.snapshot, draining_rows(line)
-    keys = snapshot.deployments.key[np.unique(snapshot.replicas.deployment[rows])].tolist()
+    others = snapshot.replicas.deployment[rows]
+    keys = snapshot.deployments.key[np.unique(others[others != line.row])].tolist()
     names = sorted(line.names.deployments[key][1] for key in keys if key in line.names.deployments)
     return listed(names) or "another deployment"
 
@@ -189,12 +195,27 @@ def _replicas(line: Line) -> Iterator[Expected]:
         yield Expected(gpus, snapshot.offerings.zone[offering], text, None)
 
 
+def _waits(claim: CapacityClaim) -> bool:
+    """Whether what it lacks comes from the pool."""
+    return claim.kind == ClaimKind.SERVERLESS and claim.status != Status.DELETING
+
+
+def _own_claims(line: Line) -> Iterator[Expected]:
+    """What claims that the deployment may use still lack: it comes when the pool has it, and nobody can tell when."""
+    size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
+    for claim in line.claims():
+        missing = claim.wanted - line.in_cluster(claim)
+        if _waits(claim) and missing > 0 and line.may_use(claim):
+            text = f"claim {claim.name} waits for {counted(missing, 'instance')} of the pool, ahead of on-demand growth"
+            yield Expected(missing * size, line.zone_of(claim.offering_id), text, None)
+
+
 def _waiting_claims(line: Line) -> Iterator[Ahead]:
     """They take what the pool gets before on-demand growth does (C4)."""
     size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
     for claim in line.claims() if line.on_demand else []:
         missing = claim.wanted - line.in_cluster(claim)
-        if claim.kind == ClaimKind.SERVERLESS and claim.status != Status.DELETING and missing > 0:
+        if _waits(claim) and missing > 0 and not line.may_use(claim):
             name, id = line.owner(claim)
             text = f"waits for {counted(missing, 'instance')} in {line.zone_of(claim.offering_id)}, ahead of on-demand growth"
             yield Ahead("claim", name, id, missing * size, text)

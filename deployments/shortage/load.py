@@ -39,7 +39,11 @@ def _damped(row: Row, value: int, until: datetime | None) -> str:
         end = f" until {exactly(datetime.fromtimestamp(number(row, 'damped_burst_until_ms') / 1000, UTC))}"
         return f"{value} stay while burst mode lasts,{end} at least"
     if code in NEAR:
-        return f"the {value} there are stay, since that is within {number(row, 'tolerance_milli') / 10:g} % of them"
+        highest, percent = number(row, "damped_window_highest"), number(row, "tolerance_milli") / 10
+        if code == Reason.SMALL_CHANGE and highest > number(row, "damped_recommended"):
+            seconds = number(row, "scale_down_ms") / 1000
+            return f"{value} stay, since {highest}, asked for within the last {seconds:g} s, is within {percent:g} % of them"
+        return f"{value} stay, since that is within {percent:g} % of them"
     return ""
 
 

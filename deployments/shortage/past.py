@@ -1,40 +1,40 @@
 """What was on its way at a time of the past, and when it came."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 
-import numpy as np
 from django.db.models import Q, QuerySet
 
-from claims.models import Instance
+from claims.history import asked_then
+from claims.models import CapacityClaim, Instance
 from claims.models import Source as InstanceSource
+from console.organizations.models import Organization
 from deployments.models import Replica
-from deployments.shortage.case import Size
 from deployments.shortage.expected import Expected, Line, draining_rows, soonest
 from deployments.shortage.holders import Names
 from deployments.shortage.room import zones_of
-from deployments.trial import Trial
 
 
-def past_line(trial: Trial, row: int, names: Names) -> Line:
-    """Without claims that wait today: which ones waited then is not recorded."""
-    return Line(trial, row, replace(names, claims={}), [])
+def names_then(names: Names, organization: Organization, at: datetime) -> Names:
+    """With the claims of the organization alone, as they were asked for then: which others waited is not recorded. One
+    query."""
+    mine = [one for one in names.claims.values() if one.organization_id == organization.key and one.created_at <= at]
+    asked = asked_then(organization, [one.id for one in mine], at)
+    return replace(names, claims={one.key: _with(one, asked.get(one.id, one.target)) for one in mine})
+
+
+def _with(claim: CapacityClaim, target: int) -> CapacityClaim:
+    found = copy(claim)
+    found.target, found.window_count, found.reduction_at = target, 0, None
+    return found
 
 
 def came_in(line: Line, at: datetime) -> list[Expected]:
     """Machines that were joining and replicas that were draining, each with the time at which its GPUs came; None where
     they have not come, or nobody knows any more."""
     return soonest([*_machines(line, at), *_replicas(line)])
-
-
-def sizes_then(trial: Trial, names: Names, org: int, at: datetime) -> dict[int, Size]:
-    """What the organization's claims held, and what was joining for them."""
-    there = trial.snapshot.instances.claim
-    coming = Counter(_joining(trial.snapshot.offerings.key.tolist(), at).values_list("claim", flat=True))
-    mine = [one.key for one in names.claims.values() if one.organization_id == org and one.created_at <= at]
-    return {key: Size(int(np.count_nonzero(there == key)) + coming[key], coming[key]) for key in mine}
 
 
 def _joining(offering_keys: Sequence[int], at: datetime) -> QuerySet[Instance]:

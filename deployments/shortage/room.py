@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployments.core.placement import NOBODY, usable
+from deployments.core.plan import Plan
 from deployments.core.snapshot import CapacityClass, Snapshot, Source
 from deployments.trial import Trial
 
@@ -25,6 +26,20 @@ class Room:
     whole: int  # instances that are empty
     kept: int  # free, and kept for a waiting claim, cordoned or draining
     blocked: int  # free on instances that serve other organizations (R17)
+    promised: int = 0  # of what is free, GPUs on which other deployments start in the same pass
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say about it."""
+        empty = f"{self.whole} {'instance' if self.whole == 1 else 'instances'} empty"
+        said = (
+            (not self.allowed, "not allowed"),
+            (self.free, f"at most {self.largest} on one instance, {empty}"),
+            (self.promised, f"{self.promised} of these go to others that come first"),
+            (self.kept, f"{self.kept} more kept for a waiting claim, cordoned or draining"),
+            (self.blocked, f"{self.blocked} more on instances that serve others"),
+        )
+        return [text for there, text in said if there]
 
 
 def classes_of(snapshot: Snapshot, row: int) -> tuple[CapacityClass, ...]:
@@ -40,17 +55,21 @@ def zones_of(snapshot: Snapshot, row: int) -> list[int]:
     return sorted((one for one in range(len(names)) if bits >> one & 1), key=lambda one: names[one])
 
 
-def rooms_of(trial: Trial, row: int) -> list[Room]:
+def rooms_of(trial: Trial, row: int, made: Plan) -> list[Room]:
     """Every allowed zone with both classes, the classes that are not allowed included."""
     allowed = classes_of(trial.snapshot, row)
+    others = made.starts.deployment != row
+    taken = np.bincount(made.starts.instance[others], made.starts.gpus[others], len(trial.snapshot.instances))
     return [
-        _room(trial.snapshot, row, offering, each, each in allowed)
+        _room(trial.snapshot, row, offering, each, each in allowed, taken)
         for offering in zones_of(trial.snapshot, row)
         for each in BOTH
     ]
 
 
-def _room(snapshot: Snapshot, row: int, offering: int, capacity_class: CapacityClass, allowed: bool) -> Room:
+def _room(
+    snapshot: Snapshot, row: int, offering: int, capacity_class: CapacityClass, allowed: bool, taken: "np.ndarray"
+) -> Room:
     machines, org = snapshot.instances, int(snapshot.deployments.org[row])
     here = in_class(snapshot, org, capacity_class) & (machines.offering == offering)
     free = machines.gpus - machines.gpus_used
@@ -66,7 +85,16 @@ def _room(snapshot: Snapshot, row: int, offering: int, capacity_class: CapacityC
         whole=int((machines.gpus_used[can] == 0).sum()),
         kept=int(free[here & mine & ~can].sum()),
         blocked=int(free[here & ~mine].sum()),
+        promised=int(taken[can].sum()),
     )
+
+
+def elsewhere_of(trial: Trial, row: int) -> int:
+    """Replicas of the deployment that run on demand though its classes leave that out."""
+    if CapacityClass.ON_DEMAND in classes_of(trial.snapshot, row):
+        return 0
+    replicas, live = trial.snapshot.replicas, trial.live_of(row)
+    return int(np.count_nonzero(replicas.capacity_class[live] == CapacityClass.ON_DEMAND))
 
 
 def in_class(snapshot: Snapshot, org: int, capacity_class: CapacityClass) -> "np.ndarray":

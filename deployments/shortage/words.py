@@ -32,6 +32,7 @@ class Facts:
     signal: str  # the sentence on the signal
     other: str = "another deployment"  # that is served first, or that gives way
     coming: int = 0  # replicas whose GPUs are being let go
+    elsewhere: int = 0  # replicas that run on demand, where that is not allowed any more
     moves: int = 0  # replicas being replaced
     moves_short: int = 0  # replicas to be replaced, for which there is no room
 
@@ -90,6 +91,8 @@ def _pool(facts: Facts) -> str:
         return f" There is no on-demand pool of {facts.type_name} in {facts.zones}."
     most = max(one.largest for one in there)
     parts = [f"{free} free for it" + (f", at most {most} on one instance" if free else "")]
+    if promised := sum(one.promised for one in there):
+        parts.append(f"{promised} of these go to others that come first, in the same pass")
     if kept := sum(one.kept for one in there):
         parts.append(f"{kept} free but kept for a waiting claim, cordoned or draining")
     if blocked := sum(one.blocked for one in there):
@@ -104,7 +107,10 @@ def _claims(facts: Facts) -> str:
         return " Reserved capacity is not allowed for it."
     if not gpus:
         return f" The organization has no claim of {facts.type_name} there."
-    return f" The organization's claims there hold {gpus} GPUs, {free} of them free."
+    elsewhere = ""
+    if facts.elsewhere:
+        elsewhere = f" {facts.elsewhere} of its replicas still run on demand, and are replaced once claims have room."
+    return f" The organization's claims there hold {counted(gpus, 'GPU')}, {free} of them free.{elsewhere}"
 
 
 def _pool_exhausted(facts: Facts) -> str:

@@ -29,23 +29,44 @@ def resized(cast: Cast, of: Offering, claim: CapacityClaim, count: int) -> None:
     run(of)
 
 
-def test_c4_a_larger_claim_counts_what_it_would_take_over_first(cast: Cast, of: Offering, front: Gateway) -> None:
+def test_c4_what_the_pool_does_not_have_is_claimed_by_quota(cast: Cast, of: Offering, front: Gateway) -> None:
+    """A larger claim of the pool would take over what carries its replicas already, and wait for the rest."""
     world.pool(of, 3)
     claim = world.claim(cast.admin.actor, of, 1, name="prod")
     world.settle()
     one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4, min=4, max=4)
     run(of)
     assert serving(one) == 3
-    advice = advised(one)
-    assert (advice.values, advice.replicas, advice.now) == ({"count": "4"}, 1, 0), "two carry its replicas already"
-    assert advice.text.endswith("(2 where replicas of yours run on demand already, 1 once the pool has it)")
+    assert set(changes(explained(one))) == {"quota"}
     resized(cast, of, claim, 4)
     assert serving(one) == 3
-    assert "claim" not in changes(explained(one)), "the instance that is missing is on its way"
-    world.pool(of, 4)
-    world.settle()
+    waits = [(row.gpus, row.text, row.at) for row in explained(one).expected]
+    assert (4, "claim prod waits for 1 instance of the pool, ahead of on-demand growth", None) in waits
+    assert explained(one).ahead == [], "what it gets is for this one too"
+    world.quota(cast.organization, of, limit=2)
+    advice = advised(one)
+    assert (advice.values["count"], advice.values["kind"], advice.replicas, advice.now) == ("1", "CUSTOMER", 1, 0)
+    world.claim(cast.admin.actor, of, 1, "CUSTOMER", name="own")
+    world.everything_arrives()
     run(of)
     assert serving(one) == 4
+
+
+def test_c4_machines_that_carry_its_replicas_are_taken_over_for_those_that_need_a_claim(
+    cast: Cast, of: Offering, front: Gateway
+) -> None:
+    world.pool(of, 2)
+    fleet.deployment(cast.admin.actor, front, of, name="batch", min=2, max=2, capacity_classes=(ON_DEMAND,))
+    run(of)
+    one = fleet.deployment(cast.admin.actor, front, of, min=6, max=6, capacity_classes=(RESERVED,))
+    run(of)
+    advice = advised(one)
+    assert (advice.values["count"], advice.values["kind"], advice.replicas, advice.now) == ("2", "SERVERLESS", 6, 6)
+    assert advice.text.endswith("(1 free in the pool, 1 where replicas of yours run on demand already)")
+    world.claim(cast.admin.actor, of, 2, name="prod")
+    world.settle()
+    run(of)
+    assert serving(one) == 6
 
 
 def test_c4_free_machines_of_the_pool_are_claimed_before_others_are_taken_over(
@@ -95,7 +116,10 @@ def test_r19_a_claim_that_its_classes_leave_out_says_what_comes_first(cast: Cast
     one = fleet.deployment(cast.admin.actor, front, of, gpu_count=4, min=2, max=2, capacity_classes=(ON_DEMAND,))
     run(of)
     advice = advised(one)
-    assert advice.text == "allow RESERVED, and a claim of 1 more gb200-4x in US-WEST-04A (the quota leaves 1)"
+    assert advice.text == (
+        "allow RESERVED (its replicas are replaced one by one then), and a CUSTOMER claim of 1 gb200-4x in US-WEST-04A (the "
+        "quota leaves 1)"
+    )
     assert advice.first == {"classes": f"{ON_DEMAND},{RESERVED}"}
     assert advice.values == {"zone": "US-WEST-04A", "type": "gb200-4x", "count": "1", "kind": "CUSTOMER"}
 

@@ -148,7 +148,7 @@ ROW: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("changed", "asks", "said"), [
-    ({}, 4, "Load asks for 4 now; the 5 there are stay, since that is within 10 % of them."),
+    ({}, 4, "Load asks for 4 now; 5 stay, since that is within 10 % of them."),
     ({"damped_code": 400}, None, ""),
     ({"ahead_need_ahead": 6, "damped_code": 401}, 6, ""),
     ({"damped_code": 408, "damped_recommended": 2, "damped_window_highest": 6}, 2,

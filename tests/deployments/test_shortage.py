@@ -93,7 +93,7 @@ def test_r19_a_full_pool_names_who_holds_it_and_what_would_help(cast: Cast, of: 
         ("another organization", 4, 0, "on demand: no organization evicts another; 1 instance, 3 GPUs in use"),
         ("batch", 2, 0, "its min of 1"),
     ]
-    assert changes(found) == {"claim": ("a claim of 1 more gb200-4x in US-WEST-04A (the quota leaves 3)", 2)}
+    assert changes(found) == {"claim": ("a CUSTOMER claim of 1 gb200-4x in US-WEST-04A (the quota leaves 3)", 2)}
     assert "foreign" not in str(found)
     assert "Theirs" not in str(found)
     assert "Theirs" in [one.name for one in explained(one, platform=True).holders]
@@ -113,7 +113,10 @@ def test_r19_gpus_above_another_deployments_min_are_named_with_the_change(
         ("batch", 4, 3, "priority 50; 3 GPUs above its min of 1")
     ]
     assert changes(found) == {
-        "other": ("max 2 for batch (priority 50), which holds 3 GPUs above its min of 1", 1),
+        "other": (
+            "max 2 for batch (priority 50), which runs 4 replicas and holds 3 GPUs above its min of 1; its load asks for 4",
+            1,
+        ),
         "quota": ("more quota for gb200-4x in US-WEST-04A: a claim would need 1 instance, the limit of 0 leaves 0", 0),
     }
     assert [one.id for one in found.changes] == [batch.id, None]
@@ -142,7 +145,7 @@ def test_r19_a_claim_without_room_says_how_much_it_holds(cast: Cast, of: Offerin
     assert found.text == ("1 more replica needs 2 GPUs. Only reserved capacity is allowed. The organization's claims "
                           "there hold 4 GPUs, 0 of them free.")  # fmt: skip
     assert changes(found) == {
-        "classes": ("allow ON_DEMAND", 1),
+        "classes": ("allow ON_DEMAND (its replicas are replaced one by one then)", 1),
         "claim": ("claim prod: 2 gb200-4x in US-WEST-04A instead of 1 (1 free in the pool)", 1),
     }
     assert {one.id for one in found.changes if one.kind == "claim"} == {claim.id}
@@ -162,7 +165,7 @@ def test_r19_idle_gpus_of_a_claim_are_named_where_reserved_is_not_allowed(
     assert [(h.kind, h.name, h.gpus, h.right) for h in found.holders] == [
         ("claim", "prod", 4, "serverless claim of 1 instance, these GPUs idle")
     ]
-    assert changes(found)["classes"] == ("allow RESERVED", 1)
+    assert changes(found)["classes"] == ("allow RESERVED (its replicas are replaced one by one then)", 1)
 
 
 def test_r19_gpus_that_lie_apart_are_counted_together_and_apart(cast: Cast, of: Offering, front: Gateway) -> None:
@@ -192,7 +195,7 @@ def test_r19_several_whole_instances_are_asked_for_together(cast: Cast, of: Offe
     world.quota(cast.organization, of, limit=1)
     assert changes(explained(one))["quota"][0].endswith("a claim would need 2 instances, the limit of 1 leaves 1")
     world.quota(cast.organization, of, limit=2)
-    assert changes(explained(one))["claim"] == ("a claim of 2 more gb200-4x in US-WEST-04A (the quota leaves 2)", 1)
+    assert changes(explained(one))["claim"] == ("a CUSTOMER claim of 2 gb200-4x in US-WEST-04A (the quota leaves 2)", 1)
 
 
 def test_r19_no_more_is_offered_to_claim_than_the_quota_leaves(cast: Cast, of: Offering, front: Gateway) -> None:
@@ -202,7 +205,7 @@ def test_r19_no_more_is_offered_to_claim_than_the_quota_leaves(cast: Cast, of: O
     run(of)
     found = explained(one)
     assert found.missing == 2
-    assert changes(found) == {"claim": ("a claim of 1 more gb200-4x in US-WEST-04A (the quota leaves 1)", 1)}
+    assert changes(found) == {"claim": ("a CUSTOMER claim of 1 gb200-4x in US-WEST-04A (the quota leaves 1)", 1)}
     assert found.changes[0].values == {"zone": "US-WEST-04A", "type": "gb200-4x", "count": "1", "kind": "CUSTOMER"}
 
 
@@ -214,8 +217,8 @@ def test_r19_without_a_claim_reserved_alone_gives_nothing(cast: Cast, of: Offeri
     assert found.code == Reason.NO_CLAIM
     assert "the organization has no claim of gb200-4x in US-WEST-04A" in found.text
     assert changes(found) == {
-        "classes": ("allow ON_DEMAND", 1),
-        "quota": ("more quota for gb200-4x in US-WEST-04A: a claim would need 1 instance, the limit of 0 leaves 0", 0),
+        "classes": ("allow ON_DEMAND (its replicas are replaced one by one then)", 1),
+        "claim": ("a SERVERLESS claim of 1 gb200-4x in US-WEST-04A (1 free in the pool)", 1),
     }
 
 
@@ -415,7 +418,6 @@ def test_r19_claims_that_wait_stand_ahead_in_the_pool(cast: Cast, of: Offering, 
     one = fleet.deployment(cast.admin.actor, front, of)
     run(of)
     assert [(row.kind, row.name, row.gpus, row.text) for row in explained(one).ahead] == [
-        ("claim", "prod", 4, "waits for 1 instance in US-WEST-04A, ahead of on-demand growth"),
         ("claim", "a claim of another organization", 4, "waits for 1 instance in US-WEST-04A, ahead of on-demand growth"),
     ]  # fmt: skip
 
