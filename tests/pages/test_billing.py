@@ -83,6 +83,7 @@ def test_the_month_to_date_is_the_ledgers_own_total(month: Cast) -> None:
     assert f"On demand ${on_demand + replica:,.2f} 226.0 GPU-hours" in page
     assert "An hour now $67.20" in page
     assert "Unused reserved 1.0 instance-hours $25.20 at the reserved rate; never charged" in page
+    assert "Unused reserved over the month: reserved quantity minus other use" in page
     metering.meter_pass(NOW)
     again = plain(month.billing.browser().get(reverse("billing")).content)
     assert again.partition("Month to date")[2] == page.partition("Month to date")[2], "rated ahead or not"
@@ -173,7 +174,7 @@ def test_figures_above_the_table_lead_to_what_they_are_the_sum_of(month: Cast) -
     assert {row["interval"].id for row in held["rows"]} == ids != set()
     assert held["whole"].total == sum(row["amount"].total for row in held["rows"])
     present = plain(browser.get(reverse("billing-lines"), {"held": "1"}).content)
-    assert "What an hour costs now" in present
+    assert "What an hour costs now Everything that is held at this moment, at its present rate Together" in present
     assert "Together, an hour $67.20" in present
 
 

@@ -60,6 +60,7 @@ def test_the_list_shows_each_number_with_its_word(cast: Cast) -> None:
     assert "gb200-4x 8 of 10 used: 5 committed, 3 other use 80 % or more used 10 5 3 2 9 1 unused" in page
     assert "80 % or more used : gb200-4x in US-WEST-04A 2 free" in page
     assert "limit 10 , reserved 9 , other use 3" in page
+    assert "are paid for (from ready to release); shown, never charged History" in page
 
 
 @pytest.mark.django_db
