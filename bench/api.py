@@ -20,7 +20,13 @@ CONNECT = "/coreweave.inference.v1alpha1.CapacityClaimService/GetCapacityClaim"
 CLAIMS = 1000
 READS, LISTS, PAIRS = 300, 40, 300
 CLIENTS, SECONDS = 16, 10
-RATES = (16, 48, 96)  # creations a second, of all clients together
+RATES = {16: 60, 48: 60, 96: None}  # creations a second, of all clients together, and the bar; the last is too many
+NOTE = """\
+Sixteen clients that each ask again as soon as they are answered wait for each other: with all of them answered within 60 ms
+they would make 267 claims a second, and the services alone make no more than some 230 on both cores, without HTTP
+(`claims` above). One web server makes some 65. So the bar is meant at a rate, and both are measured: see
+[decisions/0023](decisions/0023-creations-are-measured-at-a-rate.md).
+"""
 
 
 def run() -> list[dict[str, Any]]:
@@ -39,7 +45,8 @@ def run() -> list[dict[str, Any]]:
         ]  # fmt: skip
         what = f"create a claim, {CLIENTS} clients at once"
         rows += [
-            row(f"{what}, {rate} a second, p95", "ms", creations(stack, made["secret"], rate), 60) for rate in RATES
+            row(f"{what}, {rate} a second, p95", "ms", creations(stack, made["secret"], rate), bar)
+            for rate, bar in RATES.items()
         ]
         rows.append(
             row(f"{what}, each as soon as its last is answered, p95", "ms", creations(stack, made["secret"]), 60)

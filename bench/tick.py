@@ -18,10 +18,12 @@ SIZES = tuple(int(count) for count in os.environ.get("BENCH_DEPLOYMENTS", "1000,
 BARS = {10_000: {"2 % change": 0.25, "half want more": 0.4}, 100_000: {"2 % change": 1.0, "half want more": 2.0}}
 
 NOTE = """\
-Where the time goes: PostgreSQL sends the replicas and their places as columns (about half of a quiet pass), and counts
-replicas for statuses and samples. Statuses are judged in Python only where something looks otherwise than when they were
-right. The next limit is the number of replicas that one pass reads: shards (instance types) run side by side, a shard of
-its own processes and database connection.
+Where the time goes: rows of hot tables are kept between passes and only what changed is read
+([decisions/0021](decisions/0021-hot-rows-are-kept-between-passes.md)); PostgreSQL still looks through all of a shard's rows
+for it, which is most of what a quiet pass reads. Acting is the rest: each start is a lease, a placement and usage in one
+transaction with the conditions under which it was planned, and statuses are judged in Python where something looks otherwise
+than when they were right. The next limit is this writing. Shards (instance types) run side by side, each in processes and
+connections of its own.
 """
 
 
