@@ -101,7 +101,7 @@ def test_r19_the_page_says_why_not_more_and_what_would_help(cast: Cast, running:
     why = page(cast.admin.browser(), "deployment-why", one)
     assert "POOL_EXHAUSTED" in why
     assert "Who holds the GPUs" in why
-    assert f'{reverse("claim-new")}?zone=US-WEST-04A&amp;type=gb200-4x' in why, "where a claim is made"
+    assert f"{reverse('claim-new')}?zone=US-WEST-04A&amp;type=gb200-4x" in why, "where a claim is made"
     assert "Do it" not in page(cast.viewer.browser(), "deployment-why", one)
     assert cast.outsider.browser().get(reverse("deployment-why", args=[one.id])).status_code == 404
 
@@ -431,7 +431,9 @@ def test_r19_what_would_help_leads_to_a_form_that_is_filled_in(cast: Cast, runni
     assert re.search(r'<option value="CAPACITY_CLASS_ON_DEMAND,CAPACITY_CLASS_RESERVED"\s+selected>', filled)
     reserve = browser.get(html.unescape(claim)).content.decode()
     (count,) = re.findall(r"count=(\d+)", claim)
-    assert re.search(rf'name="count"[^>]*value="{count}"', reserve) or re.search(rf'value="{count}"[^>]*name="count"', reserve)
+    assert re.search(rf'name="count"[^>]*value="{count}"', reserve) or re.search(
+        rf'value="{count}"[^>]*name="count"', reserve
+    )
     proposed = browser.get(reverse("deployment", args=[one.id]), {"max": "77", "priority": "9"}).content.decode()
     assert re.search('name="max" value="77"', proposed)
     assert AutoscalingPolicy.objects.get(deployment=one).max == 40, "an address changes nothing"

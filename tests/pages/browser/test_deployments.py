@@ -45,7 +45,7 @@ def test_a_crowded_page_and_its_previews_are_whole(site: Site, theme: str, width
     expect(page.get_by_role("heading", name="Set the priority of 1 deployment to 700?")).to_be_visible()
     whole(page)
     page.get_by_role("button", name="Set the priority").click()
-    expect(page.get_by_text("1 of 1 deployments changed")).to_be_visible()
+    expect(page.get_by_text("1 of 1 deployment changed")).to_be_visible()
     page.get_by_text("Freeze all of Ours").click()
     whole(page)
 
