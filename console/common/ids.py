@@ -17,3 +17,8 @@ def parse_uuid(value: str) -> uuid.UUID | None:
     except (ValueError, AttributeError, TypeError):
         return None
     return parsed if str(parsed) == value.lower() else None
+
+
+def parse_key(text: str) -> int | None:
+    """The row key written as `text` in ASCII digits, or None; keys are 64 bits, so that a longer number names no row."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

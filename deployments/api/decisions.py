@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from console.common.errors import InvalidArgument, NotFound
-from console.common.ids import parse_uuid
+from console.common.ids import parse_key, parse_uuid
 from console.common.paging import decode_cursor, encode_cursor, page, parse_limit
 from console.organizations.api.errors import snake_case
 from console.organizations.api.fields import query_time
@@ -19,7 +19,7 @@ from console.organizations.api.permissions import request_actor
 from console.organizations.api.schema import PAGING
 from console.organizations.models import Organization
 from deployments.api import shapes
-from deployments.api.v1 import MOST_KEYS, decisions_to
+from deployments.api.v1 import decisions_to
 from deployments.models import Decision
 from deployments.replay.again import decision_replay
 from deployments.replay.said import replay_to
@@ -74,9 +74,10 @@ class ReplayView(APIView):
 
 def decision_in(request: Request, id: str) -> Decision:
     organization = request_actor(request).require_organization()
-    if not id.isdecimal() or not id.isascii() or int(id) >= MOST_KEYS:
+    key = parse_key(id)
+    if key is None:
         raise NotFound("Decision", id)
-    return decision_get(organization, int(id))
+    return decision_get(organization, key)
 
 
 def found_to(found: Sequence[Decision], organization: Organization) -> list[dict[str, Any]]:
@@ -120,7 +121,7 @@ def _after(cursor: str | None) -> Place | None:
     position = decode_cursor(cursor)
     try:
         at, id = position
-        if not isinstance(id, int) or isinstance(id, bool) or not 0 <= id < MOST_KEYS:
+        if not isinstance(id, int) or isinstance(id, bool) or not 0 <= id < 2**63:
             raise ValueError
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from claims.core.conditions import timestamp
 from console.common import clock
 from console.common.errors import InvalidArgument, NotFound
+from console.common.ids import parse_key
 from console.common.paging import page
 from console.organizations.api.fields import query_time
 from console.organizations.api.idempotency import idempotent
@@ -37,7 +38,6 @@ from deployments.services.replicas import RESTART
 
 RESOLUTIONS = {"5s": 5, "1m": 60, "1h": 3600}
 MOST_POINTS = 20_000
-MOST_KEYS = 2**63
 WAITS = (50, 95, 99)  # percentiles of waits that a point has
 
 
@@ -154,10 +154,11 @@ class RestartView(APIView):
     @extend_schema(request=None, responses=shapes.OneReplica, operation_id="RestartReplica")
     def post(self, request: Request, id: str, key: str) -> Response:
         """Have a replica replaced by a new one: the new one is started first where there is room for both."""
-        if not key.isdecimal() or int(key) >= MOST_KEYS:
+        replica_key = parse_key(key)
+        if replica_key is None:
             raise NotFound("Replica", key)
         replica = services.replica_restart(
-            actor=request_actor(request), deployment_id=id_in_path("Deployment", id), replica_key=int(key)
+            actor=request_actor(request), deployment_id=id_in_path("Deployment", id), replica_key=replica_key
         )
         return Response({"replica": replica_to(replica)})
 

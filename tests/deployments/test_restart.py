@@ -62,7 +62,8 @@ def test_what_is_not_there_or_ends_already_is_refused(cast: Cast, one: Deploymen
     draining, ready = Replica.objects.order_by("key")
     before, api = stored(), cast.admin.api()
     assert api.post(address(two, ready.key)).status_code == 404, "another deployment's"
-    for key in ("x", "-1", 2**63, 10**30, "\u0663", 0):
+    other_digits = str(ready.key).translate({ord("0") + digit: 0x660 + digit for digit in range(10)})
+    for key in ("x", "-1", 2**63, 10**30, "9" * 5000, other_digits, 0):
         assert api.post(address(one, key)).status_code == 404, key
     refused = api.post(address(one, draining.key))
     assert (refused.status_code, refused.json()["code"]) == (412, 9)

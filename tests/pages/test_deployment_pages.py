@@ -313,6 +313,9 @@ def test_priorities_of_several_are_previewed_then_set(cast: Cast, running: Runni
     }  # fmt: skip
     overtaken = bulk(browser, [one.id, low.id], action="priority", priority="5", confirmed="1", **seen)
     assert overtaken.status_code == 302
+    for wrong in ("\u00b2", "9" * 5000):
+        seen[f"seen_{one.id}"] = wrong
+        assert bulk(browser, [one.id], action="priority", priority="300", confirmed="1", **seen).status_code == 302
     assert set(AutoscalingPolicy.objects.values_list("priority", flat=True)) == {300}, "somebody else's stays"
 
 

@@ -104,7 +104,7 @@ def _one_decision(cast: Cast, short: Decision, later: Decision) -> None:
     answer = cast.viewer.api().send("GET", f"/api/v1/decisions/{short.id}").json()["decision"]
     assert answer["deploymentName"] == "one"
     assert answer["bound"] == "CAPACITY"
-    for id in (short.id, later.id + 99, 2**63, "x"):
+    for id in (short.id, later.id + 99, 2**63, "9" * 5000, "x"):
         assert cast.outsider.api().send("GET", f"/api/v1/decisions/{id}").status_code == 404
         assert cast.outsider.api().send("GET", f"/api/v1/decisions/{id}/replay").status_code == 404
     replay = cast.viewer.api().send("GET", f"/api/v1/decisions/{short.id}/replay").json()

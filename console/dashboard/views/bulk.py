@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
-from console.common.ids import parse_uuid
+from console.common.ids import parse_key, parse_uuid
 from console.dashboard.access import actor_in, member_page, organization_in, told
 from console.dashboard.deployment_list import list_context
 from console.dashboard.effects import Effect, change_of_priorities, change_of_switch
@@ -65,7 +65,8 @@ def done(request: HttpRequest, ids: list[uuid.UUID], data: dict[str, Any]) -> Ht
     actor = actor_in(request)
     try:
         if data["action"] == "priority":
-            seen = {id: int(text) for id in ids if (text := request.POST.get(f"seen_{id}", "")).isdigit()}
+            given = {id: parse_key(request.POST.get(f"seen_{id}", "")) for id in ids}
+            seen = {id: version for id, version in given.items() if version is not None}
             changed = priorities_set(actor=actor, deployment_ids=ids, priority=data["priority"], seen=seen)
         else:
             changed = deployments_switch(actor=actor, deployment_ids=ids, disabled=data["action"] == "disable")
