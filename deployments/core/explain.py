@@ -225,7 +225,7 @@ def _readable(row: Row, names: Names) -> dict[str, int | float | str]:
         "missing": max(0, wanted - granted),
         "missing_gpus": _int(row, "granted_missing_gpus"),
         "zone": str(row["zone"]) or "its zones",
-        "other": _name_of(_added(row, "granted_other", -1), names),
+        "other": _name_of(_added(row, "granted_other", -1), {**names, _int(row, "key"): "it"}),
     }
     numbers |= {name: _added(row, f"granted_{name}", 0) for name in ("coming", "moves", "moves_short")}
     return numbers

@@ -208,10 +208,17 @@ def _facts(
         tolerance=number(record, "tolerance_milli") / 10,
         gateway_zones=sorted(zones), waiting=[one.name for one in waiting if one.kind == "deployment"],
         limits=case.limits, failed=list(failed.order_by("retry_at")), signal=signal,
-        other=case.names.deployments.get(int(granted.other[case.row]), (None, leaving))[1],
+        other=_other(case, leaving),
         coming=int(granted.coming[case.row]), moves=int(granted.moves[case.row]),
         moves_short=int(granted.moves_short[case.row]), elsewhere=elsewhere_of(case.trial, case.row),
     )  # fmt: skip
+
+
+def _other(case: Case, leaving: str) -> str:
+    """What the deployment is called that is served first or gives way; `leaving`: those that let go already."""
+    key = int(case.made.granted.other[case.row])
+    own = key == case.column("key")
+    return "it" if own else case.names.deployments.get(key, (None, leaving))[1]
 
 
 def _comes_free(decision: Decision) -> str:

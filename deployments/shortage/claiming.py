@@ -18,6 +18,8 @@ from deployments.shortage.room import classes_of, zones_of
 from deployments.shortage.words import counted
 from deployments.trial import Trial
 
+MOST_NAMED = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -55,12 +57,24 @@ class Asked:
     def missing(self) -> int:
         return self.case.missing - self.had
 
-    def gain(self, count: int) -> int:
-        """Replicas more than with what is on its way, from `count` more instances."""
+    def with_(self, count: int) -> Trial:
+        """`base` with so many more instances."""
         org = self.case.column("org")
         if self.kind == ClaimKind.SERVERLESS:
-            return self.case.gain(self.base.claimed(self.there[:count], org)) - self.had
-        return self.case.gain(self.base.with_machines(self.offering, org, count)) - self.had
+            return self.base.claimed(self.there[:count], org)
+        return self.base.with_machines(self.offering, org, count)
+
+    def gain(self, count: int) -> int:
+        """Replicas more than with what is on its way, from `count` more instances."""
+        return self.case.gain(self.with_(count)) - self.had
+
+    def others(self, count: int) -> list[str]:
+        """What others of the organization would get of them."""
+        table, names = self.case.trial.snapshot.deployments, self.case.names.deployments
+        more = self.with_(count).plan().granted.value - self.base.plan().granted.value
+        more[self.case.row] = 0
+        rows = [one for one in np.flatnonzero(more > 0).tolist() if int(table.key[one]) in names]
+        return [f"{names[int(table.key[one])][1]} gets {int(more[one])} more" for one in rows[:MOST_NAMED]]
 
     def smallest(self, most: int) -> int:
         """The fewest instances that give as many replicas as `most` would; more of them never give less."""
@@ -157,7 +171,7 @@ def _claim(asked: Asked, count: int, source: str) -> Change:
         "kind": asked.kind.value,
     }
     return Change(
-        "claim", f"{_first(asked.case)}{text} ({source})", gain, claim.id if claim else None,
+        "claim", f"{_first(asked.case)}{text} ({'; '.join([source, *asked.others(count)])})", gain, claim.id if claim else None,
         {"count": str(has + count)} if claim else place,
         later=0 if asked.kind == ClaimKind.SERVERLESS else gain, first=_opened(asked.case),
     )  # fmt: skip

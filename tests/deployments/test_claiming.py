@@ -171,6 +171,7 @@ def test_r11_those_that_go_first_are_counted_in(cast: Cast, of: Offering, front:
     low = fleet.deployment(cast.admin.actor, front, of, name="low", gpu_count=4, min=2, max=2, priority=10)
     run(of)
     assert (serving(low), advised(low).values["count"], advised(low).replicas) == (0, "4", 2)
+    assert advised(low).text.endswith("(the quota leaves 9; high gets 2 more)")
     world.claim(cast.admin.actor, of, 4, "CUSTOMER", name="prod")
     world.everything_arrives()
     run(of)
