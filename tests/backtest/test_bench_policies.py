@@ -8,9 +8,10 @@ import pytest
 from bench import policies
 from bench.cases import SLOTS, Case, cases
 from bench.contestants import CONTESTANTS
+from bench.policies_aims import aims, bursts
 from bench.policies_charts import charts
 from bench.policies_page import page
-from bench.scores import by_case, f_of, j_by_setting, j_in_hindsight, ratio_at_objective
+from bench.scores import Row, by_case, f_of, j_by_setting, j_in_hindsight, ratio_at_objective
 from deployments.sim import oracle
 
 NAMES = [one.name for one in CONTESTANTS]
@@ -118,3 +119,23 @@ def test_j_takes_one_setting_for_all_cases_and_counts_what_is_missing_of_99() ->
     ]  # fmt: skip
     assert j_by_setting(rows, "x", 60.0) == {0.5: pytest.approx(2.5), 0.7: pytest.approx(2.25)}
     assert j_in_hindsight(rows, ["x", "y"], 60.0) == pytest.approx((2.0 + 1.5) / 2)
+
+
+def test_what_was_aimed_at_is_told_where_it_is_missed_too() -> None:
+    def row(policy: str, setting: float, share: float, ratio: float, **more: Any) -> Row:
+        case = {"trace": "a", "size": "b", "cold_start_s": 60.0, "smooth": False}
+        return {**case, "policy": policy, "setting": setting, "share_le_1s": share, "ratio": ratio, **more}
+
+    fixed = [row("static", 0.5, 0.98, 1.5), row("static", 1.0, 1.0, 2.5)]
+    served, missed, dear = (
+        row("objective", 0.99, 0.991, 1.9),
+        row("objective", 0.99, 0.97, 1.2),
+        row("objective", 0.99, 1, 3),
+    )
+    assert [bursts([*fixed, one])[0][-1] for one in (served, missed, dear)] == [
+        "yes", "no, 2.00% too few in time", "no, too many GPU-hours",
+    ]  # fmt: skip
+    peer = row("hpa", 0.7, 0.99, 2.5)
+    lines = {line[0]: line[1] for line in aims([*fixed, served, peer], [60.0])}
+    assert lines["J, objective mode"] == "1.90 (1.45)"
+    assert lines["below the best peer's J"] == "24.0% (10 %; Kubernetes HPA 2.50)"
