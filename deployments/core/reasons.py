@@ -231,8 +231,8 @@ def sentence(code: int, numbers: Mapping[str, object]) -> str:
 
 
 # Sentences are written for several of a thing.
-_ONE = re.compile(r"(?<![\d.,])1 (more )?(replica|request|GPU)s\b( (?:have|are|wait|there are)\b)?")
-_OF_ONE = {" have": " has", " are": " is", " wait": " waits", " there are": " there is"}
+_ONE = re.compile(r"(?<![\d.,])1 (more )?(replica|request|GPU)s\b( (?:have|are|wait|need|there are)\b)?")
+_OF_ONE = {" have": " has", " are": " is", " wait": " waits", " need": " needs", " there are": " there is"}
 
 
 def _singular(found: re.Match[str]) -> str:

@@ -64,6 +64,8 @@ def test_one_of_a_thing_is_not_several() -> None:
     )
     assert sentence(Reason.STEADY, {"recommended": 21, **steady}).startswith("Load asks for 21 replicas (the mean")
     assert sentence(Reason.GRANTED, {"added": 1, "granted": 4}) == "1 more replica is granted: 4."
+    waits = {"missing_gpus": 2, "coming": 1, "missing": 1, "other": "batch"}
+    assert "what 1 of 1 replica needs comes free once batch has" in sentence(Reason.WAITS_FOR_RELEASE, waits)
     assert sentence(Reason.BACKING_OFF, {"missing": 1}).startswith("1 replica waits before")
     assert sentence(Reason.NO_CLAIM, {"missing_gpus": 1}).startswith("1 GPU short")
 
