@@ -6,7 +6,7 @@ a cursor goes on exactly where the page before ended.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -153,9 +153,9 @@ def asked_then(organization: Organization, ids: Collection[uuid.UUID], at: datet
     )
     found: dict[uuid.UUID, int] = {}
     for one in later.order_by("at", "id"):
-        count = (one.before or {}).get("instanceCount", (one.before or {}).get("instance_count"))
+        count = _count_in(one.before)
         if count is not None:
-            found.setdefault(uuid.UUID(one.object_id), int(count))
+            found.setdefault(uuid.UUID(one.object_id), count)
     return found
 
 
@@ -180,10 +180,15 @@ def in_words(event: AuditEvent) -> str:
 
 def counts_in_words(event: AuditEvent) -> str:
     """From how many instances to how many, as far as the event has that."""
-    counts = [(values or {}).get("instanceCount", (values or {}).get("instance_count")) for values in
-              (event.before, event.after)]  # fmt: skip
+    counts = (_count_in(event.before), _count_in(event.after))
     before, after = (None if one is None else instances_said(one) for one in counts)
     return f"from {before} to {after}" if before and after else before or after or ""
+
+
+def _count_in(values: Mapping[str, Any] | None) -> int | None:
+    """Instances that an audit event has before or after it: a creation writes them otherwise than a change."""
+    count = (values or {}).get("instanceCount", (values or {}).get("instance_count"))
+    return None if count is None else int(count)
 
 
 def _told(organization: Organization, id: uuid.UUID, source: int, most: int, before: Place | None) -> Iterator[Entry]:
