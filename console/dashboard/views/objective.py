@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
+from console.common.ids import parse_key
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in
 from console.dashboard.objective import PATHS, ObjectiveForm, form_of, objective_context
 from deployments.objective.selectors import objective_of
@@ -29,8 +30,7 @@ def deployment_objective(request: HttpRequest, id: UUID) -> HttpResponse:
         if form.is_valid() and _set(request, id, form):
             messages.success(request, f"{one.name}: the objective is set. The next pass of the loop goes by it.")
             return redirect("deployment-objective", id)
-    before = request.GET.get("before", "")
-    older = int(before) if before.isdecimal() and len(before) < 19 else None
+    older = parse_key(request.GET.get("before", ""))
     context = objective_context(one, row, clock.now(), older) | {"objective_form": form}
     return render(request, "deployments/objective.html", context, status=422 if form.errors else 200)
 

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from console.common.ids import parse_key
 from console.dashboard.context import landing
 from console.organizations.middleware import SESSION_KEY, actor_of
 from console.organizations.models import Membership, Organization, User
@@ -36,7 +37,8 @@ def switch_organization(request: HttpRequest) -> HttpResponse:
 
 
 def entered(user: User, key: str) -> Organization | None:
-    return organizations_of(user).filter(key=int(key)).first() if key.isascii() and key.isdigit() else None
+    parsed = parse_key(key)
+    return None if parsed is None else organizations_of(user).filter(key=parsed).first()
 
 
 @login_required
