@@ -1,7 +1,7 @@
 """A deployment that has less than it would have, and one change that would help it."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from claims.models import Offering
@@ -30,6 +30,15 @@ class Change:
     @property
     def now(self) -> int:
         return self.replicas - self.later
+
+
+def fewest(most: int, gain: Callable[[int], int]) -> int:
+    """The least that gives as many replicas as `most`, at least 1; more never gives less."""
+    top, low, high = gain(most), 1, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if gain(middle) >= top else (middle + 1, high)
+    return low
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from deployments.core.plan import Bound
 from deployments.core.snapshot import CapacityClass, Scheduled
-from deployments.shortage.case import REPLACED, Case, Change
+from deployments.shortage.case import REPLACED, Case, Change, fewest
 from deployments.shortage.claiming import claim_changes
 from deployments.shortage.holders import held_by_rows
 from deployments.shortage.limits import Open
@@ -126,13 +126,12 @@ def _from_other(case: Case, other: int) -> Iterator[Change]:
     def gain(count: int) -> int:
         return case.gain(case.trial.setting(other, max=len(live) - count).without_replicas(live[-count:].tolist()))
 
-    most = gain(spare)
-    count = next(one for one in range(1, spare + 1) if one == spare or gain(one) >= most)
+    count = fewest(spare, gain)
     id, name = case.names.deployments[key]
     above, priority, left = (len(live) - least) * gpus, int(table.priority[other]), len(live) - count
     text = (f"max {left} for {name} (priority {priority}), which runs {counted(len(live), 'replica')} and holds "
             f"{counted(above, 'GPU')} above its min of {least}; its load asks for {asks}")  # fmt: skip
-    yield Change("other", text, most, id, {"max": str(left)})
+    yield Change("other", text, gain(count), id, {"max": str(left)})
 
 
 def _zones(case: Case) -> Iterator[Change]:

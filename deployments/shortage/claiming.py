@@ -3,7 +3,7 @@ pool has free, then machines where on-demand replicas of its organization run (C
 CUSTOMER claim gets machines of its own, as far as quota goes (C2)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import claim_effective
 from deployments.core.placement import usable
 from deployments.core.snapshot import CapacityClass, InstanceState, Source
-from deployments.shortage.case import REPLACED, Case, Change
+from deployments.shortage.case import REPLACED, Case, Change, fewest
 from deployments.shortage.room import classes_of, zones_of
 from deployments.shortage.words import counted
 from deployments.trial import Trial
@@ -33,6 +33,7 @@ class Asked:
     had: int  # replicas more than now, in `base`
     free: Sequence[int]  # rows of machines of the pool that it takes at once
     over: Sequence[int]  # rows that it takes over in place
+    gains: dict[int, int] = field(default_factory=dict)  # by count, as far as they were tried
 
     @property
     def there(self) -> list[int]:
@@ -65,8 +66,10 @@ class Asked:
         return self.base.with_machines(self.offering, org, count)
 
     def gain(self, count: int) -> int:
-        """Replicas more than with what is on its way, from `count` more instances."""
-        return self.case.gain(self.with_(count)) - self.had
+        """Replicas more than with what is on its way, from `count` more instances. Each count is planned once."""
+        if count not in self.gains:
+            self.gains[count] = self.case.gain(self.with_(count)) - self.had
+        return self.gains[count]
 
     def others(self, count: int) -> list[str]:
         """What others of the organization would get of them."""
@@ -75,14 +78,6 @@ class Asked:
         more[self.case.row] = 0
         rows = [one for one in np.flatnonzero(more > 0).tolist() if int(table.key[one]) in names]
         return [f"{names[int(table.key[one])][1]} gets {int(more[one])} more" for one in rows[:MOST_NAMED]]
-
-    def smallest(self, most: int) -> int:
-        """The fewest instances that give as many replicas as `most` would; more of them never give less."""
-        top, low, high = self.gain(most), 1, most
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.gain(middle) >= top else (middle + 1, high)
-        return low
 
     def machines(self, replicas: int, gpus: int) -> int:
         """How many hold so many replicas of so many GPUs; 0 where one fits on none."""
@@ -131,7 +126,7 @@ def _base(case: Case) -> Trial:
 def _of_pool(asked: Asked) -> Iterator[Change]:
     most = len(asked.there)
     if most and asked.gain(most) > 0:
-        count = asked.smallest(most)
+        count = fewest(most, asked.gain)
         free = min(count, len(asked.free))
         parts = [f"{free} free in the pool"] if free else []
         parts += [f"{count - free} where replicas of yours run on demand already"] if count > free else []
@@ -143,9 +138,9 @@ def _of_its_own(asked: Asked) -> Iterator[Change]:
     needed = asked.machines(asked.missing, asked.case.column("gpu_count")) + _before(asked)
     most = min(needed, asked.quota_free)
     if most and asked.gain(most) > 0:
-        yield _claim(asked, asked.smallest(most), f"the quota leaves {asked.quota_free}")
+        yield _claim(asked, fewest(most, asked.gain), f"the quota leaves {asked.quota_free}")
     elif most < needed and asked.gain(needed) > 0:
-        yield _quota(asked, asked.smallest(needed))
+        yield _quota(asked, fewest(needed, asked.gain))
 
 
 def _before(asked: Asked) -> int:

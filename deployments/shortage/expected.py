@@ -67,6 +67,11 @@ class Line:
         return int(self.trial.snapshot.deployments.org[self.row])
 
     @property
+    def size(self) -> int:
+        """GPUs of one instance."""
+        return int(self.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
+
+    @property
     def on_demand(self) -> bool:
         return CapacityClass.ON_DEMAND in classes_of(self.trial.snapshot, self.row)
 
@@ -142,20 +147,18 @@ def _reductions(line: Line) -> Iterator[Expected]:
         surplus = line.in_cluster(claim) - claim.wanted
         if claim.kind == ClaimKind.SERVERLESS and claim.reduction_at is not None and surplus > 0:
             zone = line.zone_of(claim.offering_id)
-            size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
             text = f"{line.owner(claim)[0]} gives {counted(surplus, 'instance')} back to the pool"
-            yield Expected(surplus * size, zone, text, claim.reduction_at)
+            yield Expected(surplus * line.size, zone, text, claim.reduction_at)
 
 
 def _window_ends(line: Line) -> Iterator[Expected]:
     """SERVERLESS claims whose window is open, and whose instances go back to the pool when it ends (C12)."""
-    size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
     for claim in line.claims() if line.on_demand else []:
         ending = window_end(claim, line.in_cluster(claim)) if claim.status != Status.DELETING else None
         if ending is not None:
             at, count = ending
             text = f"a window of {line.owner(claim)[0]} ends and gives {counted(count, 'instance')} back to the pool"
-            yield Expected(count * size, line.zone_of(claim.offering_id), text, at)
+            yield Expected(count * line.size, line.zone_of(claim.offering_id), text, at)
 
 
 def draining_rows(line: Line) -> "np.ndarray":
@@ -195,30 +198,29 @@ def _replicas(line: Line) -> Iterator[Expected]:
         yield Expected(gpus, snapshot.offerings.zone[offering], text, None)
 
 
-def _waits(claim: CapacityClaim) -> bool:
-    """Whether what it lacks comes from the pool."""
-    return claim.kind == ClaimKind.SERVERLESS and claim.status != Status.DELETING
+def _lacking(line: Line) -> Iterator[tuple[CapacityClaim, int, str]]:
+    """Claims that wait for instances of the pool, with how many they lack and the zone."""
+    for claim in line.claims():
+        missing = claim.wanted - line.in_cluster(claim)
+        if claim.kind == ClaimKind.SERVERLESS and claim.status != Status.DELETING and missing > 0:
+            yield claim, missing, line.zone_of(claim.offering_id)
 
 
 def _own_claims(line: Line) -> Iterator[Expected]:
     """What claims that the deployment may use still lack: it comes when the pool has it, and nobody can tell when."""
-    size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
-    for claim in line.claims():
-        missing = claim.wanted - line.in_cluster(claim)
-        if _waits(claim) and missing > 0 and line.may_use(claim):
+    for claim, missing, zone in _lacking(line):
+        if line.may_use(claim):
             text = f"claim {claim.name} waits for {counted(missing, 'instance')} of the pool, ahead of on-demand growth"
-            yield Expected(missing * size, line.zone_of(claim.offering_id), text, None)
+            yield Expected(missing * line.size, zone, text, None)
 
 
 def _waiting_claims(line: Line) -> Iterator[Ahead]:
     """They take what the pool gets before on-demand growth does (C4)."""
-    size = int(line.trial.snapshot.offerings.gpus_per_instance.max(initial=0))
-    for claim in line.claims() if line.on_demand else []:
-        missing = claim.wanted - line.in_cluster(claim)
-        if _waits(claim) and missing > 0 and not line.may_use(claim):
+    for claim, missing, zone in _lacking(line) if line.on_demand else ():
+        if not line.may_use(claim):
             name, id = line.owner(claim)
-            text = f"waits for {counted(missing, 'instance')} in {line.zone_of(claim.offering_id)}, ahead of on-demand growth"
-            yield Ahead("claim", name, id, missing * size, text)
+            text = f"waits for {counted(missing, 'instance')} in {zone}, ahead of on-demand growth"
+            yield Ahead("claim", name, id, missing * line.size, text)
 
 
 def _waiting_deployments(line: Line, made: Plan) -> Iterator[Ahead]:
