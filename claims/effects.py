@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from claims.models import ClaimKind, Instance, Offering, Work
 from claims.selectors import PoolRow, pools
+from console.common.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,10 @@ def _sentences(one: Instance, work: str, free: dict[int, int]) -> list[str]:
     if not work:
         return ["used again" if one.work else "nothing: there is no work on it"]
     if work == Work.CORDON:
-        stays = f"{_replicas(one.replicas)} stay{'s' if one.replicas == 1 else ''}"
+        stays = f"{counted(one.replicas, 'replica')} stay{'s' if one.replicas == 1 else ''}"
         return [stays, "takes neither a new replica nor a claim"]
     moves = "moves" if one.replicas == 1 else "move"
-    said = [f"{_replicas(one.replicas)} of {one.organization} {moves} away" if one.replicas else "empty"]
+    said = [f"{counted(one.replicas, 'replica')} of {one.organization} {moves} away" if one.replicas else "empty"]
     if one.claim is not None:
         said.append(_of_claim(one, work, free))
     said.append("given back, a fresh machine comes" if work == Work.BAD else "stays, cordoned")
@@ -50,10 +51,6 @@ def _of_claim(one: Instance, work: str, free: dict[int, int]) -> str:
         free[one.offering_id] -= 1
         return f"claim {one.claim.name} gets a free one of the pool at once"
     return f"claim {one.claim.name} waits for a free one of the pool"
-
-
-def _replicas(count: int) -> str:
-    return f"{count} replica" if count == 1 else f"{count} replicas"
 
 
 def withdrawal_effects(offerings: Sequence[Offering]) -> list[tuple[Offering, str]]:

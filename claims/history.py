@@ -18,10 +18,10 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import TruncSecond
 
-from claims.core.conditions import instances_said
 from claims.models import CapacityClaim, ClaimEvent, UsageInterval, UsageKind
 from console.common.errors import NotFound
 from console.common.paging import decode_cursor, encode_cursor, refuse_cursor
+from console.common.words import counted
 from console.organizations.models import AuditEvent, Organization
 
 MOST = 2**63 - 1
@@ -181,7 +181,7 @@ def in_words(event: AuditEvent) -> str:
 def counts_in_words(event: AuditEvent) -> str:
     """From how many instances to how many, as far as the event has that."""
     counts = (_count_in(event.before), _count_in(event.after))
-    before, after = (None if one is None else instances_said(one) for one in counts)
+    before, after = (None if one is None else counted(one, "instance") for one in counts)
     return f"from {before} to {after}" if before and after else before or after or ""
 
 
@@ -212,7 +212,7 @@ def _of_ledger(what: str, field: str, which: Q, text: str) -> Callable[..., Iter
         for at, count, names in rows[:most]:
             named = f": {', '.join(sorted(names))}" if count <= NAMED else ""
             yield Entry(Place(at + WITHIN, source, 0), at, Kind.INSTANCES, SYSTEM, what,
-                        f"{instances_said(count)} {text}{named}", instances=count)  # fmt: skip
+                        f"{counted(count, 'instance')} {text}{named}", instances=count)  # fmt: skip
 
     return read
 

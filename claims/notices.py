@@ -7,12 +7,12 @@ from decimal import Decimal
 from django.db import transaction
 
 from claims.budgets import BudgetState, budget_state
-from claims.core.conditions import instances_said
 from claims.core.quota import Level, level
 from claims.models import Budget, CapacityClaim, Quota, QuotaLevel
 from claims.quotas import quota_path
 from claims.selectors import QuotaRow, committed, quotas_of
 from console.common.money import to_cents
+from console.common.words import counted
 from console.notifications.models import Kind
 from console.notifications.services import notify
 from console.organizations.models import Organization
@@ -63,7 +63,7 @@ def quota_level_move(*, organization: Organization, row: QuotaRow, before: int, 
             organization=organization, kind=Kind.QUOTA_NOTICE, now=now, path=quota_path(row.offering),
             key=f"quota:{row.offering.key}:{reached}:{one.crossings}",
             subject=f"{reached} % of the quota of {row.offering} is used",
-            text=f"{row.used} of {instances_said(row.limit)}: {row.committed} committed to claims, {row.other_usage} in other use."
+            text=f"{row.used} of {counted(row.limit, 'instance')}: {row.committed} committed to claims, {row.other_usage} in other use."
             + (f" It is {row.over} over its limit: new customer claims are refused." if row.over else ""),
             data={"zone": row.zone, "instanceId": row.instance_type, "percent": reached, "limit": row.limit,
                   "committed": row.committed, "otherUsage": row.other_usage},

@@ -12,10 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from claims import models, services
 from claims.admin.base import ThroughServiceAdmin, confirmed_action
 from claims.admin.quota_csv import QuotaCsv
-from claims.core.conditions import instances_said
 from claims.core.states import LIVE_STATES
 from claims.effects import withdrawal_effects
 from claims.selectors import COUNTING, IN_CLUSTER, POOL_LIVE, PROMISED, claim_effective
+from console.common.words import counted
 from console.organizations.admin import OrganizationFilter, ReadOnlyAdmin, RoomyAdmin, platform_actor
 
 
@@ -118,7 +118,7 @@ class OfferingAdmin(ThroughServiceAdmin):
     @admin.action(description="Restore: offer it again")
     def restore(self, request: HttpRequest, queryset: QuerySet[models.Offering]) -> HttpResponse | None:
         def effects(rows: Sequence[Any]) -> list[tuple[str, str]]:
-            return [(str(one), f"its pool grows back to {instances_said(one.pool_size)}") for one in rows]
+            return [(str(one), f"its pool grows back to {counted(one.pool_size, 'instance')}") for one in rows]
 
         return confirmed_action(
             self, request, queryset, action="restore", title="Restore offerings", effects=effects,

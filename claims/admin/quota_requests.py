@@ -12,12 +12,12 @@ from django.urls import reverse
 
 from claims import services
 from claims.admin.base import confirmed_action
-from claims.core.conditions import instances_said
 from claims.models import QuotaRequest, RequestState
 from claims.selectors import quota_of
 from claims.services.quota_requests import limit_of
 from console.common import clock
 from console.common.errors import InvalidArgument, Refusal
+from console.common.words import counted
 from console.organizations.admin import OrganizationFilter, ReadOnlyAdmin, platform_actor
 
 APPROVE, REFUSE = "approve", "refuse"
@@ -98,7 +98,7 @@ class QuotaRequestAdmin(ReadOnlyAdmin):
 def effect(one: QuotaRequest) -> str:
     if one.state != RequestState.PENDING:
         return f"nothing: it was decided before ({RequestState(one.state).label.lower()})"
-    return f"limit from {limit_of(one.organization, one.offering)} to {instances_said(one.wanted)}"
+    return f"limit from {limit_of(one.organization, one.offering)} to {counted(one.wanted, 'instance')}"
 
 
 def show(form: DecisionForm, refusal: Refusal) -> None:

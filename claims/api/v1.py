@@ -31,7 +31,7 @@ from console.organizations.models import Organization
 T = TypeVar("T")
 BY = ("claim", "deployment", "instanceType", "zone", "day")
 LABEL = "label:"
-REST = {"claim": "on demand, no claim", "deployment": "claims, whoever runs on them"}
+REST = {"claim": metering.REST_OF[UsageKind.REPLICA], "deployment": metering.REST_OF[UsageKind.CLAIM]}
 
 BY_PLACE = {"zone": ("zone", "instanceId"), "instanceId": ("instanceId", "zone")}
 IN_PLACE = {"zone": Filter("zone", "Only of this zone."), "instanceId": Filter("instanceId", "Only of this type.")}

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from claims.core.states import Status
+from console.common.words import counted
 
 TRUE, FALSE = "STATUS_TRUE", "STATUS_FALSE"
 READY, PROGRESSING, APPLIED = "Ready", "Progressing", "ResourcesApplied"
@@ -90,23 +91,23 @@ def _condition(type_: str, status: str, reason: str, message: str, zone: str, no
 
 def _ready(facts: ClaimFacts) -> Said:
     if facts.status == Status.DELETING:
-        return FALSE, "Deleting", f"{instances_said(facts.left)} still to be released"
+        return FALSE, "Deleting", f"{counted(facts.left, 'instance')} still to be released"
     if facts.status == Status.READY and not facts.missing:
         return TRUE, "AllAllocated", "All instances allocated"
     if facts.lost:
         return FALSE, "InstanceLost", _lost(facts)
     if not facts.missing:
-        return FALSE, "Reconciling", f"{instances_said(facts.effective)} allocated, about to be ready"
+        return FALSE, "Reconciling", f"{counted(facts.effective, 'instance')} allocated, about to be ready"
     if facts.drained:
         return (
             FALSE,
             "InstanceDrained",
-            f"{instances_said(facts.drained)} drained by the platform; {facts.missing} missing",
+            f"{counted(facts.drained, 'instance')} drained by the platform; {facts.missing} missing",
         )
     if facts.kind == "SERVERLESS":
-        text = f"{facts.missing} of {instances_said(facts.effective)} wait for free capacity in the managed pool"
+        text = f"{facts.missing} of {counted(facts.effective, 'instance')} wait for free capacity in the managed pool"
         return FALSE, "WaitingForPool", text
-    text = f"{facts.missing} of {instances_said(facts.effective)} on the way into the cluster"
+    text = f"{facts.missing} of {counted(facts.effective, 'instance')} on the way into the cluster"
     if facts.failures:
         return FALSE, "JoinFailed", f"{text}; {facts.failures} tries in a row failed"
     return FALSE, "Joining", text
@@ -120,7 +121,7 @@ def _progressing(facts: ClaimFacts) -> Said | None:
     if status == FALSE:
         return TRUE, "Reconciling", message
     if facts.reduction_at is not None:
-        text = f"Goes down from {facts.effective} to {instances_said(facts.target)} at {timestamp(facts.reduction_at)}"
+        text = f"Goes down from {facts.effective} to {counted(facts.target, 'instance')} at {timestamp(facts.reduction_at)}"
         return TRUE, "ReductionScheduled", text
     if facts.draining:
         return TRUE, "Draining", _draining(facts)
@@ -130,12 +131,12 @@ def _progressing(facts: ClaimFacts) -> Said | None:
 def _applied(facts: ClaimFacts) -> Said:
     """Whether it holds what it is to hold now: no less, and nothing that it gave up."""
     if facts.status == Status.DELETING:
-        return FALSE, "Deleting", f"{instances_said(facts.left)} still to be released"
+        return FALSE, "Deleting", f"{counted(facts.left, 'instance')} still to be released"
     if facts.missing:
-        return FALSE, "Reconciling", f"{facts.allocated} of {instances_said(facts.effective)} allocated"
+        return FALSE, "Reconciling", f"{facts.allocated} of {counted(facts.effective, 'instance')} allocated"
     if facts.draining:
         return FALSE, "Draining", _draining(facts)
-    return TRUE, "Applied", f"{instances_said(facts.effective)} set aside, as asked for"
+    return TRUE, "Applied", f"{counted(facts.effective, 'instance')} set aside, as asked for"
 
 
 def _degraded(facts: ClaimFacts, was: Condition | None) -> Said | None:
@@ -151,26 +152,21 @@ def _degraded(facts: ClaimFacts, was: Condition | None) -> Said | None:
         return (
             TRUE,
             "InstanceDrained",
-            f"{instances_said(facts.drained)} drained by the platform; a replacement is wanted",
+            f"{counted(facts.drained, 'instance')} drained by the platform; a replacement is wanted",
         )
     if facts.missing and facts.failures:
         return TRUE, "JoinFailed", f"{facts.failures} tries in a row to join failed; the next comes later"
     if was is None or was["status"] == FALSE:
         return was and (was["status"], was["reason"], was["message"])
-    return TRUE, was["reason"], f"{instances_said(facts.missing)} on the way to make it whole"
+    return TRUE, was["reason"], f"{counted(facts.missing, 'instance')} on the way to make it whole"
 
 
 def _lost(facts: ClaimFacts) -> str:
-    return f"{instances_said(facts.lost)} lost; {f'{facts.missing} on the way' if facts.missing else 'replaced'}"
+    return f"{counted(facts.lost, 'instance')} lost; {f'{facts.missing} on the way' if facts.missing else 'replaced'}"
 
 
 def _draining(facts: ClaimFacts) -> str:
-    return f"{instances_said(facts.draining)} given up, still in use and drained first"
-
-
-def instances_said(count: int) -> str:
-    """As "1 instance" or "3 instances"."""
-    return f"{count} instance" if count == 1 else f"{count} instances"
+    return f"{counted(facts.draining, 'instance')} given up, still in use and drained first"
 
 
 def _merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from claims import joining, windows
+from claims.core.waits import Spread
 from claims.holdings import Holding
 from claims.models import CapacityClaim, ClaimKind, ClaimWindow, Offering
 from claims.services import instances as hands
@@ -15,14 +16,17 @@ COLUMNS = ("window_count", "window_until", "window_peak", "reduction_at", "reduc
 def lead_of(offering: Offering) -> timedelta:
     """So long before it begins a window opens, so that its instances are ready when it does: the 90th percentile of the
     join times of the offering; nothing where nobody knows."""
-    took = joining.join_time(offering)
+    return lead_by(joining.join_time(offering))
+
+
+def lead_by(took: Spread | None) -> timedelta:
+    """`lead_of`, where the join times have been read."""
     return took.late if took else timedelta()
 
 
-def paid_before(claim: CapacityClaim) -> timedelta:
+def paid_before(claim: CapacityClaim, took: Spread | None) -> timedelta:
     """So long before it begins the instances of a window are paid for, as far as can be foreseen: the pool has them when the
     window opens; machines of one's own join first, which takes the median of the join times."""
-    took = joining.join_time(claim.offering)
     if took is None:
         return timedelta()
     return took.late if claim.kind == ClaimKind.SERVERLESS else took.late - took.usual

@@ -9,7 +9,6 @@ from django.db import transaction
 
 from claims import window_rows, windows
 from claims.core import windows as rule
-from claims.core.conditions import instances_said
 from claims.core.states import Status
 from claims.core.window_rules import WindowAsked, checked
 from claims.core.windows import Window
@@ -21,6 +20,7 @@ from claims.services.claims import claim_locked, claim_settle
 from claims.services.quota import quota_check
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
+from console.common.words import counted
 from console.organizations.actors import Actor
 from console.organizations.models import Organization
 from console.organizations.services import audit_record
@@ -150,7 +150,7 @@ def _require_room(
         raise FailedPrecondition("OFFERING_WITHDRAWN", str(claim.offering), withheld)
     pool = claim.offering.pool_wanted
     if claim.kind == ClaimKind.SERVERLESS and window.count > pool:
-        text = f"The managed pool of {claim.offering} is to have {instances_said(pool)}; a window of {window.count} never fits."
+        text = f"The managed pool of {claim.offering} is to have {counted(pool, 'instance')}; a window of {window.count} never fits."
         raise FailedPrecondition("POOL_TOO_SMALL", str(claim.offering), text)
 
 

@@ -15,13 +15,14 @@ from django.db.models import Max
 from django.urls import reverse
 
 from claims.budgets import BudgetState
-from claims.core.conditions import DEGRADED, TRUE, instances_said
+from claims.core.conditions import DEGRADED, TRUE
 from claims.core.quota import Level, level
 from claims.core.states import Status
 from claims.models import CapacityClaim, ClaimKind, QuotaChange, UsageInterval, UsageKind
 from claims.selectors import QuotaRow, claim_numbers
 from claims.use import UNDER_USED, Use, last_good_days, use_of_day
 from console.common.money import to_cents
+from console.common.words import counted
 from console.dashboard.lateness import SCALE, Late
 from console.dashboard.models import Attention
 from console.dashboard.signals import signals_lost
@@ -274,7 +275,7 @@ def _windows(facts: Facts) -> list[Notice]:
     for claim, spans in windows_lacking(facts.claims, facts.quotas, facts.now):
         first, most = spans[0], max(one.lacking for one in spans)
         more = f", and {len(spans) - 1} times more in two weeks" if spans[1:] else ""
-        text = (f"{first.lacking} of {instances_said(first.count)} cannot be had from {first.start:%Y-%m-%d %H:%M:%S} UTC "
+        text = (f"{first.lacking} of {counted(first.count, 'instance')} cannot be had from {first.start:%Y-%m-%d %H:%M:%S} UTC "
                 f"to {first.end:%Y-%m-%d %H:%M:%S} UTC{more}")  # fmt: skip
         found.append(Notice("warn", f"window:{claim.id}", str(most), f"{claim.name}: a window cannot be had whole", text,
                             ("claim", claim.id), part="#windows"))  # fmt: skip
@@ -287,8 +288,8 @@ def level_of(row: QuotaRow) -> Level:
 
 def quota_text(row: QuotaRow) -> str:
     if row.used > row.limit:
-        return f"{instances_said(row.used)} used, the limit is {row.limit}: new customer claims are refused"
-    return f"{row.used} of {instances_said(row.limit)} used ({row.used_share:.0%})"
+        return f"{counted(row.used, 'instance')} used, the limit is {row.limit}: new customer claims are refused"
+    return f"{row.used} of {counted(row.limit, 'instance')} used ({row.used_share:.0%})"
 
 
 def _holds(facts: Facts) -> list[Notice]:

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from console.common.words import counted
 from console.dashboard.series import chart, milliseconds, series
 from console.organizations.actors import Actor
 from deployments.backtests.baselines import BASELINES, FRAMES, HEADROOM, OBJECTIVE
 from deployments.models import Backtest
-from deployments.shortage.words import counted
 
 COLORS = ("accent", "ok", "warn", "info", "bad", "idle")
 APPLIED = ("min", "max", "concurrency", "scale_down_s")  # what the form of the deployment has

@@ -14,7 +14,7 @@ from claims.bills import Amount, Month, amount, amounts
 from claims.core.rating import PriceMissing
 from claims.forecast import Forecast
 from claims.labels import Holder
-from claims.metering import UsageRow
+from claims.metering import REST_OF, UsageRow
 from claims.models import CapacityClaim, Offering, UsageKind
 from console.organizations.models import Organization
 from deployments.models import Deployment
@@ -62,10 +62,10 @@ class Table:
 
 
 TABLES = {
-    "claim": Table(lambda row, _: row.holder_id, "Claim", UsageKind.CLAIM, "on demand, no claim",
+    "claim": Table(lambda row, _: row.holder_id, "Claim", UsageKind.CLAIM, REST_OF[UsageKind.REPLICA],
                    "Claims are paid for each instance from ready to release, used or not; what runs on them costs no more. "
                    "Replicas on the unclaimed pool are one row."),
-    "deployment": Table(lambda row, _: row.holder_id, "Deployment", UsageKind.REPLICA, "claims, whoever runs on them",
+    "deployment": Table(lambda row, _: row.holder_id, "Deployment", UsageKind.REPLICA, REST_OF[UsageKind.CLAIM],
                         "Replicas on the unclaimed pool, for their GPUs. Replicas on claims are paid with the claim: all "
                         "claims are one row."),
     "type": Table(lambda row, offerings: offerings[row.offering_key].instance_type.name, "Instance type"),

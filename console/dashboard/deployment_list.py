@@ -14,6 +14,7 @@ from claims.core.states import Status
 from claims.labels import labelled, labels_of
 from claims.models import UsageKind
 from console.common import clock
+from console.common.words import counted
 from console.dashboard.access import actor_in, organization_in
 from console.dashboard.deployment_page import is_short
 from console.dashboard.forms import BulkForm, FreezeForm
@@ -101,7 +102,7 @@ class Row:
     @property
     def needs(self) -> str:
         count = self.deployment.gpu_count
-        return f"{count} GPU{'' if count == 1 else 's'} a replica"
+        return f"{counted(count, 'GPU')} a replica"
 
     @property
     def others(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from console.common import clock
+from console.common.words import counted
 from console.dashboard.deployment_page import classes_in_words, delay_text, given, replica_price
 from console.organizations.models import Organization
 from deployments.core.plan import Plan
@@ -17,7 +18,6 @@ from deployments.core.rules import CAPACITY_CLASSES, Autoscaling
 from deployments.models import Deployment
 from deployments.objective.selectors import objective_of
 from deployments.services.revisions import other_classes
-from deployments.shortage.words import counted
 from deployments.trial import Trial
 
 BOTH = tuple(CAPACITY_CLASSES.values())

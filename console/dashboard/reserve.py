@@ -6,7 +6,6 @@ from datetime import datetime
 from decimal import Decimal
 
 from claims import pricing
-from claims.core.conditions import instances_said
 from claims.core.quote import HOURS_A_MONTH, Rates, hourly
 from claims.core.rules import MAX_COUNT
 from claims.core.waits import Spread
@@ -14,6 +13,7 @@ from claims.joining import join_time
 from claims.models import ClaimKind, Offering
 from claims.selectors import PoolRow, QuotaRow, convertible_keys, offerings_claimable, pools, quotas_of
 from claims.supply import Supply, supply_for_new
+from console.common.words import counted
 from console.organizations.models import Organization
 
 
@@ -40,7 +40,7 @@ class Offer:
         if not self.quota.limit:
             no_quota = "You have no quota here; ask the platform's staff for it."
         else:
-            no_quota = "" if self.quota.free else f"Your quota of {instances_said(self.quota.limit)} is used up."
+            no_quota = "" if self.quota.free else f"Your quota of {counted(self.quota.limit, 'instance')} is used up."
         return [Kind(ClaimKind.SERVERLESS.value, no_pool), Kind(ClaimKind.CUSTOMER.value, no_quota)]
 
     @property

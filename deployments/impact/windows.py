@@ -9,8 +9,9 @@ from claims import pricing
 from claims.core import windows as rule
 from claims.core.quote import hourly
 from claims.core.windows import Occurrence
+from claims.joining import join_time
 from claims.models import CapacityClaim, ClaimKind, ClaimWindow
-from claims.services.edges import lead_of, paid_before
+from claims.services.edges import lead_by, paid_before
 from claims.windows import claim_promised, standing, window_of
 from deployments.impact.claims import ClaimPreview, claim_preview
 
@@ -47,9 +48,10 @@ def window_preview(
     claim: CapacityClaim, rows: Sequence[ClaimWindow], row: ClaimWindow | None, now: datetime
 ) -> WindowPreview:
     """What it does if the claim has the windows `rows`; `row` is the one that is new or another, None: one goes."""
-    lead = lead_of(claim.offering)
+    took = join_time(claim.offering)
+    lead = lead_by(took)
     found = standing(rows, now, lead)
-    had, early = list(claim.windows.all()), paid_before(claim)
+    had, early = list(claim.windows.all()), paid_before(claim, took)
     return WindowPreview(
         claim, rule.next_occurrence(window_of(row), now) if row else None, lead,
         claim_preview(claim, claim.target, now, found), _promise(claim, had, now, early),

@@ -11,6 +11,7 @@ from console.common import clock
 from console.common.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from console.common.notify import publish
 from console.common.wake import wake_on_commit
+from console.common.words import counted
 from console.organizations.actors import Actor
 from console.organizations.services import audit_record
 from deployments.backtest.portfolio import preset
@@ -111,7 +112,7 @@ def _require_room(deployment: Deployment, usd: Decimal | None, ceiling: int | No
     if ceiling is not None and ceiling < low:
         raise FailedPrecondition(
             "CEILING_BELOW_MIN", f"deployments/{deployment.id}",
-            f"{usd} USD an hour pays for {ceiling} replica{'' if ceiling == 1 else 's'} and min is {low}; min is always kept.",
+            f"{usd} USD an hour pays for {counted(ceiling, 'replica')} and min is {low}; min is always kept.",
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from console.common.words import counted
 from deployments.models import ObjectiveChoice, Trigger, Unavailable, Why
 
 TRIGGERS = {
@@ -45,8 +46,8 @@ def trigger_in_words(choice: ObjectiveChoice) -> str:
 
 
 def setting_in_words(target: int, delay: timedelta, floor: int, ahead: float) -> str:
-    kept = f", at least {floor} replica{'' if floor == 1 else 's'}" if floor else ""
-    most = f"{target} request{'' if target == 1 else 's'} a replica"
+    kept = f", at least {counted(floor, 'replica')}" if floor else ""
+    most = f"{counted(target, 'request')} a replica"
     looks = f", a margin for growth that suffices {percent(ahead)} of the time" if ahead else ""
     return f"{most}{looks}, {span(delay.total_seconds())} until it shrinks{kept}"
 

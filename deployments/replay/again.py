@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from console.common.words import counted
 from deployments.core import explain
 from deployments.core.columns import Columns
 from deployments.core.plan import Plan
@@ -117,8 +118,7 @@ def _starts(recorded: RecordedPass, output: Output, place: int) -> list[str]:
     columns = (snapshot.instances.key[mine.instance], mine.gpus, mine.capacity_class, keys[mine.replaces])
     rows = zip(*(one.tolist() for one in columns), strict=True)
     return sorted(
-        f"{gpus} GPU{'' if gpus == 1 else 's'} on instance {instance}, class {kind}"
-        + (f", for replica {old}" if old >= 0 else "")
+        f"{counted(gpus, 'GPU')} on instance {instance}, class {kind}" + (f", for replica {old}" if old >= 0 else "")
         for instance, gpus, kind, old in rows
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from console.common.words import counted
 from deployments.core.plan import Bound
 from deployments.core.snapshot import CapacityClass, Scheduled
 from deployments.shortage.case import REPLACED, Case, Change, fewest
@@ -11,7 +12,6 @@ from deployments.shortage.claiming import claim_changes
 from deployments.shortage.holders import held_by_rows
 from deployments.shortage.limits import Open
 from deployments.shortage.room import BOTH, classes_of
-from deployments.shortage.words import counted
 
 MOST_PRIORITY, NOT_PINNED = 1000, -1
 MOST_OTHERS = 3  # other deployments whose GPUs are tried

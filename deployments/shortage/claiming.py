@@ -11,11 +11,11 @@ from claims.core import allocation
 from claims.core.states import Status
 from claims.models import CapacityClaim, ClaimKind, Offering
 from claims.selectors import claim_effective
+from console.common.words import counted
 from deployments.core.placement import usable
 from deployments.core.snapshot import CapacityClass, InstanceState, Source
 from deployments.shortage.case import REPLACED, Case, Change, fewest
 from deployments.shortage.room import classes_of, zones_of
-from deployments.shortage.words import counted
 from deployments.trial import Trial
 
 MOST_NAMED = 3

@@ -12,13 +12,13 @@ from claims.joining import expected
 from claims.models import CapacityClaim, ClaimKind, Instance
 from claims.models import Source as InstanceSource
 from claims.supply import window_end
+from console.common.words import counted, listed
 from deployments.core.placement import NOBODY
 from deployments.core.plan import Plan
 from deployments.core.snapshot import CapacityClass, Source
 from deployments.core.states import ReplicaState
 from deployments.shortage.holders import ANOTHER, MOST_TOLD, Names
 from deployments.shortage.room import classes_of, reachable, zones_of
-from deployments.shortage.words import counted, listed
 from deployments.trial import Trial
 
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from claims.models import CapacityClaim, ClaimKind
 from claims.selectors import with_counting
+from console.common.words import counted
 from console.organizations.models import Organization
 from deployments.core.placement import NOBODY
 from deployments.core.snapshot import CapacityClass, Source
 from deployments.core.states import HOLDING, ReplicaState
 from deployments.selectors import read
 from deployments.shortage.room import reachable, zones_of
-from deployments.shortage.words import counted
 from deployments.trial import Trial
 
 ANOTHER = "another organization"

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from claims.core.windows import open_at
 from claims.window_rows import window_of
+from console.common.words import counted
 from deployments.models import Deployment, Hold, ScheduleWindow
 from deployments.schedules.selectors import words_of
 from deployments.selectors import concerning, holds_at
@@ -63,7 +64,7 @@ def said_of_holds(holds: Sequence[Hold], size: int) -> str:
     """What holds the size, in words."""
     said = "; ".join(_hold(one) for one in holds)
     keeps = f" {KEEPS}" if holds and all(one.size is None for one in holds) else ""
-    return f"Held at {size} replica{'' if size == 1 else 's'}: {said}.{keeps}"
+    return f"Held at {counted(size, 'replica')}: {said}.{keeps}"
 
 
 def _hold(one: Hold) -> str:

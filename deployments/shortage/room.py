@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from console.common.words import counted
 from deployments.core.placement import NOBODY, usable
 from deployments.core.plan import Plan
 from deployments.core.snapshot import CapacityClass, Snapshot, Source
@@ -31,7 +32,7 @@ class Room:
     @property
     def notes(self) -> list[str]:
         """What there is to say about it."""
-        empty = f"{self.whole} {'instance' if self.whole == 1 else 'instances'} empty"
+        empty = f"{counted(self.whole, 'instance')} empty"
         said = (
             (not self.allowed, "not allowed"),
             (self.free, f"at most {self.largest} on one instance, {empty}"),

@@ -1,8 +1,9 @@
 """Why a deployment has no more replicas, as one paragraph with the numbers of this moment."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from console.common.words import counted, listed
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import CapacityClass
 from deployments.models import Replica
@@ -48,16 +49,6 @@ class Facts:
         """Where there is something of an allowed class; all allowed zones where there is nothing anywhere."""
         there = {one.zone for one in self.rooms if one.allowed and one.gpus} or {one.zone for one in self.rooms}
         return listed(sorted(there)) or "its zones"
-
-
-def listed(names: Iterable[str]) -> str:
-    """`a, b and c`."""
-    every = list(names)
-    return " and ".join([", ".join(every[:-1]), every[-1]]) if len(every) > 1 else "".join(every)
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def paragraph(code: Reason, facts: Facts, besides: Reason | None = None) -> str:

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST
 
 from console.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from console.common.ids import parse_key, parse_uuid
+from console.common.words import counted
 from console.dashboard.access import actor_in, member_page, organization_in, told
 from console.dashboard.deployment_list import list_context
 from console.dashboard.effects import Effect, change_of_priorities, change_of_switch
@@ -17,7 +18,6 @@ from console.dashboard.forms import BulkForm
 from deployments.models import Deployment
 from deployments.selectors import deployments_of
 from deployments.services import deployments_switch, priorities_set
-from deployments.shortage.words import counted
 
 
 @require_POST
@@ -47,7 +47,7 @@ def chosen_in(request: HttpRequest) -> list[uuid.UUID]:
 
 
 def title(data: dict[str, Any], count: int) -> str:
-    many = f"{count} deployment{'' if count == 1 else 's'}"
+    many = counted(count, "deployment")
     if data["action"] == "priority":
         return f"Set the priority of {many} to {data['priority']}"
     return f"{data['action'].capitalize()} {many}"

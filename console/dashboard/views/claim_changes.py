@@ -10,7 +10,6 @@ from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_http_methods, require_POST
 
 from claims import services
-from claims.core.conditions import instances_said
 from claims.core.rules import ClaimResources
 from claims.core.states import Status
 from claims.models import CapacityClaim
@@ -19,6 +18,7 @@ from claims.selectors import claim_get, claim_numbers
 from claims.services.claims import resources_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
+from console.common.words import counted
 from console.dashboard.access import actor_in, member_page, organization_in, told
 from console.dashboard.forms import CountForm
 from deployments.impact.claims import claim_preview
@@ -78,7 +78,9 @@ def claim_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
     except FailedPrecondition as refusal:
         told(request, refusal)
     else:
-        messages.success(request, f"The reduction of {kept.name} is withdrawn; it keeps {instances_said(kept.target)}.")
+        messages.success(
+            request, f"The reduction of {kept.name} is withdrawn; it keeps {counted(kept.target, 'instance')}."
+        )
     return redirect("claim", id)
 
 

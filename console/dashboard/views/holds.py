@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
 from console.common.ids import parse_uuid
+from console.common.words import counted
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in, told
 from console.dashboard.deployment_list import list_context
 from console.dashboard.deployment_page import page_context
@@ -24,7 +25,6 @@ from deployments.services import (
     model_memory_set,
     replica_restart,
 )
-from deployments.shortage.words import counted
 
 PATHS = {"kind": "kind", "size": "size", "reason": "reason", "expires_at": "lasts"}
 

@@ -11,7 +11,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from claims import services
 from claims.calendar import pool_calendar
-from claims.core.conditions import instances_said
 from claims.core.states import Status
 from claims.core.window_rules import WindowAsked
 from claims.models import CapacityClaim, ClaimWindow
@@ -21,6 +20,7 @@ from claims.services.windows import windows_if
 from claims.windows import window_get, windows_of
 from console.common import clock
 from console.common.errors import FailedPrecondition, InvalidArgument
+from console.common.words import counted
 from console.dashboard.access import actor_in, add_violations, member_page, organization_in, told
 from console.dashboard.window_forms import PATHS, WindowForm, times_of
 from console.dashboard.windows import UTC_ZONE, calendar_of, words_of
@@ -81,7 +81,9 @@ def _stored(
     else:
         stored = services.window_change(actor=actor, claim_id=claim.id, window_id=row.id, asked=asked)
     if tell:
-        messages.success(request, f"{claim.name} has a window of {instances_said(stored.count)} {words_of(stored)}.")
+        messages.success(
+            request, f"{claim.name} has a window of {counted(stored.count, 'instance')} {words_of(stored)}."
+        )
 
 
 def _previewed(
