@@ -1,9 +1,14 @@
 # `make run` and `make test` do all their set-up themselves, on a fresh machine with Python >= 3.11, make, git and npm.
-.PHONY: run test test-units test-console test-pages test-long lint rules connect focus-check bench assets lock install install-dev browser clean
+.PHONY: run test test-units test-console test-thorough test-steps test-pages test-long lint rules connect focus-check bench assets lock install install-dev browser clean
 .DEFAULT_GOAL := run
 SHELL := /bin/bash
 
-PYTHON ?= python3
+# The system's own Python where it will do, since distributions compile it with optimization and version managers do not
+# unasked (docs/decisions/0024); else that of the PATH. `make PYTHON=...` takes another.
+WILL_DO := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell /usr/bin/python3 -c '$(WILL_DO)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
+# Where it is set, every process compiles every module of Headroom again.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
@@ -38,19 +43,31 @@ browser:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
 	  else echo "The browser tests need Chromium: install the package chromium and run make test again."; exit 1; fi; }
 
-# All side by side, since whole stacks and browsers wait for half of their time. Of the units a file stays on one process:
-# what it starts, it starts once. (Groups of xdist 3.8 are ignored under pytest 9.) Each browser has a server of its own.
+# Side by side, since whole stacks, browsers and databases are waited for. A file stays on one process: what it starts, it starts once.
+# (Groups of xdist 3.8 are ignored under pytest 9.)
+UNITS := $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+BROWSER := DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m "browser and not long"
+BESIDE := $(MAKE) --no-print-directory --jobs=2 --output-sync=target
+
 test: install-dev assets browser
-	+@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-units test-console test-pages
+	+@$(BESIDE) test-units test-console
 
 test-units: install-dev assets
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(UNITS)
 
-test-console test-pages: export DJANGO_ALLOW_ASYNC_UNSAFE := true
 test-console: install-dev assets browser
-	$(BIN)/python -m pytest -q -m "browser and not long" tests/browser
+	$(BROWSER) tests/browser
+
+# What takes as long again: every page on every screen, and what is made sure of once more at every step, at size or in a
+# whole stack (docs/decisions/0025).
+test-thorough: install-dev assets browser
+	+@$(BESIDE) test-steps test-pages
+
+test-steps: install-dev assets
+	$(UNITS) -m "thorough and not long"
+
 test-pages: install-dev assets browser
-	$(BIN)/python -m pytest -q -m "browser and not long" tests/pages/browser
+	$(BROWSER) tests/pages/browser
 
 test-long: install-dev assets browser
 	$(BIN)/python -m pytest -q -m "long and not browser"

@@ -61,6 +61,7 @@ def stored() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.thorough
 def test_no_operation_takes_a_body_that_is_none(cast: Cast) -> None:
     operations = list(taking_bodies(things(cast)))
     assert len(operations) > 15

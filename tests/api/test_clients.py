@@ -16,7 +16,7 @@ import pytest
 from tests.api.polling import BASE, CLAIM, DEPLOYMENT, GATEWAY, Http, Kind, Provider, Refused, State
 from tests.stack.stacks import ROOT, Stack, running_stack
 
-pytestmark = [pytest.mark.stack]
+pytestmark = [pytest.mark.thorough, pytest.mark.stack]
 
 DOCS = (ROOT / "docs" / "automation.md").read_text()
 TERRAFORM, PROVIDERS = shutil.which("terraform"), os.environ.get("HEADROOM_TERRAFORM_PROVIDERS")

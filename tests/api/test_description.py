@@ -73,6 +73,7 @@ def test_every_address_and_verb_is_described_and_nothing_else() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.thorough
 def test_the_generator_has_nothing_to_complain_about(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     call_command("spectacular", file=str(tmp_path / "schema.yml"), fail_on_warn=True, validate=True)
     said = capsys.readouterr()
@@ -80,6 +81,7 @@ def test_the_generator_has_nothing_to_complain_about(capsys: pytest.CaptureFixtu
     assert "Error" not in said.err
 
 
+@pytest.mark.thorough
 def test_it_is_valid_openapi_3_1() -> None:
     assert api_schema()["openapi"].startswith("3.1")
     validate_schema(api_schema())  # type: ignore[no-untyped-call]

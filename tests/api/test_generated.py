@@ -35,6 +35,8 @@ from tests.api import test_etags
 from tests.cast import SETUP, Cast
 from tests.stack.stacks import ROOT, until
 
+pytestmark = pytest.mark.thorough
+
 HERE = Path(__file__).parent
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 

@@ -61,6 +61,7 @@ def result(run: Backtest) -> Any:
     return of(run).result
 
 
+@pytest.mark.thorough
 def test_recorded_demand_is_replayed_under_what_is_set_and_each_variant(
     cast: Cast, one: Deployment, end: datetime
 ) -> None:

@@ -32,6 +32,7 @@ def made() -> list[dict[str, Any]]:
     return policies.rows([an_hour()], (60.0,), (1,), contestants)
 
 
+@pytest.mark.thorough
 def test_every_policy_is_measured_at_every_setting(made: list[dict[str, Any]]) -> None:
     assert {row["policy"] for row in made} == {"oracle", *NAMES}
     for one in CONTESTANTS:
@@ -50,6 +51,7 @@ def test_fewer_replicas_wait_longer_for_fewer_hours(made: list[dict[str, Any]]) 
         assert low["share_le_1s"] >= high["share_le_1s"]
 
 
+@pytest.mark.thorough
 def test_a_run_is_shared_by_processes_and_keeps_the_order_of_its_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     short = replace(an_hour(), span_s=300.0)
     monkeypatch.setattr(policies, "cases", lambda days: [short, replace(short, size=f"{days} days")])

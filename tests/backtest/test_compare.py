@@ -27,6 +27,7 @@ def load_of(traffic: Traffic) -> Load:
     return Load.of(*traffic.demand.between(0, traffic.span_s), traffic.span_s)
 
 
+@pytest.mark.thorough
 def test_lanes_agree_with_the_exact_run_of_each_setting_alone() -> None:
     traffic = steps()
     lanes = [LANE, replace(LANE, high=3), replace(LANE, concurrency=1), replace(LANE, machine=Machine(2, 90.0))]
@@ -93,6 +94,7 @@ def test_the_curve_goes_over_target_utilisation_and_costs_less_the_fuller() -> N
     assert same.replica_hours == found.outcomes[0].replica_hours
 
 
+@pytest.mark.thorough
 def test_what_is_skipped_is_run_and_not_counted() -> None:
     traffic = steps(7200)
     whole, part = (compare(load_of(traffic), [LANE], skip_s=skip_s) for skip_s in (0.0, 3600.0))

@@ -32,6 +32,7 @@ def demand(hours: int, seed: int, per_s: float = 3.0, from_hour: int = 99, times
     return Traffic(RecordedDemand(arrivals, services), hours * HOUR, per_s * 8, per_s * 12)
 
 
+@pytest.mark.thorough
 def test_it_leaves_the_preset_for_what_is_cheaper_and_still_serves() -> None:
     run, turns = objective.run({}, demand(2, seed=1), MACHINE, SOON)
     assert (turns[0].chosen.why, turns[0].at_s) == (Choice.PRESET, 0.0)
@@ -43,6 +44,7 @@ def test_it_leaves_the_preset_for_what_is_cheaper_and_still_serves() -> None:
     assert by_hour[1] < by_hour[0] / 2
 
 
+@pytest.mark.thorough
 def test_what_is_to_come_changes_nothing_before_it_comes() -> None:
     calm, storm = (objective.run({}, demand(2, 1, from_hour=1, times=times), MACHINE, SOON) for times in (1.0, 2.0))
     at_s = calm[0].columns.at_s
@@ -52,12 +54,14 @@ def test_what_is_to_come_changes_nothing_before_it_comes() -> None:
     assert calm[1][:2] == storm[1][:2]
 
 
+@pytest.mark.thorough
 def test_history_is_chosen_by_at_once() -> None:
     _, turns = objective.run({}, demand(1, seed=2), MACHINE, SOON, history=demand(2, seed=1))
     assert turns[0].at_s == 0.0
     assert turns[0].chosen.why == Choice.CHEAPEST
 
 
+@pytest.mark.thorough
 def test_with_long_start_ups_the_preset_keeps_what_bursts_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code completion as it really came, in bursts of a minute: what is started for one comes after it."""
     (code,) = (one for one in cases(2) if "code" in one.trace and one.size == "peak 4 to 8")
@@ -73,6 +77,7 @@ def test_with_long_start_ups_the_preset_keeps_what_bursts_needed(monkeypatch: py
     assert hours < without[1]
 
 
+@pytest.mark.thorough
 def test_min_and_max_are_never_left() -> None:
     run, _ = objective.run({"min": 3, "max": 4}, demand(2, seed=3), MACHINE, SOON)
     assert set(run.columns.wanted.tolist()) <= {3, 4}

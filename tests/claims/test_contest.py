@@ -63,6 +63,7 @@ def run(cast: Cast, operations: int, within_s: float | None = None) -> None:
     assert not CapacityClaim.objects.exists()
 
 
+@pytest.mark.thorough
 def test_c3_sixteen_clients_at_once_never_exceed_quota_nor_share_an_instance(cast: Cast) -> None:
     run(cast, OPERATIONS, WITHIN_S)
 

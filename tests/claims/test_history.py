@@ -72,6 +72,7 @@ def test_a_life_is_told_from_request_to_end_with_who_and_when(cast: Cast) -> Non
     assert conditions == [("Degraded", "STATUS_TRUE"), ("Degraded", "STATUS_FALSE")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 def test_pages_put_together_are_the_whole_history(cast: Cast, limit: int) -> None:
     claim = lived(cast)

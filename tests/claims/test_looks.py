@@ -127,6 +127,7 @@ def test_w1_what_a_pass_did_not_leave_as_it_was_is_looked_at_when_it_is_so_again
     assert world.reread(claim).status == Status.READY
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", SEEDS)
 def test_w1_whatever_happened_what_a_pass_does_not_look_at_needs_nothing(cast: Cast, seed: int) -> None:
     """After anything, passes are repeated until one changes nothing; then one that looks at every claim changes nothing."""

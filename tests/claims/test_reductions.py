@@ -324,6 +324,7 @@ class Asked:
         assert all(later - earlier >= HOUR for earlier, later in pairwise(self.taken))
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db
 def test_c7_whatever_is_asked_reductions_are_an_interval_apart(cast: Cast) -> None:
     """Through the services and the fulfil loop, on real rows."""

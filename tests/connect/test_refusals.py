@@ -268,6 +268,7 @@ def test_headers_that_are_wrong(wire: Wire, stored: Stored) -> None:
     assert stored() == before
 
 
+@pytest.mark.thorough
 def test_times_that_no_calendar_has(people: Cast, wire: Wire) -> None:
     for name in ("ListCapacityClaims", "ListDeployments", "ListGateways"):
         number = b"\x1a" if name == "ListDeployments" else b"\x12"

@@ -88,11 +88,13 @@ def test_steady_traffic_comes_to_a_small_margin_and_bursts_to_a_large_one() -> N
     assert margins(passes(bursts, ahead=0.85))[-1] > 15
 
 
+@pytest.mark.thorough
 def test_the_margin_is_short_as_seldom_as_it_is_to_be() -> None:
     rng = np.random.default_rng(2)
     assert 0.1 < short(passes(rng.poisson(40, 900).astype(float), ahead=0.8)) < 0.3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("service_s", "part"), [(0.0, 1.0), (2.0, 1.2), (5.0, 1.2), (10.0, 1.1)])
 def test_what_waits_in_time_needs_no_slots(service_s: float, part: float) -> None:
     """A queue of `1 s / service` of the slots is served within a second; no more than a fifth of them is left to it."""

@@ -74,6 +74,7 @@ def steps_of(world: World, pass_: Whole) -> list[Cut]:
     return list({(cut.step, cut.what): cut for cut in cuts}.values())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("world", WORLDS, ids=str)
 def test_w4_killed_at_any_step_a_pass_is_made_up_for(cast: Cast, of: Offering, world: World) -> None:
     pass_ = whole(world, cast, of)

@@ -22,7 +22,7 @@ from tests.faults.victim import LIMIT_S
 from tests.faults.worlds import WORLDS, World
 from tests.stack.stacks import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.thorough, pytest.mark.django_db(transaction=True)]
 
 NAME = "victim of the tests"
 

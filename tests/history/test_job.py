@@ -92,12 +92,14 @@ def test_a_history_is_made_whole(cast: Cast) -> None:
     assert not history_pass(now=later()), "there is no more work"
 
 
+@pytest.mark.thorough
 def test_a_history_costs_nothing(cast: Cast) -> None:
     worlds.asked(cast)
     history_pass(now=clock.now())
     assert not UsageInterval.objects.exists()
 
 
+@pytest.mark.thorough
 def test_decisions_made_afterwards_are_older_than_all_that_follow(cast: Cast) -> None:
     """Everybody takes the highest id for the newest."""
     run = worlds.asked(cast)
@@ -111,6 +113,7 @@ def test_decisions_made_afterwards_are_older_than_all_that_follow(cast: Cast) ->
     assert not newest.made_afterwards
 
 
+@pytest.mark.thorough
 def test_w4_killed_at_any_step_it_goes_on_where_it_was(
     cast: Cast, remembered: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +154,7 @@ def killing(inner: Callable[..., Any], number: int, *, after: bool) -> Callable[
     return call
 
 
+@pytest.mark.thorough
 def test_w4_a_worker_that_was_taken_for_dead_changes_nothing_more(
     cast: Cast, remembered: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +177,7 @@ def test_w4_a_worker_that_was_taken_for_dead_changes_nothing_more(
     assert HistoryRun.objects.get().state == HistoryState.DONE
 
 
+@pytest.mark.thorough
 def test_cancelled_it_stops_at_the_next_step_and_keeps_what_is_made(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +225,7 @@ def test_a_worker_that_dies_of_its_work_does_not_try_for_ever(cast: Cast) -> Non
     assert "ended each time" in run.last_error
 
 
+@pytest.mark.thorough
 def test_an_error_is_kept_and_tried_again(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     worlds.asked(cast)
 
@@ -248,6 +254,7 @@ def test_what_cannot_be_asked_for_is_refused(cast: Cast) -> None:
     assert HistoryRun.objects.count() == 1
 
 
+@pytest.mark.thorough
 def test_a_deployment_deleted_meanwhile_is_left_out(cast: Cast) -> None:
     run = worlds.asked(cast)
     gone = run.deployments.order_by("key").last()

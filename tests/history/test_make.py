@@ -56,6 +56,7 @@ def small(cast: Cast) -> HistoryRun:
     return worlds.asked(cast)
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db
 def test_an_hour_is_the_same_alone_and_beside_others(small: HistoryRun) -> None:
     newest, older = Hour(NOON, NOON, NOON + 1800), Hour(NOON - HOUR, NOON - HOUR, NOON)
@@ -65,6 +66,7 @@ def test_an_hour_is_the_same_alone_and_beside_others(small: HistoryRun) -> None:
     assert told(together[1]) == told(make(small.world, [older], nothing)[0])
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db
 def test_no_request_of_the_demand_is_missing_where_hours_join(small: HistoryRun) -> None:
     """Arrivals are exact over hours that were made apart; what a queue holds at a joint is all that may differ."""

@@ -209,6 +209,7 @@ def test_r12_a_delay_that_is_cut_short_at_the_deadline_is_foreseen(cast: Cast, s
     assert Counter(one.reason for one in preview.impact.stops) == {"STOP_NO_ROOM": 1, "STOP_YIELDED": 2}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 def test_random_fleets_do_what_was_foreseen(cast: Cast, seed: int) -> None:
     choose = random.Random(seed)
@@ -259,6 +260,7 @@ def reached(cast: Cast, seeds: Iterable[int]) -> Counter[str]:
     return found
 
 
+@pytest.mark.thorough
 def test_r13_random_crowded_fleets_reclaim_what_was_foreseen(cast: Cast) -> None:
     """Seeds 7 and 10 found that what was kept for a claim that waited stayed kept in the forecast (C4)."""
     assert reached(cast, (7, 10, 12, 28))["STOP_RECLAIMED"] >= 3

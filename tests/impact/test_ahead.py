@@ -3,6 +3,8 @@
 import random
 from typing import Any
 
+import pytest
+
 from deployments.core.params import Params
 from deployments.core.reasons import Reason
 from deployments.core.snapshot import CapacityClass, Snapshot
@@ -51,6 +53,7 @@ def done(ahead: Ahead) -> tuple[object, ...]:
     return moves, sorted((one.replica, one.reason, one.to) for one in ahead.stops), ahead.size().tolist()
 
 
+@pytest.mark.thorough
 def test_r4_r12_r13_what_is_skipped_is_what_nothing_happens_in() -> None:
     """Deadlines and delays end on the beat of five seconds, so that both see it in the same pass."""
     reasons = set()

@@ -63,6 +63,7 @@ def test_an_actuate_pass_killed_at_any_call_is_taken_up_again(cast: Cast, call: 
     consistent()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("done", [False, True])
 @pytest.mark.parametrize("call", range(5))
 def test_draining_killed_at_any_call_is_taken_up_again(cast: Cast, call: int, done: bool) -> None:
@@ -83,6 +84,7 @@ def test_draining_killed_at_any_call_is_taken_up_again(cast: Cast, call: int, do
     assert not Deployment.objects.exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", [
     (tick, "read_shard"), (tick, "plan"), (tick, "apply_plan"), (apply, "_start"), (apply, "gpus_take"),
     (apply, "let_go"), (apply, "_record"), (apply, "settle"), (apply, "publish"),

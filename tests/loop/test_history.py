@@ -90,6 +90,7 @@ def test_counters_go_on_from_the_last_block_however_long_the_pause(cast: Cast) -
     assert arrived(one, NOON, NOON + timedelta(hours=14), 5) == 80
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db
 def test_days_and_months_are_made_of_what_is_finer(cast: Cast) -> None:
     (one,) = made(cast)

@@ -103,6 +103,7 @@ STEPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", STEPS, ids=lambda one: one[1])
 @pytest.mark.parametrize("ready", [False, True], ids=["starts", "goes"])
 def test_w2_killed_at_any_step_the_old_one_serves_until_the_new_one_does(

@@ -31,6 +31,7 @@ def run(cast: Cast, how: settings) -> None:
     run_state_machine_as_test(lambda: Fleet(cast, kept), settings=how)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_whatever_happens_everything_holds_and_settles(cast: Cast, of: Offering) -> None:
     run(cast, QUICK)
 

@@ -128,6 +128,7 @@ TAMPERED = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", TAMPERED)
 def test_what_was_tampered_with_is_found(spent: Cast, what: str) -> None:
     with connection.cursor() as cursor:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import numpy as np
+import pytest
 
 from deployments.core.objective import Objective
 from deployments.objective.demand import Demand
@@ -30,6 +31,7 @@ def told(demand: Demand, **terms: object) -> dict[str, dict[str, float]]:
     return {one["kind"]: one for one in advice_for(demand, given, SOON, 0.5, lambda share: None)}
 
 
+@pytest.mark.thorough
 def test_a_max_that_is_too_low_is_answered_with_the_least_that_would_do() -> None:
     """Twenty in flight need five replicas of four slots."""
     found = told(steady(per_s=5.0))
@@ -39,6 +41,7 @@ def test_a_max_that_is_too_low_is_answered_with_the_least_that_would_do() -> Non
     assert "startup" not in found, "no start-up time makes up for a max"
 
 
+@pytest.mark.thorough
 def test_start_ups_that_are_too_long_are_answered_with_the_longest_that_would_do() -> None:
     found = told(waves(), startup=timedelta(minutes=20), high=40)
     assert "max" not in found, "there is room for more than the busiest moment needs"

@@ -14,6 +14,8 @@ from deployments.core.params import NO_BURSTS
 from deployments.sim.demand import RecordedDemand, service_times
 from tests.backtest.test_objective import HOUR, SOON
 
+pytestmark = pytest.mark.thorough
+
 SLOTS, PER_S = 8, 2.0
 BACK_WITHIN_S = HOUR
 FACTOR = 1.05  # of the preset's GPU-hours, from when it is back

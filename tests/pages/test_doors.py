@@ -162,6 +162,7 @@ def test_the_table_names_nothing_that_is_not_there(everything: list[Address]) ->
     assert {pattern.name for pattern in urlpatterns} == names | ELSEWHERE.keys()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("nothing_changes")
 def test_nobody_is_sent_to_sign_in_from_everywhere(everything: list[Address]) -> None:
     for address in everything:
@@ -181,6 +182,7 @@ def test_an_object_of_another_organization_is_not_found_by_its_admin(cast: Cast,
             assert set(answers.values()) != {-1}, address.name
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("nothing_changes")
 def test_pages_without_an_object_show_another_organization_nothing_of_ours(
     cast: Cast, running: Running, everything: list[Address]
@@ -192,6 +194,7 @@ def test_pages_without_an_object_show_another_organization_nothing_of_ours(
             assert [name for name in names if name in page] == [], address.name
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("nothing_changes")
 @pytest.mark.parametrize("who", ["viewer", "billing"])
 def test_who_may_only_read_sees_what_the_role_allows_and_no_more(
@@ -221,6 +224,7 @@ def test_no_page_shows_a_viewer_an_amount_of_money(cast: Cast, everything: list[
             assert "$" not in answer.content.decode(), address.name
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("nothing_changes")
 @pytest.mark.parametrize("who", ["admin", "platform"])
 def test_admins_and_the_platform_may_open_every_page(cast: Cast, everything: list[Address], who: str) -> None:
@@ -239,6 +243,7 @@ PRICES: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("left", PRICES)
 def test_a_missing_price_stops_no_page(cast: Cast, everything: list[Address], left: str) -> None:
     kept = Price.objects.filter(**PRICES[left]) if left != "none" else Price.objects.none()

@@ -78,6 +78,7 @@ def overview(cast: Cast, **query: str) -> tuple[str, int]:
     return " ".join(page.content.decode().split()), len(asked)
 
 
+@pytest.mark.thorough
 def test_a_thousand_of_a_kind_are_one_line_with_the_first_names_and_the_list_of_all(cast: Cast, quiet: Running) -> None:
     many(cast, quiet, FEW + 1)
     few, before = overview(cast)

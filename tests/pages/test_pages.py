@@ -90,6 +90,7 @@ def test_the_policy_allows_no_inline_script_or_style(cast: Cast) -> None:
     assert "unsafe" not in policy
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [*PLAIN, "deployment", "claim"])
 def test_queries_do_not_grow_with_rows(cast: Cast, running: Running, name: str) -> None:
     browser, address = cast.admin.browser(), addresses(running).get(name, "")

@@ -129,6 +129,7 @@ def asked(browser: Client, address: str) -> tuple[int, int]:
     return len(found), len(page.content)
 
 
+@pytest.mark.thorough
 def test_every_list_asks_as_much_for_thousands_of_rows_as_for_some(cast: Cast) -> None:
     browser, looks = cast.platform.browser(), dict[str, tuple[int, int]]()
     many(60)

@@ -125,6 +125,7 @@ def test_every_invariant_has_its_damage() -> None:
     assert len(BREAKS) == len(INVARIANTS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("beginning", "damage"), [*BREAKS.items(), *MORE])
 def test_damage_is_reported(at_work: None, beginning: str, damage: str) -> None:
     (name,) = [one for one in NAMES if one.startswith(beginning)]

@@ -151,6 +151,7 @@ def test_new_states_are_on_the_lists(cast: Cast) -> None:
     assert "0 machines" in words(found) or "0 instances" in words(found)
 
 
+@pytest.mark.thorough
 def test_ten_thousand_machines_take_as_many_queries_as_ten(cast: Cast) -> None:
     browser, address = cast.platform.browser(), reverse("admin:claims_instance_changelist")
     of = world.offering()

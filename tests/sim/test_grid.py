@@ -56,6 +56,7 @@ def alone(arrivals: Floats, services: Floats, span_s: float, cold_s: float, targ
     return fleet.run(RecordedDemand(arrivals, services), step, NOTHING, setup, 0.0, span_s).measures()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cold_s", [0.0, 62.0, 180.0])
 def test_every_lane_is_what_the_exact_simulator_makes_of_it(cold_s: float) -> None:
     span_s = 3600.0
@@ -75,6 +76,7 @@ def test_every_lane_is_what_the_exact_simulator_makes_of_it(cold_s: float) -> No
         assert together.changes_per_hour[lane] == pytest.approx(exact.changes_per_hour, rel=0.1, abs=3)
 
 
+@pytest.mark.thorough
 def test_a_lane_does_not_depend_on_the_others() -> None:
     arrivals, services = requests(5, 3600.0, per_s=4)
     load, setup = grid.Load.of(arrivals, services, 3600.0), grid.Setup(SLOTS, 60.0)
@@ -90,6 +92,7 @@ def test_a_lane_does_not_depend_on_the_others() -> None:
         assert shares(TARGETS[lane : lane + 1]) == [together[lane], together[lane + len(TARGETS)]]
 
 
+@pytest.mark.thorough
 def test_hours_add_up_and_what_is_not_scored_is_left_out() -> None:
     span_s = 3 * 3600.0
     arrivals, services = requests(7, span_s, per_s=4)

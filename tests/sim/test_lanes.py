@@ -50,6 +50,7 @@ def records(step: Step, rows: slice) -> list[Row]:
     return decision_records(step.plan, step.snapshot, changed[(changed >= rows.start) & (changed < rows.stop)].tolist())
 
 
+@pytest.mark.thorough
 def test_each_lane_is_what_its_world_alone_gives() -> None:
     whole, lanes = side_by_side(worlds())
     together = list(run(whole, PARAMS, 0.0, END, epoch_s=EPOCH, initial=[1] * len(whole.slots)))

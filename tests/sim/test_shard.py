@@ -115,6 +115,7 @@ def test_the_same_world_gives_the_same_run_and_another_seed_another() -> None:
     assert told(replace(other, loads=[loads(99)] * 5)) != told(scarce())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(2))
 def test_one_deployment_with_room_for_all_is_the_loop_of_fleet(seed: int) -> None:
     """Two simulators of the same thing: the planner told by counts alone, and by a whole shard."""

@@ -18,7 +18,7 @@ from bench.running import sign_in
 from console.stack.valkey import Valkey
 from tests.stack.stacks import Stack, running_stack, until
 
-pytestmark = [pytest.mark.stack]
+pytestmark = [pytest.mark.thorough, pytest.mark.stack]
 PAGES = ["", "deployments", "claims", "capacity", "quota", "billing", "gateways", "tokens", "members", "audit"]
 TASKS = {
     "claims.tasks.fulfil": "control",

@@ -80,6 +80,7 @@ def unblocked(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
         yield
 
 
+@pytest.mark.thorough
 def test_an_empty_database_is_filled_as_the_migrations_would(django_db_setup: None, unblocked: None) -> None:
     with empty_database("schema_migrated"):
         call_command("migrate", interactive=False, verbosity=0)

@@ -99,6 +99,7 @@ def test_a_part_that_is_killed_comes_back(stack: Stack, part: str) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_killed_as_a_whole_it_goes_on_where_it_was(stack: Stack) -> None:
     before, key, passes = stack.pids(), (stack.state / "secret-key").read_text(), stack.passes()
     stack.process.kill()
@@ -112,7 +113,7 @@ def test_killed_as_a_whole_it_goes_on_where_it_was(stack: Stack) -> None:
     assert stack.manage("check_invariants").returncode == 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
 def test_it_stops_in_order_and_in_time(stack: Stack, how: signal.Signals) -> None:
     if stack.process.poll() is not None:
         stack.start()

@@ -13,7 +13,7 @@ from bench.running import children_of, free_port
 from console.stack.parts import listening
 from tests.stack.stacks import Stack, running_stack, until
 
-pytestmark = [pytest.mark.stack]
+pytestmark = [pytest.mark.thorough, pytest.mark.stack]
 
 
 def webs(stack: Stack) -> dict[str, int]:

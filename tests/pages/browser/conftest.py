@@ -14,11 +14,10 @@ from urllib.error import URLError
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.cast import PASSWORD, Cast, Member, make_cast
+from tests.cast import Cast, Member, make_cast
 
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--disable-quic"]  # fmt: skip
@@ -88,7 +87,7 @@ class Site:
     contexts: list[BrowserContext] = field(default_factory=list)
 
     def open(self, who: Member, path: str = "/", *, width: int = 1440, theme: str = "light", zone: str = "UTC") -> Page:
-        """A new browser of this size, theme and time zone, signed in by the form, on a page."""
+        """A new browser of this size, theme and time zone, signed in, on a page. (By the form: tests/browser.)"""
         scheme: Any = theme
         context = self.browser.new_context(
             base_url=self.address,
@@ -97,16 +96,12 @@ class Site:
             timezone_id=zone,
         )
         self.contexts.append(context)
+        session = who.browser().cookies[settings.SESSION_COOKIE_NAME].value
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": self.address}])
         page = context.new_page()
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto("/accounts/sign-in")
-        page.fill("#id_username", who.user.username)
-        page.fill("#id_password", PASSWORD)
-        page.click("button[type=submit]")
-        page.wait_for_url("**/")
-        if path != "/":
-            page.goto(path)
+        page.goto(path)
         return page
 
     def _note(self, message: Any) -> None:
@@ -116,12 +111,7 @@ class Site:
 
 @pytest.fixture
 def site(web: str, browser: Browser, transactional_db: None) -> Iterator[Site]:
-    cast = make_cast()
-    # The web process has the hashers of production, the tests a quick one: write what it can read.
-    for member in (cast.admin, cast.viewer, cast.billing, cast.outsider, cast.platform):
-        member.user.password = PBKDF2PasswordHasher().encode(PASSWORD, "salt", 1000)
-        member.user.save(update_fields=["password"])
-    found = Site(web, cast, browser)
+    found = Site(web, make_cast(), browser)
     yield found
     for context in found.contexts:
         context.close()
