@@ -45,7 +45,7 @@ browser:
 
 # Side by side, since whole stacks, browsers and databases are waited for. A file stays on one process: what it starts, it starts once.
 # (Groups of xdist 3.8 are ignored under pytest 9.)
-UNITS := $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+UNITS := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 BROWSER := DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m "browser and not long"
 BESIDE := $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 

@@ -40,5 +40,5 @@ def make_running(cast: Cast) -> Running:
     world.settle()
     deployment = fleet.deployment(cast.admin.actor, fleet.gateway(cast.admin.actor), of, min=2, max=6)
     fleet.workload(deployment, scale=0.5)
-    fleet.run(of.instance_type, clock.now(), 2)
+    fleet.run(of.instance_type, clock.now(), 4)
     return Running(claim, deployment)
