@@ -43,8 +43,8 @@ browser:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
 	  else echo "The browser tests need Chromium: install the package chromium and run make test again."; exit 1; fi; }
 
-# Side by side, since whole stacks, browsers and databases are waited for. A file stays on one process: what it starts, it starts once.
-# (Groups of xdist 3.8 are ignored under pytest 9.)
+# Side by side, since whole stacks, browsers and databases are waited for. A file stays on one process: what it starts, it
+# starts once. (Groups of xdist 3.8 are ignored under pytest 9.)
 UNITS := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 BROWSER := DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m "browser and not long"
 BESIDE := $(MAKE) --no-print-directory --jobs=2 --output-sync=target
@@ -72,7 +72,7 @@ test-pages: install-dev assets browser
 test-long: install-dev assets browser
 	$(BIN)/python -m pytest -q -m "long and not browser"
 	DJANGO_ALLOW_ASYNC_UNSAFE=true $(BIN)/python -m pytest -q -m "long and browser"
-	HEADROOM_SEARCH=1 $(BIN)/python -m pytest -q tests/core tests/sim tests/money tests/impact
+	HEADROOM_SEARCH=1 $(BIN)/python -m pytest -q -m "not long and not browser" tests/core tests/sim tests/money tests/impact
 
 lint: install-dev
 	$(BIN)/ruff check .
