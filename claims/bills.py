@@ -23,6 +23,9 @@ from console.organizations.models import Organization
 MOST_MONTHS, HOUR_S = 240, 3600
 Key = TypeVar("Key", bound=Hashable)
 
+# All of a kind in one line, where the lines are those of the other.
+REST_OF = {UsageKind.REPLICA: "on demand, no claim", UsageKind.CLAIM: "claims, whoever runs on them"}
+
 
 @dataclass(frozen=True, slots=True)
 class Month:

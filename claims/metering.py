@@ -19,17 +19,7 @@ from claims import locks
 from claims.core import rating
 from claims.core.rating import Interval, PriceMissing, PricePoint, QuotaPoint
 from claims.ledger import whole_second
-from claims.models import (
-    ClaimKind,
-    MeterCursor,
-    Offering,
-    Price,
-    QuotaChange,
-    RatedDay,
-    RatedSlice,
-    UsageInterval,
-    UsageKind,
-)
+from claims.models import ClaimKind, MeterCursor, Offering, Price, QuotaChange, RatedDay, RatedSlice, UsageInterval
 from console.organizations.models import Organization
 
 # Books are closed a little after the hour, so that few changes are entered later than they began.
@@ -37,8 +27,6 @@ SETTLED_AFTER = timedelta(minutes=2)
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 NOBODY = uuid.UUID(int=0)
 Holder = tuple[str, uuid.UUID, str, int]  # kind, id, name, offering
-# All of a kind in one line, where the lines are those of the other.
-REST_OF = {UsageKind.REPLICA: "on demand, no claim", UsageKind.CLAIM: "claims, whoever runs on them"}
 WHO = ("who_kind", "who_id", "who_name", "who_offering")
 
 log = logging.getLogger(__name__)

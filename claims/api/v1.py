@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from claims import metering
 from claims.api import shapes
+from claims.bills import REST_OF
 from claims.core.rating import PriceMissing
 from claims.focus.period import LONGEST
 from claims.labels import labels_of_all
@@ -31,7 +32,7 @@ from console.organizations.models import Organization
 T = TypeVar("T")
 BY = ("claim", "deployment", "instanceType", "zone", "day")
 LABEL = "label:"
-REST = {"claim": metering.REST_OF[UsageKind.REPLICA], "deployment": metering.REST_OF[UsageKind.CLAIM]}
+REST = {"claim": REST_OF[UsageKind.REPLICA], "deployment": REST_OF[UsageKind.CLAIM]}
 
 BY_PLACE = {"zone": ("zone", "instanceId"), "instanceId": ("instanceId", "zone")}
 IN_PLACE = {"zone": Filter("zone", "Only of this zone."), "instanceId": Filter("instanceId", "Only of this type.")}

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from claims.bills import Amount, Month, amount, amounts
+from claims.bills import REST_OF, Amount, Month, amount, amounts
 from claims.core.rating import PriceMissing
 from claims.forecast import Forecast
 from claims.labels import Holder
-from claims.metering import REST_OF, UsageRow
+from claims.metering import UsageRow
 from claims.models import CapacityClaim, Offering, UsageKind
 from console.organizations.models import Organization
 from deployments.models import Deployment
